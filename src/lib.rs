@@ -1,0 +1,1 @@
+//! NTLM for GSS-API.
