@@ -1,0 +1,99 @@
+//! The keys of `gss_acquire_cred_from`.
+
+use crate::{
+    crypto::NtHash,
+    error::{ApiMisuse, Result},
+};
+
+/// What a credential store says. Keys of other mechanisms are none of ours: SPNEGO hands the same store to all.
+#[derive(Debug, Default)]
+pub struct CredStore<'a> {
+    /// `ntlmssp_domain`.
+    pub domain: Option<&'a str>,
+    /// `ntlmssp_nthash`, 32 hexadecimal digits.
+    pub nt_hash: Option<NtHash>,
+    /// `ntlmssp_password`, or `password`.
+    pub password: Option<&'a str>,
+    /// `ntlmssp_keyfile`: a user file, then the only one looked at.
+    pub key_file: Option<&'a str>,
+}
+
+impl<'a> CredStore<'a> {
+    /// The longest password taken, in bytes.
+    pub const MAX_PASSWORD: usize = 0x1_0000;
+
+    /// A store with a password and nothing else.
+    ///
+    /// # Errors
+    /// [`ApiMisuse::BadPassword`] for a password that cannot be one.
+    pub fn with_password(password: &'a str) -> Result<Self> {
+        let mut store = Self::default();
+        store.set("password", password)?;
+        Ok(store)
+    }
+
+    /// Adds one element.
+    ///
+    /// # Errors
+    /// [`ApiMisuse::BadPassword`] for a password or hash that cannot be one.
+    pub fn set(&mut self, key: &str, value: &'a str) -> Result<()> {
+        match key {
+            "ntlmssp_domain" => self.domain = Some(value),
+            "ntlmssp_nthash" => self.nt_hash = Some(parse_hash(value).ok_or(ApiMisuse::BadPassword)?),
+            "ntlmssp_keyfile" => self.key_file = Some(value),
+            "ntlmssp_password" => self.password = Some(checked(value)?),
+            // The mechanism's own key wins over the generic one, whichever comes first.
+            "password" => self.password = self.password.or(Some(checked(value)?)),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// An NT hash from 32 hexadecimal digits.
+pub(super) fn parse_hash(text: &str) -> Option<NtHash> {
+    if text.len() != 32 || !text.bytes().all(|c| c.is_ascii_hexdigit()) {
+        return None;
+    }
+    u128::from_str_radix(text, 16).ok().map(|number| NtHash::new(number.to_be_bytes()))
+}
+
+fn checked(password: &str) -> Result<&str> {
+    if password.is_empty() || password.len() > CredStore::MAX_PASSWORD || password.contains('\0') {
+        return Err(ApiMisuse::BadPassword.into());
+    }
+    Ok(password)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ignores_the_keys_of_other_mechanisms() {
+        let mut store = CredStore::default();
+        store.set("client_keytab", "FILE:/nowhere").unwrap();
+        assert!(store.password.is_none() && store.key_file.is_none());
+    }
+
+    #[test]
+    fn its_own_password_key_wins() {
+        for order in [["ntlmssp_password", "password"], ["password", "ntlmssp_password"]] {
+            let mut store = CredStore::default();
+            order.iter().for_each(|key| store.set(key, key).unwrap());
+            assert_eq!(store.password, Some("ntlmssp_password"));
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_hash_and_no_password() {
+        let mut store = CredStore::default();
+        for hash in ["", "00", "+0000000000000000000000000000000", "g0000000000000000000000000000000"] {
+            assert!(store.set("ntlmssp_nthash", hash).is_err(), "{hash}");
+        }
+        for password in ["", "a\0b"] {
+            assert!(store.set("password", password).is_err());
+        }
+        assert!(store.set("password", &"x".repeat(CredStore::MAX_PASSWORD + 1)).is_err());
+    }
+}

@@ -1,0 +1,183 @@
+//! Where secrets come from.
+
+#![forbid(unsafe_code)]
+
+mod cred_store;
+mod user_file;
+mod verifier;
+
+use std::sync::{Mutex, PoisonError};
+
+pub use self::{
+    cred_store::CredStore,
+    user_file::UserFile,
+    verifier::{Claim, FileVerifier, Verdict, Verifier},
+};
+
+use crate::{
+    crypto::{NtHash, ntowf::ntowf_v1},
+    error::{ApiMisuse, CredentialError, Result},
+    host::Host,
+    name::{Name, ServiceName, UserName},
+};
+
+/// What a credential is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Usage {
+    /// GSS_C_INITIATE.
+    Initiate,
+    /// GSS_C_ACCEPT.
+    Accept,
+    /// GSS_C_BOTH.
+    Both,
+}
+
+/// A credential: an initiator's secret, an acceptor's way to judge others', or both.
+#[derive(Debug)]
+pub struct Credential {
+    initiator: Option<Initiator>,
+    acceptor: Option<Acceptor>,
+    options: Mutex<Options>,
+}
+
+/// Who initiates, and the secret that proves it.
+#[derive(Debug)]
+pub struct Initiator {
+    /// The account.
+    pub name: UserName,
+    /// Its secret.
+    pub hash: NtHash,
+}
+
+/// Who accepts, and who judges the clients.
+#[derive(Debug)]
+pub struct Acceptor {
+    /// The service, as asked for or, by default, this host.
+    pub name: Name,
+    /// Whether the application asked for that name.
+    pub is_named: bool,
+    /// The accounts.
+    pub verifier: FileVerifier,
+}
+
+/// What an application sets on a credential after acquiring it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    /// NegotiateFlags in place of the mechanism's own choice; what an application asks for by request flags is added.
+    pub neg_flags: Option<u32>,
+    /// GSS_KRB5_CRED_NO_CI_FLAGS_X: no SIGN and SEAL unless asked for by name.
+    pub no_ci_flags: bool,
+}
+
+impl Credential {
+    /// Acquires a credential for `name`, or for whoever there is a secret of, from `store` and, where that names no source,
+    /// from NTLM_USER_FILE.
+    ///
+    /// With [`Usage::Both`] one half is enough; [`Credential::usage`] tells which there is.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Credential`] when there is no secret (the error says where it was looked for), [`crate::error::Error::ApiMisuse`] for a
+    /// password that cannot be one or a secret without a user's name.
+    pub fn acquire(name: Option<&Name>, usage: Usage, store: &CredStore<'_>, host: &dyn Host) -> Result<Self> {
+        let (initiator, acceptor) = match usage {
+            Usage::Initiate => (Some(Initiator::acquire(name, store, host)?), None),
+            Usage::Accept => (None, Some(Acceptor::acquire(name, store, host)?)),
+            Usage::Both => match (Initiator::acquire(name, store, host), Acceptor::acquire(name, store, host)) {
+                (Err(error), Err(_)) => return Err(error),
+                (initiator, acceptor) => (initiator.ok(), acceptor.ok()),
+            },
+        };
+        Ok(Self::new(initiator, acceptor))
+    }
+
+    /// A credential of these halves.
+    #[must_use]
+    pub const fn new(initiator: Option<Initiator>, acceptor: Option<Acceptor>) -> Self {
+        Self { initiator, acceptor, options: Mutex::new(Options { neg_flags: None, no_ci_flags: false }) }
+    }
+
+    /// What it is good for.
+    #[must_use]
+    pub const fn usage(&self) -> Usage {
+        match (&self.initiator, &self.acceptor) {
+            (Some(_), None) => Usage::Initiate,
+            (None, Some(_)) => Usage::Accept,
+            _ => Usage::Both,
+        }
+    }
+
+    /// Whose it is: the account where there is one.
+    #[must_use]
+    pub fn name(&self) -> Name {
+        match (&self.initiator, &self.acceptor) {
+            (Some(initiator), _) => Name::User(initiator.name.clone()),
+            (None, Some(acceptor)) => acceptor.name.clone(),
+            (None, None) => Name::Anonymous,
+        }
+    }
+
+    /// The half that initiates.
+    ///
+    /// # Errors
+    /// [`ApiMisuse::WrongUsage`] when there is none.
+    pub fn initiator(&self) -> Result<&Initiator> {
+        self.initiator.as_ref().ok_or_else(|| ApiMisuse::WrongUsage.into())
+    }
+
+    /// The half that accepts.
+    ///
+    /// # Errors
+    /// [`ApiMisuse::WrongUsage`] when there is none.
+    pub fn acceptor(&self) -> Result<&Acceptor> {
+        self.acceptor.as_ref().ok_or_else(|| ApiMisuse::WrongUsage.into())
+    }
+
+    /// What was set on it.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        *self.options.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets something on it.
+    pub fn set_options(&self, change: impl FnOnce(&mut Options)) {
+        change(&mut self.options.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl Initiator {
+    fn acquire(name: Option<&Name>, store: &CredStore<'_>, host: &dyn Host) -> Result<Self> {
+        let mut asked = match name {
+            None => None,
+            Some(Name::User(user)) => Some(user.clone()),
+            Some(Name::Service(_) | Name::Anonymous) => return Err(CredentialError::NotAUser.into()),
+        };
+        if let (Some(user), Some(domain)) = (&mut asked, store.domain) {
+            domain.clone_into(&mut user.domain);
+        }
+        let given = match (&store.nt_hash, store.password) {
+            (Some(hash), _) => Some(NtHash::new(*hash.expose())),
+            (None, Some(password)) => Some(ntowf_v1(password)),
+            (None, None) => None,
+        };
+        match (given, asked) {
+            (Some(hash), Some(name)) => Ok(Self { name, hash }),
+            (Some(_), None) => Err(ApiMisuse::BadName.into()),
+            (None, asked) => UserFile::configured(store.key_file, host)?.secret_of(asked.as_ref()),
+        }
+    }
+}
+
+impl Acceptor {
+    fn acquire(name: Option<&Name>, store: &CredStore<'_>, host: &dyn Host) -> Result<Self> {
+        let path = UserFile::configured_path(store.key_file, host)?;
+        // Read now, so that a file that cannot be read is told where the administrator looks.
+        UserFile::load(&path, host)?;
+        Ok(Self {
+            name: name
+                .cloned()
+                .unwrap_or_else(|| Name::Service(ServiceName { service: String::new(), host: host.names().computer })),
+            is_named: name.is_some(),
+            verifier: FileVerifier::new(path),
+        })
+    }
+}

@@ -1,0 +1,297 @@
+//! The user file: NTLM_USER_FILE, or `ntlmssp_keyfile` of a credential store.
+//!
+//! Two kinds of lines, which may be mixed: `DOMAIN:USER:PASSWORD` (the password is all that follows, colons too; the
+//! domain may be empty) and those of smbpasswd(5), `NAME:UID:LMHASH:NTHASH:[FLAGS]:LCT-...`, whose name may be
+//! `DOMAIN\NAME`. Lines that start with `#` are comments.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::Read as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use zeroize::Zeroizing;
+
+use crate::{
+    crypto::{NtHash, ntowf::ntowf_v1},
+    error::{CredentialError, Result},
+    host::Host,
+    name::UserName,
+    text::same_name,
+};
+
+use super::{Initiator, cred_store::parse_hash};
+
+/// A user file, read.
+#[derive(Debug)]
+pub struct UserFile {
+    path: PathBuf,
+    entries: Vec<Entry>,
+}
+
+/// An account of a user file.
+#[derive(Debug)]
+pub struct Entry {
+    /// The account and its domain as the file spells them; an empty domain stands for any.
+    pub name: UserName,
+    /// Its secret.
+    pub hash: NtHash,
+    /// smbpasswd's flag `D`.
+    pub is_disabled: bool,
+}
+
+/// What tells one state of a file from the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    file: (u64, u64),
+    len: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+struct Cached {
+    path: PathBuf,
+    stamp: Stamp,
+    file: Arc<UserFile>,
+}
+
+/// The files read last; a server has one, a user at most a few.
+static CACHE: Mutex<Vec<Cached>> = Mutex::new(Vec::new());
+const CACHE_LEN: usize = 4;
+
+/// The longest line taken, in bytes, without its end.
+const MAX_LINE: usize = 4096;
+/// The longest file taken, in bytes.
+const MAX_FILE: u64 = 16 * 1024 * 1024;
+
+impl UserFile {
+    /// Where the user file is: `key_file` if given, else NTLM_USER_FILE.
+    ///
+    /// # Errors
+    /// [`CredentialError::NoUserFile`] when neither is.
+    pub fn configured_path(key_file: Option<&str>, host: &dyn Host) -> Result<PathBuf> {
+        match key_file {
+            Some(path) => Ok(PathBuf::from(path)),
+            None => host
+                .variable("NTLM_USER_FILE")
+                .filter(|path| !path.is_empty())
+                .map(PathBuf::from)
+                .ok_or_else(|| CredentialError::NoUserFile.into()),
+        }
+    }
+
+    /// The user file at [`UserFile::configured_path`].
+    ///
+    /// # Errors
+    /// As [`UserFile::configured_path`] and [`UserFile::load`].
+    pub fn configured(key_file: Option<&str>, host: &dyn Host) -> Result<Arc<Self>> {
+        Self::load(&Self::configured_path(key_file, host)?, host)
+    }
+
+    /// The user file at `path`: as read before, if it has not changed since.
+    ///
+    /// # Errors
+    /// [`CredentialError`] when it cannot be read, is no regular file, is longer than 16 MiB, or may be written by anybody.
+    pub fn load(path: &Path, host: &dyn Host) -> Result<Arc<Self>> {
+        let unreadable = |reason: String| CredentialError::Unreadable { path: path.display().to_string(), reason };
+        let metadata = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?;
+        let stamp = Stamp::of(&metadata);
+        let mut cache = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cached) = cache.iter().find(|cached| cached.path == path && cached.stamp == stamp) {
+            return Ok(Arc::clone(&cached.file));
+        }
+
+        // Not blocked by a FIFO, not fooled by one put in place of the file: what was opened is looked at again.
+        let mut options = OpenOptions::new();
+        let opened = options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path);
+        let file = opened.map_err(|error| unreadable(error.to_string()))?;
+        let metadata = file.metadata().map_err(|error| unreadable(error.to_string()))?;
+        if !metadata.is_file() {
+            return Err(unreadable("it is not a regular file".to_owned()).into());
+        }
+        if metadata.mode() & 0o002 != 0 {
+            return Err(CredentialError::Writable { path: path.display().to_string() }.into());
+        }
+        if metadata.mode() & 0o004 != 0 {
+            host.trace(format_args!("warning: anybody may read the user file {}", path.display()));
+        }
+        let stamp = Stamp::of(&metadata);
+        let text = read(file).map_err(unreadable)?;
+        let file = Arc::new(Self { path: path.to_owned(), entries: parse(&text, path, host) });
+
+        cache.retain(|cached| cached.path != path);
+        cache.truncate(CACHE_LEN.saturating_sub(1));
+        cache.insert(0, Cached { path: path.to_owned(), stamp, file: Arc::clone(&file) });
+        Ok(file)
+    }
+
+    /// The secret of `name`, or of the first account if no name is asked for.
+    ///
+    /// # Errors
+    /// [`CredentialError::NoEntry`] when there is none.
+    pub fn secret_of(&self, name: Option<&UserName>) -> Result<Initiator> {
+        let entry = match name {
+            None => self.entries.first(),
+            Some(name) => self.account(&name.user, &name.domain),
+        };
+        let Some(entry) = entry.filter(|entry| !entry.is_disabled) else {
+            let name = name.map(|name| crate::name::Name::User(name.clone()).to_string()).unwrap_or_default();
+            return Err(CredentialError::NoEntry { name, path: self.path.display().to_string() }.into());
+        };
+        let domain = name.map(|name| &name.domain).filter(|domain| !domain.is_empty()).unwrap_or(&entry.name.domain);
+        Ok(Initiator {
+            name: UserName { user: entry.name.user.clone(), domain: domain.clone() },
+            hash: NtHash::new(*entry.hash.expose()),
+        })
+    }
+
+    /// The account that a client means who calls itself `user` of `domain`: the entry of that domain if there is one, else
+    /// one that serves every domain; without a domain the first of that name.
+    #[must_use]
+    pub fn account(&self, user: &str, domain: &str) -> Option<&Entry> {
+        let mut of_user = self.entries.iter().filter(|entry| same_name(&entry.name.user, user));
+        if domain.is_empty() {
+            return of_user.next();
+        }
+        let mut for_any_domain = None;
+        for entry in of_user {
+            if same_name(&entry.name.domain, domain) {
+                return Some(entry);
+            }
+            if entry.name.domain.is_empty() {
+                for_any_domain = for_any_domain.or(Some(entry));
+            }
+        }
+        for_any_domain
+    }
+}
+
+impl Stamp {
+    fn of(metadata: &std::fs::Metadata) -> Self {
+        Self {
+            file: (metadata.dev(), metadata.ino()),
+            len: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+fn read(file: File) -> core::result::Result<Zeroizing<Vec<u8>>, String> {
+    // All the room at once: a vector that grows leaves copies behind.
+    let len = file.metadata().map_err(|error| error.to_string())?.len();
+    let capacity = usize::try_from(len.min(MAX_FILE)).unwrap_or(0).saturating_add(1);
+    let mut text = Zeroizing::new(Vec::with_capacity(capacity));
+    file.take(MAX_FILE.saturating_add(1)).read_to_end(&mut text).map_err(|error| error.to_string())?;
+    if u64::try_from(text.len()).is_ok_and(|len| len > MAX_FILE) {
+        return Err("it is longer than 16 MiB".to_owned());
+    }
+    Ok(text)
+}
+
+fn parse(text: &[u8], path: &Path, host: &dyn Host) -> Vec<Entry> {
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    let lines = text.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    lines
+        .zip(1_u32..)
+        .filter(|(line, _)| !line.is_empty() && !line.starts_with(b"#"))
+        .filter_map(|(line, number)| {
+            let entry = if line.len() > MAX_LINE { None } else { str::from_utf8(line).ok().and_then(parse_line) };
+            if entry.is_none() {
+                host.trace(format_args!("line {number} of the user file {} is no entry: ignored", path.display()));
+            }
+            entry
+        })
+        .collect()
+}
+
+fn parse_line(line: &str) -> Option<Entry> {
+    if line.contains('\0') {
+        return None;
+    }
+    if let Some(entry) = parse_smbpasswd(line) {
+        return entry;
+    }
+    let mut parts = line.splitn(3, ':');
+    let (domain, user, password) = (parts.next()?, parts.next()?, parts.next()?);
+    if user.is_empty() || password.is_empty() {
+        return None;
+    }
+    let name = UserName { user: user.to_owned(), domain: domain.to_owned() };
+    Some(Entry { name, hash: ntowf_v1(password), is_disabled: false })
+}
+
+/// `None` when the line is not of smbpasswd's kind, `Some(None)` when it is but has no usable hash.
+fn parse_smbpasswd(line: &str) -> Option<Option<Entry>> {
+    let mut parts = line.splitn(6, ':');
+    let (name, uid, lm_hash, nt_hash, flags, _last_change) =
+        (parts.next()?, parts.next()?, parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let flags = flags.strip_prefix('[')?.strip_suffix(']')?;
+    let is_number = !uid.is_empty() && uid.bytes().all(|c| c.is_ascii_digit());
+    if !is_number || lm_hash.len() != 32 || nt_hash.len() != 32 || name.is_empty() {
+        return None;
+    }
+    let (domain, user) = name.split_once('\\').unwrap_or(("", name));
+    let name = UserName { user: user.to_owned(), domain: domain.to_owned() };
+    Some(parse_hash(nt_hash).map(|hash| Entry { name, hash, is_disabled: flags.contains('D') }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> UserFile {
+        let path = PathBuf::from("users");
+        let entries = parse(text.as_bytes(), &path, &crate::host::tests::Silent);
+        UserFile { path, entries }
+    }
+
+    const HASH: &str = "A4F49C406510BDCAB6824EE7C30FD852"; // of "Password"
+
+    fn has_password(entry: Option<&Entry>, password: &str) -> bool {
+        entry.is_some_and(|entry| entry.hash.expose() == ntowf_v1(password).expose())
+    }
+
+    #[test]
+    fn reads_both_kinds_of_lines() {
+        let file = file(&format!(
+            "# DOM:comment:secret\r\nDOM:alice:pa:ss:word\r\n:bob:x\n\
+             carol:1000:XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX:{HASH}:[U          ]:LCT-5F0C1A2B:\n\
+             DOM\\dave:1001:XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX:{HASH}:[UD         ]:LCT-5F0C1A2B:\n\
+             nobody:1002:XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX:NO PASSWORDXXXXXXXXXXXXXXXXXXXXX:[U          ]:LCT-0:\n"
+        ));
+        assert_eq!(file.entries.len(), 4);
+        assert!(has_password(file.account("ALICE", "dom"), "pa:ss:word"));
+        assert!(has_password(file.account("bob", "ANY"), "x"));
+        assert!(has_password(file.account("carol", ""), "Password"));
+        assert!(file.account("dave", "DOM").is_some_and(|entry| entry.is_disabled));
+        assert!(file.account("comment", "DOM").is_none());
+    }
+
+    #[test]
+    fn a_long_line_is_refused_and_not_split() {
+        let file =
+            file(&format!("#{}\nD:{}:x\nD:alice:right\n", "x".repeat(MAX_LINE * 2), "D:alice:wrong".repeat(500)));
+        assert_eq!(file.entries.len(), 1);
+        assert!(has_password(file.account("alice", "D"), "right"));
+    }
+
+    #[test]
+    fn an_entry_with_a_domain_serves_that_domain_and_clients_that_send_none() {
+        let file = file("ONE:alice:1\nTWO:alice:2\n:alice:any\n");
+        assert!(has_password(file.account("alice", "two"), "2"));
+        assert!(has_password(file.account("alice", ""), "1"));
+        assert!(has_password(file.account("alice", "THREE"), "any"));
+        let strict = self::file("ONE:alice:1\n");
+        assert!(strict.account("alice", "THREE").is_none());
+    }
+
+    #[test]
+    fn without_a_name_the_first_entry_is_meant() {
+        let file = file("ONE:alice:1\nTWO:bob:2\n");
+        assert_eq!(file.secret_of(None).unwrap().name.user, "alice");
+        assert!(file.secret_of(Some(&UserName { user: "carol".to_owned(), domain: String::new() })).is_err());
+    }
+}

@@ -1,0 +1,14 @@
+//! Bytes to keys: [MS-NLMP] 3.3 and 3.4. Knows no message.
+
+#![forbid(unsafe_code)]
+
+pub mod keys;
+pub mod ntowf;
+pub mod primitive;
+pub mod rc4;
+pub mod response;
+pub mod secret;
+
+pub use self::secret::{
+    ExportedSessionKey, KeyExchangeKey, Mic, NtHash, NtProofStr, ResponseKeyNt, SealingKey, SessionBaseKey, SigningKey,
+};

@@ -1,0 +1,84 @@
+//! The hashes and ciphers of [MS-NLMP] 6. The one file that names their crates (RC4 apart).
+
+use des::cipher::{Array, BlockCipherEncrypt, KeyInit as _};
+use hmac::{Hmac, Mac};
+use md4::Md4;
+use md5::{Digest, Md5};
+
+/// MD4 (RFC 1320) of the concatenated parts.
+#[must_use]
+pub fn md4(parts: &[&[u8]]) -> [u8; 16] {
+    let mut hash = Md4::new();
+    parts.iter().for_each(|part| hash.update(part));
+    hash.finalize().into()
+}
+
+/// MD5 (RFC 1321) of the concatenated parts.
+#[must_use]
+pub fn md5(parts: &[&[u8]]) -> [u8; 16] {
+    let mut hash = Md5::new();
+    parts.iter().for_each(|part| hash.update(part));
+    hash.finalize().into()
+}
+
+/// HMAC_MD5 (RFC 2104) of the concatenated parts, under a key used once.
+#[must_use]
+pub fn hmac_md5(key: &[u8], parts: &[&[u8]]) -> [u8; 16] {
+    HmacMd5::new(key).mac(parts)
+}
+
+/// HMAC_MD5 under a key used again and again: the two key blocks are hashed once.
+#[derive(Clone)]
+pub struct HmacMd5(Hmac<Md5>);
+
+impl HmacMd5 {
+    /// Ready for `key`.
+    #[must_use]
+    pub fn new(key: &[u8]) -> Self {
+        #[expect(clippy::expect_used, reason = "HMAC has keys of any length")]
+        Self(<Hmac<Md5> as hmac::KeyInit>::new_from_slice(key).expect("HMAC takes any key"))
+    }
+
+    /// The code of the concatenated parts.
+    #[must_use]
+    pub fn mac(&self, parts: &[&[u8]]) -> [u8; 16] {
+        let mut mac = self.0.clone();
+        parts.iter().for_each(|part| mac.update(part));
+        mac.finalize().into_bytes().into()
+    }
+}
+
+/// CRC32 as in zlib (ISO 3309), of the concatenated parts.
+#[must_use]
+pub fn crc32(parts: &[&[u8]]) -> u32 {
+    let bytes = parts.iter().flat_map(|part| part.iter());
+    !bytes.fold(!0_u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 })
+    })
+}
+
+/// DES(K, D): one block under a key of seven bytes, which are spread over eight with room for the parity bits.
+#[must_use]
+pub fn des(key: [u8; 7], data: [u8; 8]) -> [u8; 8] {
+    let [k0, k1, k2, k3, k4, k5, k6] = key;
+    let bits = u64::from_be_bytes([0, k0, k1, k2, k3, k4, k5, k6]);
+    let spread = [49, 42, 35, 28, 21, 14, 7, 0].map(|shift: u32| {
+        let [.., low] = (bits >> shift).to_be_bytes();
+        low << 1
+    });
+    let mut block = Array::from(data);
+    des::Des::new(&Array::from(spread)).encrypt_block(&mut block);
+    block.into()
+}
+
+/// DESL(K, D): the block three times, under the key of 16 bytes cut into three.
+#[must_use]
+pub fn desl(key: &[u8; 16], data: [u8; 8]) -> [u8; 24] {
+    let [k0, k1, k2, k3, k4, k5, k6, k7, k8, k9, k10, k11, k12, k13, k14, k15] = *key;
+    let [first, second, third] =
+        [[k0, k1, k2, k3, k4, k5, k6], [k7, k8, k9, k10, k11, k12, k13], [k14, k15, 0, 0, 0, 0, 0]]
+            .map(|key| des(key, data));
+    let mut response = [0; 24];
+    response.iter_mut().zip(first.into_iter().chain(second).chain(third)).for_each(|(to, from)| *to = from);
+    response
+}

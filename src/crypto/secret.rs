@@ -1,0 +1,113 @@
+//! One type for each key: wiped when dropped, never printed. What is compared is compared in constant time.
+
+use core::fmt;
+
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+macro_rules! secret {
+    ($($(#[$doc:meta])* $name:ident)*) => {$(
+        $(#[$doc])*
+        #[derive(Zeroize, ZeroizeOnDrop)]
+        pub struct $name([u8; 16]);
+
+        impl $name {
+            /// The key of these bytes.
+            #[must_use]
+            pub const fn new(bytes: [u8; 16]) -> Self {
+                Self(bytes)
+            }
+
+            /// The bytes, for a computation: they are not to be kept.
+            #[must_use]
+            pub const fn expose(&self) -> &[u8; 16] {
+                &self.0
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(..)"))
+            }
+        }
+    )*};
+}
+
+secret! {
+    /// NTOWFv1: the MD4 of the password. As good as the password.
+    NtHash
+    /// NTOWFv2.
+    ResponseKeyNt
+    /// SessionBaseKey: what both sides can compute from the response.
+    SessionBaseKey
+    /// KeyExchangeKey: SessionBaseKey as KXKEY leaves it.
+    KeyExchangeKey
+    /// ExportedSessionKey: what the session's keys are made of.
+    ExportedSessionKey
+    /// ClientSigningKey or ServerSigningKey.
+    SigningKey
+    /// ClientSealingKey or ServerSealingKey.
+    SealingKey
+}
+
+macro_rules! tag {
+    ($($(#[$doc:meta])* $name:ident)*) => {$(
+        $(#[$doc])*
+        pub struct $name([u8; 16]);
+
+        impl $name {
+            /// The value of these bytes.
+            #[must_use]
+            pub const fn new(bytes: [u8; 16]) -> Self {
+                Self(bytes)
+            }
+
+            /// Whether it is `other`, found out in constant time.
+            #[must_use]
+            pub fn matches(&self, other: &[u8; 16]) -> bool {
+                self.0.ct_eq(other).into()
+            }
+
+            /// The bytes as they are sent.
+            #[must_use]
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                &self.0
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(..)"))
+            }
+        }
+    )*};
+}
+
+tag! {
+    /// NTProofStr: the proof that the client knows the password.
+    NtProofStr
+    /// The MIC of an AUTHENTICATE_MESSAGE.
+    Mic
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_never_printed() {
+        assert_eq!(format!("{:?}", ExportedSessionKey::new([0x55; 16])), "ExportedSessionKey(..)");
+        assert_eq!(format!("{:?}", NtProofStr::new([0x55; 16])), "NtProofStr(..)");
+    }
+
+    #[test]
+    fn a_tag_matches_only_itself() {
+        let tag = Mic::new([7; 16]);
+        assert!(tag.matches(&[7; 16]));
+        for bit in 0..128 {
+            let mut other = [7; 16];
+            other[bit / 8] ^= 1 << (bit % 8);
+            assert!(!tag.matches(&other));
+        }
+    }
+}

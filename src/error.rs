@@ -1,0 +1,509 @@
+//! What can go wrong, sorted by whose fault it is.
+//!
+//! An [`Error`] says what a person can do about it; no variant carries a secret. The numbers that GSS-API callers see
+//! are made of these values in one table, in `abi/status.rs`.
+
+use core::fmt;
+
+/// The result of everything fallible in this crate.
+pub type Result<T> = core::result::Result<T, Error>;
+
+/// Why a call failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// A token does not parse.
+    InvalidMessage(InvalidMessage),
+    /// A token parses, but its sender does not know the secret, or somebody changed it on the way.
+    PeerMisbehaved(PeerMisbehaved),
+    /// The peer does not offer what this side was asked to reach.
+    PeerIncompatible(PeerIncompatible),
+    /// The application called in a way that cannot work.
+    ApiMisuse(ApiMisuse),
+    /// There is no usable secret.
+    Credential(CredentialError),
+    /// The administrator does not allow it.
+    Policy(PolicyError),
+    /// The operating system did not give what is needed.
+    Host(HostError),
+    /// A defect of this mechanism, caught at its edge.
+    Internal,
+}
+
+/// A token that does not parse: which one, where, and what is wrong there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidMessage {
+    /// The token.
+    pub message: Message,
+    /// Its part, by the name of [MS-NLMP] 2.2.
+    pub field: FieldName,
+    /// What is wrong with that part.
+    pub fault: Fault,
+}
+
+/// The tokens that this mechanism reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Message {
+    /// NEGOTIATE_MESSAGE, [MS-NLMP] 2.2.1.1.
+    Negotiate,
+    /// CHALLENGE_MESSAGE, [MS-NLMP] 2.2.1.2.
+    Challenge,
+    /// AUTHENTICATE_MESSAGE, [MS-NLMP] 2.2.1.3.
+    Authenticate,
+    /// What `gss_get_mic` makes: one NTLMSSP_MESSAGE_SIGNATURE, [MS-NLMP] 2.2.2.9.
+    MicToken,
+    /// What `gss_wrap` makes: NTLMSSP_MESSAGE_SIGNATURE, then the sealed data.
+    WrapToken,
+    /// What `gss_export_sec_context` makes.
+    ExportedContext,
+    /// What `gss_export_cred` makes.
+    ExportedCredential,
+}
+
+/// The parts of tokens that an error can point at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldName {
+    /// The whole token.
+    Token,
+    /// `NTLMSSP\0`.
+    Signature,
+    /// MessageType.
+    MessageType,
+    /// NegotiateFlags.
+    NegotiateFlags,
+    /// DomainName.
+    DomainName,
+    /// Workstation.
+    Workstation,
+    /// TargetName.
+    TargetName,
+    /// ServerChallenge.
+    ServerChallenge,
+    /// TargetInfo and the AV_PAIRs in it.
+    TargetInfo,
+    /// LmChallengeResponse.
+    LmChallengeResponse,
+    /// NtChallengeResponse.
+    NtChallengeResponse,
+    /// UserName.
+    UserName,
+    /// EncryptedRandomSessionKey.
+    EncryptedRandomSessionKey,
+    /// MIC.
+    Mic,
+    /// Version, of an exported token.
+    Version,
+    /// Contents of an exported token.
+    Contents,
+}
+
+/// What can be wrong with a part of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The token ends before the part does.
+    Truncated,
+    /// Its Len and BufferOffset point outside the token, or into its fixed header.
+    OutsideMessage,
+    /// UTF-16 text of an odd number of bytes.
+    OddLength,
+    /// A length that the specification does not allow.
+    WrongLength,
+    /// A value that the specification does not allow.
+    WrongValue,
+    /// An AV_PAIR that may stand once stands twice.
+    Duplicate,
+    /// An AV_PAIR list without MsvAvEOL.
+    NoEnd,
+    /// Announced, but not there.
+    Missing,
+}
+
+/// A well-formed token that must not be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerMisbehaved {
+    /// Unknown user or wrong password: the peer is never told which.
+    LogonFailure,
+    /// The MIC of the AUTHENTICATE_MESSAGE does not fit the three messages.
+    WrongMic,
+    /// MsvAvChannelBindings differs from the channel bindings of this side.
+    WrongBindings,
+    /// An AV_PAIR of the CHALLENGE_MESSAGE came back changed.
+    ChangedTargetInfo,
+    /// A message signature that does not verify. What its sequence number alone suggests stands beside it.
+    BadSignature(Sequence),
+}
+
+/// What the sequence number of a refused signature suggests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sequence {
+    /// The expected one.
+    Expected,
+    /// One that was used already.
+    Duplicate,
+    /// One further on.
+    Gap,
+}
+
+/// Something that this side needs and the peer did not offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerIncompatible {
+    /// NTLMSSP_NEGOTIATE_UNICODE.
+    NoUnicode,
+    /// NTLMSSP_NEGOTIATE_SIGN.
+    NoSign,
+    /// NTLMSSP_NEGOTIATE_SEAL.
+    NoSeal,
+    /// NTLMSSP_NEGOTIATE_128.
+    No128,
+    /// NTLMSSP_NEGOTIATE_EXTENDED_SESSIONSECURITY.
+    NoExtendedSessionSecurity,
+    /// MsvAvNbComputerName and MsvAvNbDomainName, [MS-NLMP] 3.1.5.1.2.
+    NoNetBiosNames,
+    /// The challenge's MsvAvTimestamp is too far from this host's clock.
+    ClockSkew,
+    /// A connectionless (datagram) handshake.
+    Datagram,
+}
+
+/// A call that cannot work, whatever the peer sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApiMisuse {
+    /// A NULL where RFC 2744 wants something to read.
+    NullInput,
+    /// A NULL where RFC 2744 wants somewhere to write.
+    NullOutput,
+    /// No context, or one whose handshake failed.
+    NoContext,
+    /// The call fits contexts of the other role only.
+    WrongRole,
+    /// The context is not established yet.
+    NotEstablished,
+    /// A handshake token for a context that is established.
+    AlreadyEstablished,
+    /// An argument of a wrong length or value.
+    BadArgument,
+    /// A quality of protection other than 0.
+    BadQop,
+    /// A mechanism OID that is not NTLM's.
+    BadMech,
+    /// A name that does not parse, or is not UTF-8.
+    BadName,
+    /// A name type that NTLM does not have.
+    BadNameType,
+    /// The status type or value is not a mechanism's.
+    BadStatus,
+    /// An object identifier that this call does not know.
+    UnknownOption,
+    /// Known, but not to be had in this state.
+    NotAvailable,
+    /// Neither SIGN nor SEAL was negotiated, so messages cannot be protected.
+    NoProtection,
+    /// Connectionless (datagram) NTLM was asked for.
+    Datagram,
+    /// A token for the acceptor is empty.
+    NoToken,
+    /// A credential of the other usage.
+    WrongUsage,
+    /// A password or hash that cannot be one.
+    BadPassword,
+}
+
+/// No secret to work with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CredentialError {
+    /// No user file is configured.
+    NoUserFile,
+    /// The user file cannot be read; `path` names it and `reason` is the operating system's.
+    Unreadable {
+        /// The path as configured.
+        path: String,
+        /// What the operating system said.
+        reason: String,
+    },
+    /// Anybody may write the user file.
+    Writable {
+        /// The path as configured.
+        path: String,
+    },
+    /// The user file has no entry for the name asked for.
+    NoEntry {
+        /// The name asked for; empty where any would do.
+        name: String,
+        /// The path as configured.
+        path: String,
+    },
+    /// The name is a service's or anonymous, and such a name has no password.
+    NotAUser,
+}
+
+/// What the administrator, by a variable of the environment, or MS-NLMP itself does not allow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PolicyError {
+    /// A switch has a value that it does not know.
+    BadSwitch {
+        /// The variable.
+        variable: &'static str,
+        /// What it may be.
+        allowed: &'static str,
+    },
+    /// An NTLMv1 or LM response.
+    NtlmV1,
+    /// An anonymous AUTHENTICATE_MESSAGE.
+    Anonymous,
+    /// An AUTHENTICATE_MESSAGE without MIC, and GSS_NTLM_REQUIRE_MIC is `yes`.
+    MicRequired,
+    /// No channel bindings, and GSS_NTLM_CHANNEL_BINDINGS is `required`.
+    BindingsRequired,
+    /// MsvAvTargetName is absent or names another service, and GSS_NTLM_TARGET_NAME is `required`.
+    TargetName,
+}
+
+/// What the operating system did not give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostError {
+    /// Random bytes.
+    Randomness,
+    /// Memory.
+    Memory,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidMessage(e) => e.fmt(f),
+            Self::PeerMisbehaved(e) => e.fmt(f),
+            Self::PeerIncompatible(e) => e.fmt(f),
+            Self::ApiMisuse(e) => e.fmt(f),
+            Self::Credential(e) => e.fmt(f),
+            Self::Policy(e) => e.fmt(f),
+            Self::Host(e) => e.fmt(f),
+            Self::Internal => {
+                f.write_str("The NTLM mechanism itself failed; please report this with the trace of GSSNTLMSSP_DEBUG")
+            }
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+impl fmt::Display for InvalidMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "The {} is malformed: {} {}", self.message.name(), self.field.name(), self.fault.sentence())
+    }
+}
+
+impl Message {
+    /// The specification's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Negotiate => "NEGOTIATE_MESSAGE",
+            Self::Challenge => "CHALLENGE_MESSAGE",
+            Self::Authenticate => "AUTHENTICATE_MESSAGE",
+            Self::MicToken => "MIC token",
+            Self::WrapToken => "wrap token",
+            Self::ExportedContext => "exported context",
+            Self::ExportedCredential => "exported credential",
+        }
+    }
+}
+
+impl FieldName {
+    /// The specification's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Token => "it",
+            Self::Signature => "Signature",
+            Self::MessageType => "MessageType",
+            Self::NegotiateFlags => "NegotiateFlags",
+            Self::DomainName => "DomainName",
+            Self::Workstation => "Workstation",
+            Self::TargetName => "TargetName",
+            Self::ServerChallenge => "ServerChallenge",
+            Self::TargetInfo => "TargetInfo",
+            Self::LmChallengeResponse => "LmChallengeResponse",
+            Self::NtChallengeResponse => "NtChallengeResponse",
+            Self::UserName => "UserName",
+            Self::EncryptedRandomSessionKey => "EncryptedRandomSessionKey",
+            Self::Mic => "MIC",
+            Self::Version => "version",
+            Self::Contents => "contents",
+        }
+    }
+}
+
+impl Fault {
+    const fn sentence(self) -> &'static str {
+        match self {
+            Self::Truncated => "is cut short",
+            Self::OutsideMessage => "does not lie inside the message",
+            Self::OddLength => "is UTF-16 text of an odd length",
+            Self::WrongLength => "has a wrong length",
+            Self::WrongValue => "has a wrong value",
+            Self::Duplicate => "has an AV_PAIR twice",
+            Self::NoEnd => "does not end with MsvAvEOL",
+            Self::Missing => "is announced but missing",
+        }
+    }
+}
+
+impl fmt::Display for PeerMisbehaved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LogonFailure => "The user name or the password is wrong",
+            Self::WrongMic => {
+                "The MIC of the AUTHENTICATE_MESSAGE is wrong: a message was changed on its way, or the session keys differ"
+            }
+            Self::WrongBindings => {
+                "The channel bindings differ: client and server do not speak over the same TLS connection, or somebody stands between them"
+            }
+            Self::ChangedTargetInfo => {
+                "The client sent back other names or another time than the CHALLENGE_MESSAGE had: the message was changed on its way"
+            }
+            Self::BadSignature(Sequence::Expected) => "The signature does not fit the message",
+            Self::BadSignature(Sequence::Duplicate) => {
+                "The signature has the sequence number of an earlier message: it was replayed"
+            }
+            Self::BadSignature(Sequence::Gap) => {
+                "The signature has the sequence number of a later message: one got lost or the order changed"
+            }
+        })
+    }
+}
+
+impl fmt::Display for PeerIncompatible {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoUnicode => "The peer offers OEM strings only (no NTLMSSP_NEGOTIATE_UNICODE)",
+            Self::NoSign => {
+                "Integrity was asked for or is required by policy, but the peer does not offer NTLMSSP_NEGOTIATE_SIGN"
+            }
+            Self::NoSeal => {
+                "Confidentiality was asked for or is required by policy, but the peer does not offer NTLMSSP_NEGOTIATE_SEAL"
+            }
+            Self::No128 => "GSS_NTLM_MINIMUM requires 128-bit keys, but the peer does not offer NTLMSSP_NEGOTIATE_128",
+            Self::NoExtendedSessionSecurity => {
+                "The peer does not offer NTLMSSP_NEGOTIATE_EXTENDED_SESSIONSECURITY, without which messages cannot be protected"
+            }
+            Self::NoNetBiosNames => {
+                "Integrity or confidentiality was asked for, but the CHALLENGE_MESSAGE has no NetBIOS names of the server"
+            }
+            Self::ClockSkew => {
+                "The server's clock is too far from this host's: set the clocks, or raise GSS_NTLM_MAX_SKEW (hours)"
+            }
+            Self::Datagram => "The peer wants connectionless (datagram) NTLM, which this side did not ask for",
+        })
+    }
+}
+
+impl fmt::Display for ApiMisuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NullInput => "A required input argument is NULL",
+            Self::NullOutput => "A required output argument is NULL",
+            Self::NoContext => "There is no security context, or its handshake failed: start a new one",
+            Self::WrongRole => "The security context has the other role: one side initiates, the other accepts",
+            Self::NotEstablished => "The security context is not established yet: go on with the handshake",
+            Self::AlreadyEstablished => "The security context is established already: it takes no more handshake tokens",
+            Self::BadArgument => "An argument has a wrong length or value",
+            Self::BadQop => "The quality of protection must be 0 (GSS_C_QOP_DEFAULT)",
+            Self::BadMech => "The mechanism is not NTLM (1.3.6.1.4.1.311.2.2.10)",
+            Self::BadName => "The name is empty, not UTF-8, or not of a form that NTLM knows (DOMAIN\\user, user@DOMAIN, service@host)",
+            Self::BadNameType => "NTLM has no names of this type",
+            Self::BadStatus => "This is not a status code of the NTLM mechanism",
+            Self::UnknownOption => "The NTLM mechanism does not know this object identifier here",
+            Self::NotAvailable => "Not available in this state of the security context",
+            Self::NoProtection => {
+                "Messages cannot be protected: neither integrity nor confidentiality was negotiated for this security context"
+            }
+            Self::Datagram => "Connectionless (datagram) NTLM is not available on this security context",
+            Self::NoToken => "The acceptor was called without a token",
+            Self::WrongUsage => "The credential is of the other usage: an initiator's for accepting, or an acceptor's for initiating",
+            Self::BadPassword => "The password is not UTF-8, too long or has a NUL inside, or ntlmssp_nthash is not 32 hexadecimal digits",
+        })
+    }
+}
+
+impl fmt::Display for CredentialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoUserFile => f.write_str(
+                "No credentials: NTLM_USER_FILE is not set, and neither a password nor ntlmssp_keyfile was given",
+            ),
+            Self::Unreadable { path, reason } => {
+                write!(f, "The user file {} cannot be read: {}", Path(path), Reason(reason))
+            }
+            Self::Writable { path } => {
+                write!(f, "The user file {} is refused because anybody may write it: chmod o-w", Path(path))
+            }
+            Self::NoEntry { name, path } if name.is_empty() => {
+                write!(f, "The user file {} has no usable entry", Path(path))
+            }
+            Self::NoEntry { name, path } => write!(f, "The user file {} has no usable entry for {name}", Path(path)),
+            Self::NotAUser => f.write_str("The name is not a user's, so there is no password for it"),
+        }
+    }
+}
+
+impl fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadSwitch { variable, allowed } => write!(f, "{variable} must be {allowed}"),
+            Self::NtlmV1 => f.write_str("The client answered with NTLMv1 or LM, which is refused: only NTLMv2 is accepted"),
+            Self::Anonymous => f.write_str("The client is anonymous, which is refused"),
+            Self::MicRequired => f.write_str("The client sent no MIC, and GSS_NTLM_REQUIRE_MIC wants one"),
+            Self::BindingsRequired => {
+                f.write_str("There are no channel bindings to compare, and GSS_NTLM_CHANNEL_BINDINGS requires them")
+            }
+            Self::TargetName => f.write_str(
+                "The client did not name this service as its target (MsvAvTargetName), and GSS_NTLM_TARGET_NAME requires it",
+            ),
+        }
+    }
+}
+
+impl fmt::Display for HostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Randomness => "The operating system gave no random bytes",
+            Self::Memory => "There is not enough memory",
+        })
+    }
+}
+
+/// A path for a person: nothing instead of an empty one.
+struct Path<'a>(&'a str);
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { f.write_str("(NTLM_USER_FILE or ntlmssp_keyfile)") } else { f.write_str(self.0) }
+    }
+}
+
+struct Reason<'a>(&'a str);
+
+impl fmt::Display for Reason<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { f.write_str("look at its path and permissions") } else { f.write_str(self.0) }
+    }
+}
+
+macro_rules! from_part {
+    ($($part:ident => $variant:ident),* $(,)?) => {$(
+        impl From<$part> for Error {
+            fn from(part: $part) -> Self {
+                Self::$variant(part)
+            }
+        }
+    )*};
+}
+
+from_part! {
+    InvalidMessage => InvalidMessage,
+    PeerMisbehaved => PeerMisbehaved,
+    PeerIncompatible => PeerIncompatible,
+    ApiMisuse => ApiMisuse,
+    CredentialError => Credential,
+    PolicyError => Policy,
+    HostError => Host,
+}

@@ -1,0 +1,124 @@
+//! The host as an argument: clock, randomness, names, environment and trace.
+//!
+//! Everything that makes two runs of a handshake differ comes through [`Host`], so that a test with a fixed host gets
+//! the messages of [MS-NLMP] 4.2 byte for byte.
+
+use core::fmt;
+
+use crate::error::Result;
+
+/// What the mechanism needs from where it runs.
+pub trait Host: Send + Sync {
+    /// The time.
+    fn now(&self) -> FileTime;
+
+    /// Fills `out` with bytes that nobody can guess.
+    ///
+    /// # Errors
+    /// [`crate::error::HostError::Randomness`].
+    fn random(&self, out: &mut [u8]) -> Result<()>;
+
+    /// What this computer is called.
+    fn names(&self) -> HostNames;
+
+    /// What NTLM messages say about the sender's software ([MS-NLMP] 2.2.2.10; for debugging only).
+    fn version(&self) -> [u8; 8];
+
+    /// The value of an environment variable, `None` also where the process is not to trust its environment.
+    fn variable(&self, name: &'static str) -> Option<String>;
+
+    /// Writes one line for an administrator who looks for the cause of something; nothing happens unless the trace is on.
+    ///
+    /// No type that holds a secret can be displayed, so none can be traced.
+    fn trace(&self, line: fmt::Arguments<'_>);
+}
+
+/// The names of a computer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostNames {
+    /// NetBIOS name of the computer: NETBIOS_COMPUTER_NAME, or the host name's first label.
+    pub computer: String,
+    /// NetBIOS name of the domain: NETBIOS_DOMAIN_NAME, or that of the computer, as on a standalone Windows.
+    pub domain: String,
+    /// Fully qualified name of the computer, or empty.
+    pub dns_computer: String,
+    /// The domain part of `dns_computer`, or empty.
+    pub dns_domain: String,
+}
+
+/// A FILETIME: units of 100 nanoseconds since 1601-01-01 UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileTime(pub u64);
+
+impl FileTime {
+    const UNITS_PER_SECOND: u64 = 10_000_000;
+    /// 1970-01-01 in seconds since 1601-01-01.
+    const UNIX_EPOCH: u64 = 11_644_473_600;
+
+    /// The time `seconds` and `nanoseconds` after 1970-01-01 UTC; nanoseconds below 100 are cut off.
+    #[must_use]
+    pub fn from_unix(seconds: u64, nanoseconds: u32) -> Self {
+        let whole = seconds.saturating_add(Self::UNIX_EPOCH).saturating_mul(Self::UNITS_PER_SECOND);
+        Self(whole.saturating_add(u64::from(nanoseconds.div_euclid(100))))
+    }
+
+    /// The bytes of the wire.
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; 8] {
+        self.0.to_le_bytes()
+    }
+
+    /// The time that the bytes of the wire say.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 8]) -> Self {
+        Self(u64::from_le_bytes(bytes))
+    }
+
+    /// Whether `self` and `other` are at most `hours` apart.
+    #[must_use]
+    pub fn is_within(self, hours: u32, other: Self) -> bool {
+        let hour = Self::UNITS_PER_SECOND.saturating_mul(3600);
+        self.0.abs_diff(other.0) <= u64::from(hours).saturating_mul(hour)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A host that knows nothing and says nothing.
+    pub(crate) struct Silent;
+
+    impl Host for Silent {
+        fn now(&self) -> FileTime {
+            FileTime(0)
+        }
+
+        fn random(&self, out: &mut [u8]) -> Result<()> {
+            out.fill(0xaa);
+            Ok(())
+        }
+
+        fn names(&self) -> HostNames {
+            HostNames::default()
+        }
+
+        fn version(&self) -> [u8; 8] {
+            [0; 8]
+        }
+
+        fn variable(&self, _: &'static str) -> Option<String> {
+            None
+        }
+
+        fn trace(&self, _: fmt::Arguments<'_>) {}
+    }
+
+    #[test]
+    fn thirty_six_hours_are_the_limit_itself() {
+        let now = FileTime::from_unix(1_700_000_000, 0);
+        assert!(FileTime::from_unix(1_700_000_000 + 36 * 3600, 0).is_within(36, now));
+        assert!(!FileTime::from_unix(1_700_000_001 + 36 * 3600, 0).is_within(36, now));
+        assert!(now.is_within(36, FileTime::from_unix(1_700_000_000 - 36 * 3600, 0)));
+    }
+}

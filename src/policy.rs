@@ -1,0 +1,203 @@
+//! What is allowed. Data and decisions; nothing is read here: the edge fills a [`Policy`] and passes it down.
+
+use bitflags::bitflags;
+
+use crate::error::{PolicyError, Result};
+
+/// The administrator's decisions, the secure ones by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// When an initiator sends the MIC of [MS-NLMP] 3.1.5.1.2.
+    pub mic: MicPolicy,
+    /// Whether an acceptor refuses an AUTHENTICATE_MESSAGE without MIC.
+    pub require_mic: bool,
+    /// What an acceptor makes of channel bindings.
+    pub channel_bindings: BindingsPolicy,
+    /// What an acceptor makes of MsvAvTargetName.
+    pub target_name: TargetNamePolicy,
+    /// What every context must reach, asked for or not.
+    pub minimum: Minimum,
+    /// How far the time of a CHALLENGE_MESSAGE may be from the initiator's clock, in hours.
+    pub max_skew_hours: u32,
+}
+
+/// GSS_NTLM_MIC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MicPolicy {
+    /// Whenever the challenge has a timestamp.
+    Auto,
+    /// The same, but not inside SPNEGO (for peers whose SPNEGO loses the mechListMIC: krb5 1.21.0 to 1.22.1).
+    RawOnly,
+    /// Never.
+    Off,
+}
+
+/// GSS_NTLM_CHANNEL_BINDINGS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BindingsPolicy {
+    /// Compared when both sides have some.
+    WhenSent,
+    /// Refused unless both sides have some and they are equal.
+    Required,
+    /// Not looked at.
+    Off,
+}
+
+/// GSS_NTLM_TARGET_NAME.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetNamePolicy {
+    /// Not looked at.
+    Off,
+    /// A difference is written to the trace.
+    Audit,
+    /// A difference is refused.
+    Required,
+}
+
+bitflags! {
+    /// GSS_NTLM_MINIMUM: what every context must reach. Empty: what the application asked for, no less.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Minimum: u8 {
+        /// 128-bit keys.
+        const BITS_128 = 1;
+        /// Extended session security.
+        const EXTENDED_SESSIONSECURITY = 2;
+        /// Integrity of messages.
+        const SIGN = 4;
+        /// Confidentiality of messages.
+        const SEAL = 8;
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            mic: MicPolicy::Auto,
+            require_mic: false,
+            channel_bindings: BindingsPolicy::WhenSent,
+            target_name: TargetNamePolicy::Off,
+            minimum: Minimum::empty(),
+            max_skew_hours: 36,
+        }
+    }
+}
+
+impl Policy {
+    /// The policy that the switches say; `variable` gives the value of one, if it is set and not empty.
+    ///
+    /// # Errors
+    /// [`PolicyError::BadSwitch`] for a value that is none of a switch's: a typing mistake must not switch a check off.
+    pub fn from_switches(variable: impl Fn(&'static str) -> Option<String>) -> Result<Self> {
+        let default = Self::default();
+        let choose = |name| variable(name).filter(|value| !value.is_empty());
+        Ok(Self {
+            mic: one_of(choose, "GSS_NTLM_MIC", "auto, raw-only or off", |value| match value {
+                "auto" => Some(MicPolicy::Auto),
+                "raw-only" => Some(MicPolicy::RawOnly),
+                "off" => Some(MicPolicy::Off),
+                _ => None,
+            })?
+            .unwrap_or(default.mic),
+            require_mic: one_of(choose, "GSS_NTLM_REQUIRE_MIC", "yes or no", |value| match value {
+                "yes" => Some(true),
+                "no" => Some(false),
+                _ => None,
+            })?
+            .unwrap_or(default.require_mic),
+            channel_bindings: one_of(choose, "GSS_NTLM_CHANNEL_BINDINGS", "when-sent, required or off", |value| {
+                match value {
+                    "when-sent" => Some(BindingsPolicy::WhenSent),
+                    "required" => Some(BindingsPolicy::Required),
+                    "off" => Some(BindingsPolicy::Off),
+                    _ => None,
+                }
+            })?
+            .unwrap_or(default.channel_bindings),
+            target_name: one_of(choose, "GSS_NTLM_TARGET_NAME", "off, audit or required", |value| match value {
+                "off" => Some(TargetNamePolicy::Off),
+                "audit" => Some(TargetNamePolicy::Audit),
+                "required" => Some(TargetNamePolicy::Required),
+                _ => None,
+            })?
+            .unwrap_or(default.target_name),
+            minimum: one_of(choose, "GSS_NTLM_MINIMUM", "sign-as-asked, or a list of 128, ess, sign, seal", minimum)?
+                .unwrap_or(default.minimum),
+            max_skew_hours: one_of(choose, "GSS_NTLM_MAX_SKEW", "a number of hours", |value| value.parse().ok())?
+                .unwrap_or(default.max_skew_hours),
+        })
+    }
+}
+
+fn one_of<T>(
+    choose: impl Fn(&'static str) -> Option<String>,
+    variable: &'static str,
+    allowed: &'static str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>> {
+    match choose(variable) {
+        None => Ok(None),
+        Some(value) => match parse(value.trim()) {
+            Some(parsed) => Ok(Some(parsed)),
+            None => Err(PolicyError::BadSwitch { variable, allowed }.into()),
+        },
+    }
+}
+
+fn minimum(value: &str) -> Option<Minimum> {
+    if value == "sign-as-asked" {
+        return Some(Minimum::empty());
+    }
+    value.split([',', ' ']).filter(|word| !word.is_empty()).try_fold(Minimum::empty(), |sum, word| {
+        Some(
+            sum | match word {
+                "128" => Minimum::BITS_128,
+                "ess" => Minimum::EXTENDED_SESSIONSECURITY,
+                "sign" => Minimum::SIGN,
+                "seal" => Minimum::SEAL,
+                _ => return None,
+            },
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(name: &'static str, value: &'static str) -> Result<Policy> {
+        Policy::from_switches(|asked| (asked == name).then(|| value.to_owned()))
+    }
+
+    #[test]
+    fn no_switch_is_the_default() {
+        assert_eq!(Policy::from_switches(|_| None), Ok(Policy::default()));
+        assert_eq!(with("GSS_NTLM_MIC", ""), Ok(Policy::default()));
+    }
+
+    #[test]
+    fn every_switch_is_read() {
+        assert_eq!(with("GSS_NTLM_MIC", "off").unwrap().mic, MicPolicy::Off);
+        assert_eq!(with("GSS_NTLM_MIC", "raw-only").unwrap().mic, MicPolicy::RawOnly);
+        assert!(with("GSS_NTLM_REQUIRE_MIC", "yes").unwrap().require_mic);
+        assert_eq!(with("GSS_NTLM_CHANNEL_BINDINGS", "off").unwrap().channel_bindings, BindingsPolicy::Off);
+        assert_eq!(with("GSS_NTLM_CHANNEL_BINDINGS", "required").unwrap().channel_bindings, BindingsPolicy::Required);
+        assert_eq!(with("GSS_NTLM_TARGET_NAME", "audit").unwrap().target_name, TargetNamePolicy::Audit);
+        assert_eq!(with("GSS_NTLM_MINIMUM", "128, seal").unwrap().minimum, Minimum::BITS_128 | Minimum::SEAL);
+        assert_eq!(with("GSS_NTLM_MINIMUM", "sign-as-asked").unwrap().minimum, Minimum::empty());
+        assert_eq!(with("GSS_NTLM_MAX_SKEW", "2").unwrap().max_skew_hours, 2);
+    }
+
+    #[test]
+    fn refuses_a_misspelt_value() {
+        for name in [
+            "GSS_NTLM_MIC",
+            "GSS_NTLM_REQUIRE_MIC",
+            "GSS_NTLM_CHANNEL_BINDINGS",
+            "GSS_NTLM_TARGET_NAME",
+            "GSS_NTLM_MINIMUM",
+            "GSS_NTLM_MAX_SKEW",
+        ] {
+            assert!(with(name, "requierd").is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! After the handshake: the keys of both directions, and what they do to messages.
+
+#![forbid(unsafe_code)]
+
+mod protect;
+
+use crate::{
+    crypto::{
+        ExportedSessionKey, SealingKey,
+        keys::{self, Direction, Strength},
+        primitive::HmacMd5,
+        rc4::Handle,
+    },
+    error::{Fault, FieldName, Result},
+    wire::{NegotiateFlags, codec::Reader},
+};
+
+/// Which side of a context this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The client's.
+    Initiator,
+    /// The server's.
+    Acceptor,
+}
+
+/// Which way a message goes, seen from this side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// To the peer.
+    Send,
+    /// From the peer.
+    Receive,
+}
+
+/// The session security of a context: connection-oriented, with extended session security where it protects messages.
+#[derive(Debug)]
+pub struct Session {
+    flags: NegotiateFlags,
+    key: ExportedSessionKey,
+    /// Nothing without SIGN and SEAL.
+    protection: Option<Protection>,
+}
+
+#[derive(Debug)]
+struct Protection {
+    send: Half,
+    receive: Half,
+}
+
+/// One direction: its keys, its RC4 stream, its sequence number.
+struct Half {
+    signing: HmacMd5,
+    sealing_key: SealingKey,
+    handle: Handle,
+    seq_num: u32,
+}
+
+impl Session {
+    /// The session that `flags`, the ones both sides agreed on, and the ExportedSessionKey make.
+    #[must_use]
+    pub fn new(role: Role, flags: NegotiateFlags, key: ExportedSessionKey) -> Self {
+        let protection = flags.protects().then(|| Protection {
+            send: Half::new(&key, flags, role.direction(Way::Send)),
+            receive: Half::new(&key, flags, role.direction(Way::Receive)),
+        });
+        Self { flags, key, protection }
+    }
+
+    /// The flags that both sides agreed on.
+    #[must_use]
+    pub const fn flags(&self) -> NegotiateFlags {
+        self.flags
+    }
+
+    /// The ExportedSessionKey, which applications ask for to make keys of their own.
+    #[must_use]
+    pub const fn key(&self) -> &ExportedSessionKey {
+        &self.key
+    }
+
+    /// Restarts the RC4 stream of one way; its sequence number goes on. SPNEGO does this after each mechListMIC.
+    pub fn reset_crypto(&mut self, way: Way) {
+        if let Some(Protection { send, receive }) = &mut self.protection {
+            let half = match way {
+                Way::Send => send,
+                Way::Receive => receive,
+            };
+            half.handle = Handle::new(&half.sealing_key);
+        }
+    }
+
+    /// The security strength factor of RFC 4422: bits of the sealing key, 1 for integrity alone, 0 for nothing.
+    #[must_use]
+    pub const fn strength_factor(&self) -> u32 {
+        if self.flags.contains(NegotiateFlags::SEAL) {
+            match strength(self.flags) {
+                Strength::Bits128 => 64,
+                Strength::Bits56 => 56,
+                Strength::Bits40 => 40,
+            }
+        } else if self.flags.contains(NegotiateFlags::SIGN) {
+            1
+        } else {
+            0
+        }
+    }
+
+    /// Appends the session to `out`: its flags, its key, and for each direction the sequence number and the RC4 state.
+    /// A secret.
+    pub fn export(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.flags.bits().to_le_bytes());
+        out.extend_from_slice(self.key.expose());
+        if let Some(Protection { send, receive }) = &self.protection {
+            for half in [send, receive] {
+                out.extend_from_slice(&half.seq_num.to_le_bytes());
+                half.handle.export(out);
+            }
+        }
+    }
+
+    /// The session that [`Session::export`] wrote at the place where `reader` stands.
+    ///
+    /// # Errors
+    /// When none is there.
+    pub fn import(role: Role, reader: &mut Reader<'_>) -> Result<Self> {
+        let field = FieldName::Contents;
+        let flags = NegotiateFlags::from_bits_retain(reader.u32(field)?);
+        let mut session = Self::new(role, flags, ExportedSessionKey::new(reader.array(field)?));
+        if let Some(Protection { send, receive }) = &mut session.protection {
+            for half in [send, receive] {
+                half.seq_num = reader.u32(field)?;
+                half.handle = Handle::import(&zeroize::Zeroizing::new(reader.array(field)?))
+                    .ok_or_else(|| reader.error(field, Fault::WrongValue))?;
+            }
+        }
+        Ok(session)
+    }
+}
+
+impl Role {
+    const fn direction(self, way: Way) -> Direction {
+        match (self, way) {
+            (Self::Initiator, Way::Send) | (Self::Acceptor, Way::Receive) => Direction::ClientToServer,
+            (Self::Initiator, Way::Receive) | (Self::Acceptor, Way::Send) => Direction::ServerToClient,
+        }
+    }
+}
+
+impl Half {
+    fn new(key: &ExportedSessionKey, flags: NegotiateFlags, direction: Direction) -> Self {
+        let sealing_key = keys::seal_key(key, strength(flags), direction);
+        Self {
+            signing: HmacMd5::new(keys::sign_key(key, direction).expose()),
+            handle: Handle::new(&sealing_key),
+            sealing_key,
+            seq_num: 0,
+        }
+    }
+}
+
+impl core::fmt::Debug for Half {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Half {{ seq_num: {}, .. }}", self.seq_num)
+    }
+}
+
+const fn strength(flags: NegotiateFlags) -> Strength {
+    if flags.contains(NegotiateFlags::BITS_128) {
+        Strength::Bits128
+    } else if flags.contains(NegotiateFlags::BITS_56) {
+        Strength::Bits56
+    } else {
+        Strength::Bits40
+    }
+}

@@ -1,0 +1,190 @@
+//! AUTHENTICATE_MESSAGE, [MS-NLMP] 2.2.1.3.
+
+use crate::error::{FieldName, Message, Result};
+
+use super::{
+    NegotiateFlags, Version,
+    codec::{Field, Reader, Writer},
+};
+
+/// The length of a MIC, in bytes.
+pub const MIC_LEN: usize = 16;
+
+/// The client's answer: who it is, and that it knows the password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Authenticate<'a> {
+    /// LmChallengeResponse.
+    pub lm_response: &'a [u8],
+    /// NtChallengeResponse.
+    pub nt_response: &'a [u8],
+    /// DomainName, in UTF-16LE with the UNICODE flag, else in the OEM code page.
+    pub domain: &'a [u8],
+    /// UserName, likewise.
+    pub user: &'a [u8],
+    /// Workstation, likewise.
+    pub workstation: &'a [u8],
+    /// EncryptedRandomSessionKey; empty in the oldest header.
+    pub encrypted_random_session_key: &'a [u8],
+    /// NegotiateFlags; not there in the oldest headers.
+    pub flags: Option<NegotiateFlags>,
+    /// Version, where the flag is set and the header has room for it.
+    pub version: Option<Version>,
+    /// Where the MIC stands in the token, if the header has room for one. Whether those bytes are a MIC, MsvAvFlags says.
+    pub mic_offset: Option<usize>,
+}
+
+impl<'a> Authenticate<'a> {
+    const MESSAGE_TYPE: u32 = 3;
+    /// Signature, MessageType and five fields: the whole header of the oldest clients.
+    const SHORTEST: usize = 52;
+    /// With EncryptedRandomSessionKeyFields.
+    const WITH_KEY: usize = 60;
+    /// With NegotiateFlags.
+    const WITH_FLAGS: usize = 64;
+    /// With Version.
+    const WITH_VERSION: usize = 72;
+
+    /// The message in `token`. How long its header is (52, 60, 64, 72, 80 or 88 bytes) follows from where its payload starts.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn decode(token: &'a [u8]) -> Result<Self> {
+        let message = Message::Authenticate;
+        let mut reader = Reader::header(message, Self::MESSAGE_TYPE, token)?;
+        let lm_response = Field::read(&mut reader, FieldName::LmChallengeResponse)?;
+        let nt_response = Field::read(&mut reader, FieldName::NtChallengeResponse)?;
+        let domain = Field::read(&mut reader, FieldName::DomainName)?;
+        let user = Field::read(&mut reader, FieldName::UserName)?;
+        let workstation = Field::read(&mut reader, FieldName::Workstation)?;
+        let fields = [lm_response, nt_response, domain, user, workstation];
+        let mut header = fields.iter().filter_map(|field| field.start()).min().unwrap_or(token.len()).min(token.len());
+
+        let mut key = Field::empty(FieldName::EncryptedRandomSessionKey);
+        if header >= Self::WITH_KEY {
+            key = Field::read(&mut reader, FieldName::EncryptedRandomSessionKey)?;
+            header = header.min(key.start().unwrap_or(header));
+        }
+        let flags = if header >= Self::WITH_FLAGS {
+            Some(NegotiateFlags::from_bits_retain(reader.u32(FieldName::NegotiateFlags)?))
+        } else {
+            None
+        };
+        let mic_offset = match header.checked_sub(MIC_LEN) {
+            Some(room) if room >= Self::WITH_VERSION => Some(Self::WITH_VERSION),
+            Some(room) if room >= Self::WITH_FLAGS => Some(Self::WITH_FLAGS), // a header without Version
+            _ => None,
+        };
+        let has_version = flags.is_some_and(|flags| flags.contains(NegotiateFlags::VERSION))
+            && header >= Self::WITH_VERSION
+            && mic_offset != Some(Self::WITH_FLAGS);
+
+        let unicode = flags.is_none_or(|flags| flags.contains(NegotiateFlags::UNICODE));
+        let text = |field: Field| {
+            if unicode {
+                field.resolve_utf16(message, token, Self::SHORTEST)
+            } else {
+                field.resolve(message, token, Self::SHORTEST)
+            }
+        };
+        Ok(Self {
+            lm_response: lm_response.resolve(message, token, Self::SHORTEST)?,
+            nt_response: nt_response.resolve(message, token, Self::SHORTEST)?,
+            domain: text(domain)?,
+            user: text(user)?,
+            workstation: text(workstation)?,
+            encrypted_random_session_key: key.resolve(message, token, Self::WITH_KEY)?,
+            flags,
+            version: if has_version { reader.array(FieldName::Version).ok().map(Version) } else { None },
+            mic_offset,
+        })
+    }
+
+    /// The message as bytes, with a MIC of zeros at [`Authenticate::mic_offset`] if there is one. A message with MIC has
+    /// the full header, whether the Version in it means something or not.
+    ///
+    /// # Errors
+    /// When a part is longer than a field can say.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        let header = match (self.mic_offset, self.version, self.flags) {
+            (Some(offset), ..) => offset.saturating_add(MIC_LEN),
+            (None, Some(_), _) => Self::WITH_VERSION,
+            (None, None, Some(_)) => Self::WITH_FLAGS,
+            (None, None, None) if self.encrypted_random_session_key.is_empty() => Self::SHORTEST,
+            (None, None, None) => Self::WITH_KEY,
+        };
+        let parts = [
+            self.domain,
+            self.user,
+            self.workstation,
+            self.lm_response,
+            self.nt_response,
+            self.encrypted_random_session_key,
+        ];
+        let payload = parts.iter().fold(0_usize, |sum, part| sum.saturating_add(part.len()));
+        let mut writer = Writer::new(Message::Authenticate, Self::MESSAGE_TYPE, header, payload);
+        let domain = writer.place(FieldName::DomainName, self.domain)?;
+        let user = writer.place(FieldName::UserName, self.user)?;
+        let workstation = writer.place(FieldName::Workstation, self.workstation)?;
+        let lm_response = writer.place(FieldName::LmChallengeResponse, self.lm_response)?;
+        let nt_response = writer.place(FieldName::NtChallengeResponse, self.nt_response)?;
+        let key = writer.place(FieldName::EncryptedRandomSessionKey, self.encrypted_random_session_key)?;
+        writer.field(lm_response).field(nt_response).field(domain).field(user).field(workstation);
+        if header >= Self::WITH_KEY {
+            writer.field(key);
+        }
+        if let Some(flags) = self.flags {
+            writer.u32(flags.bits());
+        }
+        if let Some(Version(version)) = self.version {
+            writer.bytes(&version);
+        }
+        Ok(writer.finish())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(mic_offset: Option<usize>) -> Vec<u8> {
+        Authenticate {
+            lm_response: &[0; 24],
+            nt_response: &[7; 60],
+            domain: b"D\0",
+            user: b"u\0s\0",
+            workstation: b"W\0",
+            encrypted_random_session_key: &[9; 16],
+            flags: Some(NegotiateFlags::from_bits_retain(0xe288_8235)),
+            version: Some(Version([10, 0, 0, 0, 0, 0, 0, 15])),
+            mic_offset,
+        }
+        .encode()
+        .unwrap()
+    }
+
+    #[test]
+    fn refuses_every_truncation() {
+        let bytes = sample(Some(72));
+        for len in 0..bytes.len() {
+            assert!(Authenticate::decode(&bytes[..len]).is_err(), "accepted {len} bytes");
+        }
+    }
+
+    #[test]
+    fn a_truncated_or_changed_message_is_refused_or_read_as_what_it_says() {
+        for mic_offset in [None, Some(72)] {
+            crate::wire::tests::sweep(&sample(mic_offset), |bytes| Authenticate::decode(bytes)?.encode());
+        }
+    }
+
+    #[test]
+    fn the_header_is_as_long_as_the_payload_leaves_it() {
+        assert_eq!(Authenticate::decode(&sample(None)).unwrap().mic_offset, None);
+        assert_eq!(Authenticate::decode(&sample(Some(72))).unwrap().mic_offset, Some(72));
+        let mut oldest = sample(None);
+        oldest.truncate(52);
+        oldest[12..52].fill(0);
+        let authenticate = Authenticate::decode(&oldest).unwrap();
+        assert_eq!((authenticate.flags, authenticate.version), (None, None));
+    }
+}

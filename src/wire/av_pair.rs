@@ -1,0 +1,299 @@
+//! AV_PAIRs: the attributes that server and client tell each other.
+
+use bitflags::bitflags;
+
+use crate::error::{Fault, FieldName, InvalidMessage, Message, Result};
+
+use super::codec::Reader;
+
+/// AvId, [MS-NLMP] 2.2.2.1. Ids without a name are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AvId(pub u16);
+
+#[expect(non_upper_case_globals, reason = "the specification's names")]
+impl AvId {
+    /// The end of the list.
+    pub const MsvAvEOL: Self = Self(0);
+    /// NetBIOS name of the server.
+    pub const MsvAvNbComputerName: Self = Self(1);
+    /// NetBIOS name of its domain.
+    pub const MsvAvNbDomainName: Self = Self(2);
+    /// Fully qualified name of the server.
+    pub const MsvAvDnsComputerName: Self = Self(3);
+    /// Fully qualified name of its domain.
+    pub const MsvAvDnsDomainName: Self = Self(4);
+    /// Fully qualified name of its forest.
+    pub const MsvAvDnsTreeName: Self = Self(5);
+    /// [`AvFlags`].
+    pub const MsvAvFlags: Self = Self(6);
+    /// The server's time, a FILETIME.
+    pub const MsvAvTimestamp: Self = Self(7);
+    /// Single_Host_Data.
+    pub const MsvAvSingleHost: Self = Self(8);
+    /// The SPN that the client means to speak to.
+    pub const MsvAvTargetName: Self = Self(9);
+    /// MD5 of the channel bindings.
+    pub const MsvAvChannelBindings: Self = Self(10);
+
+    /// The one length that a value of this id may have, where there is one.
+    const fn fixed_len(self) -> Option<usize> {
+        match self {
+            Self::MsvAvEOL => Some(0),
+            Self::MsvAvFlags => Some(4),
+            Self::MsvAvTimestamp => Some(8),
+            Self::MsvAvChannelBindings => Some(16),
+            _ => None,
+        }
+    }
+
+    const fn is_text(self) -> bool {
+        matches!(self.0, 1..=5 | 9)
+    }
+}
+
+bitflags! {
+    /// The value of MsvAvFlags.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct AvFlags: u32 {
+        /// The account's authentication is constrained.
+        const CONSTRAINED = 1;
+        /// The AUTHENTICATE_MESSAGE has a MIC.
+        const MIC = 2;
+        /// MsvAvTargetName comes from a source that nobody vouches for.
+        const UNVERIFIED_TARGET_NAME = 4;
+
+        const _ = !0;
+    }
+}
+
+/// One attribute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AvPair<'a> {
+    /// What it says.
+    pub id: AvId,
+    /// The value as on the wire.
+    pub value: &'a [u8],
+}
+
+/// A list of AV_PAIRs, walked once and found to be sound: each within the list, fixed lengths as they must be, text even,
+/// MsvAvEOL at its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TargetInfo<'a> {
+    pairs: &'a [u8],
+    after_eol: &'a [u8],
+}
+
+impl<'a> TargetInfo<'a> {
+    /// The list at the start of `bytes`, which stand in `field` of `message`; behind MsvAvEOL anything may follow.
+    ///
+    /// # Errors
+    /// When the list is not sound.
+    pub fn decode(message: Message, field: FieldName, bytes: &'a [u8]) -> Result<Self> {
+        let mut reader = Reader::new(message, bytes);
+        loop {
+            let before = reader.rest().len();
+            if before == 0 {
+                return Err(reader.error(field, Fault::NoEnd));
+            }
+            let pair = read_pair(&mut reader, field)?;
+            if pair.id.fixed_len().is_some_and(|len| len != pair.value.len()) {
+                return Err(reader.error(field, Fault::WrongLength));
+            }
+            if pair.id.is_text() && !pair.value.len().is_multiple_of(2) {
+                return Err(reader.error(field, Fault::OddLength));
+            }
+            if pair.id == AvId::MsvAvEOL {
+                let end = bytes.len().saturating_sub(before);
+                return Ok(Self { pairs: bytes.get(..end).unwrap_or(&[]), after_eol: reader.rest() });
+            }
+        }
+    }
+
+    /// The pairs in their order, without MsvAvEOL.
+    pub fn pairs(&self) -> impl Iterator<Item = AvPair<'a>> + use<'a> {
+        let mut reader = Reader::new(Message::Challenge, self.pairs);
+        core::iter::from_fn(move || read_pair(&mut reader, FieldName::TargetInfo).ok())
+    }
+
+    /// The value of the first pair of `id`.
+    #[must_use]
+    pub fn find(&self, id: AvId) -> Option<&'a [u8]> {
+        self.pairs().find(|pair| pair.id == id).map(|pair| pair.value)
+    }
+
+    /// MsvAvFlags; none where there is no such pair.
+    #[must_use]
+    pub fn flags(&self) -> AvFlags {
+        let value = self.find(AvId::MsvAvFlags).and_then(|value| value.try_into().ok());
+        AvFlags::from_bits_retain(u32::from_le_bytes(value.unwrap_or_default()))
+    }
+
+    /// MsvAvTimestamp.
+    #[must_use]
+    pub fn timestamp(&self) -> Option<[u8; 8]> {
+        self.find(AvId::MsvAvTimestamp).and_then(|value| value.try_into().ok())
+    }
+
+    /// MsvAvChannelBindings; 16 zero bytes say that there are none ([MS-NLMP] 2.2.2.1).
+    #[must_use]
+    pub fn channel_bindings(&self) -> Option<[u8; 16]> {
+        let value: Option<[u8; 16]> = self.find(AvId::MsvAvChannelBindings).and_then(|value| value.try_into().ok());
+        value.filter(|value| *value != [0; 16])
+    }
+
+    /// What follows MsvAvEOL.
+    #[must_use]
+    pub const fn after_eol(&self) -> &'a [u8] {
+        self.after_eol
+    }
+
+    /// Refuses a list in which an id stands twice: two readers could take different ones.
+    ///
+    /// # Errors
+    /// When one does; the error names `field` of `message`.
+    pub fn refuse_duplicates(&self, message: Message, field: FieldName) -> Result<()> {
+        let (mut named, mut others) = (0_u64, Vec::new());
+        for AvId(id) in self.pairs().map(|pair| pair.id) {
+            let twice = match 1_u64.checked_shl(u32::from(id)) {
+                Some(bit) => {
+                    let twice = named & bit != 0;
+                    named |= bit;
+                    twice
+                }
+                None => {
+                    others.push(id);
+                    false
+                }
+            };
+            if twice {
+                return Err(InvalidMessage { message, field, fault: Fault::Duplicate }.into());
+            }
+        }
+        others.sort_unstable();
+        if others.is_sorted_by(|a, b| a < b) {
+            Ok(())
+        } else {
+            Err(InvalidMessage { message, field, fault: Fault::Duplicate }.into())
+        }
+    }
+}
+
+fn read_pair<'a>(reader: &mut Reader<'a>, field: FieldName) -> Result<AvPair<'a>> {
+    let id = AvId(reader.u16(field)?);
+    let len = reader.u16(field)?;
+    Ok(AvPair { id, value: reader.take(usize::from(len), field)? })
+}
+
+/// Makes a list of AV_PAIRs.
+#[derive(Debug, Default)]
+pub struct TargetInfoBuilder(Vec<u8>);
+
+impl TargetInfoBuilder {
+    /// An empty list with room for `capacity` bytes.
+    #[must_use]
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self(Vec::with_capacity(capacity))
+    }
+
+    /// Appends a pair.
+    ///
+    /// # Errors
+    /// When the value is longer than an AvLen can say.
+    pub fn push(&mut self, id: AvId, value: &[u8]) -> Result<&mut Self> {
+        let Ok(len) = u16::try_from(value.len()) else {
+            let fault = Fault::WrongLength;
+            return Err(InvalidMessage { message: Message::Challenge, field: FieldName::TargetInfo, fault }.into());
+        };
+        self.0.extend_from_slice(&id.0.to_le_bytes());
+        self.0.extend_from_slice(&len.to_le_bytes());
+        self.0.extend_from_slice(value);
+        Ok(self)
+    }
+
+    /// The list, ended by MsvAvEOL.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<u8> {
+        self.0.extend_from_slice(&[0; 4]);
+        self.0
+    }
+}
+
+/// Single_Host_Data, [MS-NLMP] 2.2.2.2: the value of MsvAvSingleHost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SingleHost {
+    /// The length of the whole, in bytes; senders differ from the 48 that it has.
+    pub size: u32,
+    /// Z4, to be 0.
+    pub z4: u32,
+    /// CustomData.
+    pub custom_data: [u8; 8],
+    /// MachineID: made at each boot.
+    pub machine_id: [u8; 32],
+}
+
+impl SingleHost {
+    /// # Errors
+    /// When there are fewer than 48 bytes; the error names `field` of `message`.
+    pub fn decode(message: Message, field: FieldName, bytes: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(message, bytes);
+        Ok(Self {
+            size: reader.u32(field)?,
+            z4: reader.u32(field)?,
+            custom_data: reader.array(field)?,
+            machine_id: reader.array(field)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(bytes: &[u8]) -> Result<TargetInfo<'_>> {
+        TargetInfo::decode(Message::Challenge, FieldName::TargetInfo, bytes)
+    }
+
+    fn sample() -> Vec<u8> {
+        let mut builder = TargetInfoBuilder::default();
+        builder.push(AvId::MsvAvNbDomainName, b"D\0").unwrap();
+        builder.push(AvId::MsvAvFlags, &[2, 0, 0, 0]).unwrap();
+        builder.push(AvId(0x1234), b"kept").unwrap();
+        builder.finish()
+    }
+
+    #[test]
+    fn keeps_ids_without_a_name() {
+        let bytes = sample();
+        let info = decode(&bytes).unwrap();
+        assert_eq!(info.find(AvId(0x1234)), Some(&b"kept"[..]));
+        assert_eq!(info.flags(), AvFlags::MIC);
+    }
+
+    #[test]
+    fn refuses_every_truncation() {
+        let bytes = sample();
+        for len in 0..bytes.len() {
+            assert!(decode(&bytes[..len]).is_err(), "accepted {len} bytes");
+        }
+    }
+
+    #[test]
+    fn refuses_an_id_that_stands_twice() {
+        for id in [AvId::MsvAvFlags, AvId(0xfff0)] {
+            let mut builder = TargetInfoBuilder::default();
+            builder.push(id, &[0; 4]).unwrap().push(id, &[0; 4]).unwrap();
+            let bytes = builder.finish();
+            let info = decode(&bytes).unwrap();
+            assert!(info.refuse_duplicates(Message::Challenge, FieldName::TargetInfo).is_err());
+        }
+        let bytes = sample();
+        decode(&bytes).unwrap().refuse_duplicates(Message::Challenge, FieldName::TargetInfo).unwrap();
+    }
+
+    #[test]
+    fn zero_channel_bindings_are_none() {
+        let mut builder = TargetInfoBuilder::default();
+        builder.push(AvId::MsvAvChannelBindings, &[0; 16]).unwrap();
+        assert_eq!(decode(&builder.finish()).unwrap().channel_bindings(), None);
+    }
+}

@@ -1,0 +1,50 @@
+//! The messages of [MS-NLMP] 2.2: bytes to structs and back, borrowed. No key, no policy, no clock.
+
+#![forbid(unsafe_code)]
+
+mod authenticate;
+mod av_pair;
+mod challenge;
+pub mod codec;
+mod flags;
+mod negotiate;
+mod response;
+mod signature;
+
+pub use self::{
+    authenticate::{Authenticate, MIC_LEN},
+    av_pair::{AvFlags, AvId, AvPair, SingleHost, TargetInfo, TargetInfoBuilder},
+    challenge::Challenge,
+    flags::NegotiateFlags,
+    negotiate::{Negotiate, Version},
+    response::{ClientChallengeV2, NTLMV1_RESPONSE_LEN, NtlmV2Response},
+    signature::MessageSignature,
+};
+
+/// `NTLMSSP\0`, at the start of every message.
+pub const SIGNATURE: [u8; 8] = *b"NTLMSSP\0";
+
+/// The longest token looked at: an AUTHENTICATE_MESSAGE has six payload fields of at most 64 KiB.
+pub const MAX_TOKEN: usize = 0x8_0000;
+
+#[cfg(test)]
+mod tests {
+    use crate::error::Result;
+
+    /// Every truncation and every single-bit flip of `bytes`: an error, or a message that, written again, reads as the
+    /// same message. Never a panic.
+    pub(super) fn sweep(bytes: &[u8], again: impl Fn(&[u8]) -> Result<Vec<u8>>) {
+        assert_eq!(again(bytes).unwrap(), bytes);
+        let truncated = (0..bytes.len()).map(|len| bytes[..len].to_vec());
+        let flipped = (0..bytes.len() * 8).map(|bit| {
+            let mut changed = bytes.to_vec();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            changed
+        });
+        for token in truncated.chain(flipped) {
+            if let Ok(once) = again(&token) {
+                assert_eq!(again(&once).as_deref(), Ok(&once[..]), "{token:02x?}");
+            }
+        }
+    }
+}

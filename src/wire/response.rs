@@ -1,0 +1,109 @@
+//! The responses inside an AUTHENTICATE_MESSAGE, [MS-NLMP] 2.2.2.7 and 2.2.2.8.
+
+use crate::error::{Fault, FieldName, Message, Result};
+
+use super::{TargetInfo, codec::Reader};
+
+/// The length of an NTLMv1 response, in bytes; any other length is NTLMv2's.
+pub const NTLMV1_RESPONSE_LEN: usize = 24;
+
+/// NTLMv2_RESPONSE: the proof, and what it is made over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NtlmV2Response<'a> {
+    /// Response, also called NTProofStr.
+    pub nt_proof_str: [u8; 16],
+    /// NTLMv2_CLIENT_CHALLENGE as it stands, with whatever follows its AV_PAIRs: all of it is hashed.
+    pub temp: &'a [u8],
+    /// The same, read.
+    pub client_challenge: ClientChallengeV2<'a>,
+}
+
+impl<'a> NtlmV2Response<'a> {
+    /// The response in `bytes`, which are the NtChallengeResponse.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self> {
+        let mut reader = Reader::new(Message::Authenticate, bytes);
+        let nt_proof_str = reader.array(FieldName::NtChallengeResponse)?;
+        let temp = reader.rest();
+        Ok(Self { nt_proof_str, temp, client_challenge: ClientChallengeV2::decode(temp)? })
+    }
+}
+
+/// NTLMv2_CLIENT_CHALLENGE, which 3.3.2 calls *temp*.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientChallengeV2<'a> {
+    /// TimeStamp, a FILETIME.
+    pub time: [u8; 8],
+    /// ChallengeFromClient.
+    pub client_challenge: [u8; 8],
+    /// AvPairs; what follows them ([`TargetInfo::after_eol`]) means nothing.
+    pub target_info: TargetInfo<'a>,
+}
+
+impl<'a> ClientChallengeV2<'a> {
+    /// RespType and HiRespType: the only version there is.
+    const RESP_TYPE: u8 = 1;
+
+    /// The structure in `temp`.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn decode(temp: &'a [u8]) -> Result<Self> {
+        let field = FieldName::NtChallengeResponse;
+        let mut reader = Reader::new(Message::Authenticate, temp);
+        if reader.array(field)? != [Self::RESP_TYPE; 2] {
+            return Err(reader.error(field, Fault::WrongValue));
+        }
+        let _reserved: [u8; 6] = reader.array(field)?;
+        let time = reader.array(field)?;
+        let client_challenge = reader.array(field)?;
+        let _reserved: [u8; 4] = reader.array(field)?;
+        let target_info = TargetInfo::decode(Message::Authenticate, field, reader.rest())?;
+        Ok(Self { time, client_challenge, target_info })
+    }
+
+    /// *temp* of 3.3.2 over a whole AV_PAIR list, with the four zero bytes at its end.
+    #[must_use]
+    pub fn encode(time: [u8; 8], client_challenge: [u8; 8], target_info: &[u8]) -> Vec<u8> {
+        [&[Self::RESP_TYPE; 2][..], &[0; 6], &time, &client_challenge, &[0; 4], target_info, &[0; 4]].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Vec<u8> {
+        let mut response = vec![0xaa; 16];
+        response.extend(ClientChallengeV2::encode([1; 8], [2; 8], &[2, 0, 2, 0, b'D', 0, 0, 0, 0, 0]));
+        response
+    }
+
+    #[test]
+    fn refuses_every_truncation_of_what_means_something() {
+        let bytes = sample();
+        for len in 0..bytes.len() - 4 {
+            assert!(NtlmV2Response::decode(&bytes[..len]).is_err(), "accepted {len} bytes");
+        }
+    }
+
+    #[test]
+    fn whatever_follows_the_list_is_hashed() {
+        let mut bytes = sample();
+        bytes.extend(b"more");
+        let response = NtlmV2Response::decode(&bytes).unwrap();
+        assert_eq!(response.client_challenge.target_info.after_eol(), b"\0\0\0\0more");
+        assert_eq!(response.temp, &bytes[16..]);
+    }
+
+    #[test]
+    fn refuses_another_version() {
+        for at in [16, 17] {
+            let mut bytes = sample();
+            bytes[at] = 2;
+            assert!(NtlmV2Response::decode(&bytes).is_err());
+        }
+    }
+}

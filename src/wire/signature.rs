@@ -1,0 +1,34 @@
+//! NTLMSSP_MESSAGE_SIGNATURE, [MS-NLMP] 2.2.2.9.
+
+/// The signature of a message: what `gss_get_mic` yields, and what stands before the data in a wrap token.
+///
+/// There is no `==`: a signature is verified by the session, in constant time.
+#[derive(Debug, Clone, Copy)]
+pub struct MessageSignature(pub [u8; Self::LEN]);
+
+impl MessageSignature {
+    /// Its length in bytes.
+    pub const LEN: usize = 16;
+
+    /// Version, the only one there is.
+    const VERSION: [u8; 4] = 1_u32.to_le_bytes();
+
+    /// What stands in place of a signature with ALWAYS_SIGN alone ([MS-NLMP] 3.4.4.3).
+    pub const DUMMY: Self = Self::with_extended_session_security([0; 8], 0);
+
+    /// The structure of 2.2.2.9.2.
+    #[must_use]
+    pub const fn with_extended_session_security(checksum: [u8; 8], seq_num: u32) -> Self {
+        let [v0, v1, v2, v3] = Self::VERSION;
+        let [c0, c1, c2, c3, c4, c5, c6, c7] = checksum;
+        let [s0, s1, s2, s3] = seq_num.to_le_bytes();
+        Self([v0, v1, v2, v3, c0, c1, c2, c3, c4, c5, c6, c7, s0, s1, s2, s3])
+    }
+
+    /// SeqNum of 2.2.2.9.2, which nothing has vouched for.
+    #[must_use]
+    pub const fn seq_num(&self) -> u32 {
+        let [.., s0, s1, s2, s3] = self.0;
+        u32::from_le_bytes([s0, s1, s2, s3])
+    }
+}
