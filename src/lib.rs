@@ -3,6 +3,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("gss-ntlm is for Linux");
 
+pub mod context;
 pub mod cred;
 pub mod crypto;
 pub mod error;

@@ -1,6 +1,6 @@
 //! Strings as the protocol means them: UTF-16LE on the wire, compared without regard to case.
 
-use core::iter;
+use core::{fmt, iter};
 
 /// `text` in UTF-16LE, without byte order mark or NUL ([MS-NLMP] 2.2).
 #[must_use]
@@ -17,10 +17,16 @@ pub fn from_utf16le(bytes: &[u8]) -> Option<String> {
     char::decode_utf16(units(bytes)).collect::<Result<String, _>>().ok()
 }
 
-/// `bytes` for a trace: what is not UTF-16 becomes U+FFFD.
-#[must_use]
-pub fn from_utf16le_lossy(bytes: &[u8]) -> String {
-    char::decode_utf16(units(bytes)).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+/// UTF-16LE for a person to read: what is not UTF-16 becomes U+FFFD, and control characters are escaped.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'a>(pub &'a [u8]);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        char::decode_utf16(units(self.0))
+            .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
+            .try_for_each(|c| if c.is_control() { write!(f, "{}", c.escape_default()) } else { write!(f, "{c}") })
+    }
 }
 
 /// `bytes` (UTF-16LE) with every letter in upper case: one unit in, one unit out, as Windows does it, so that `ß` stays.
@@ -76,7 +82,7 @@ mod tests {
     fn refuses_what_is_not_utf16() {
         assert_eq!(from_utf16le(&[0x41]), None);
         assert_eq!(from_utf16le(&[0x00, 0xd8]), None);
-        assert_eq!(from_utf16le_lossy(&[0x00, 0xd8, 0x41, 0x00]), "\u{fffd}A");
+        assert_eq!(Shown(&[0x00, 0xd8, 0x41, 0x00, 0x0a, 0x00]).to_string(), "\u{fffd}A\\n");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::{
     error::{PeerMisbehaved, Result},
     host::Host,
     name::Name,
-    text::{from_utf16le, from_utf16le_lossy},
+    text::{Shown, from_utf16le},
 };
 
 use super::UserFile;
@@ -82,7 +82,6 @@ impl Verifier for FileVerifier {
         // An unknown account takes as long to refuse as a wrong password.
         let nobody = NtHash::new([0; 16]);
         let session_base_key = prove(claim, account.map_or(&nobody, |account| &account.hash));
-        let user = format_args!("{}\\{}", Shown(claim.domain), Shown(claim.user)).to_string();
         match (account, session_base_key) {
             (Some(account), Some(session_base_key)) if !account.is_disabled => {
                 Ok(Verdict { account: Name::User(account.name.clone()), session_base_key })
@@ -93,7 +92,7 @@ impl Verifier for FileVerifier {
                     Some(account) if account.is_disabled => "the account is disabled",
                     Some(_) => "wrong password",
                 };
-                host.trace(format_args!("refused {user}: {why}"));
+                host.trace(format_args!("refused {}\\{}: {why}", Shown(claim.domain), Shown(claim.user)));
                 Err(PeerMisbehaved::LogonFailure.into())
             }
         }
@@ -108,12 +107,4 @@ fn prove(claim: &Claim<'_>, hash: &NtHash) -> Option<SessionBaseKey> {
         let (nt_proof_str, session_base_key): (NtProofStr, _) = ntlm_v2(&key, claim.server_challenge, claim.temp);
         nt_proof_str.matches(claim.nt_proof_str).then_some(session_base_key)
     })
-}
-
-struct Shown<'a>(&'a [u8]);
-
-impl core::fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(&from_utf16le_lossy(self.0))
-    }
 }

@@ -43,6 +43,8 @@ impl<'a> Authenticate<'a> {
     const WITH_FLAGS: usize = 64;
     /// With Version.
     const WITH_VERSION: usize = 72;
+    /// Where the MIC stands in a message with the full header.
+    pub const OFFSET_OF_MIC: usize = Self::WITH_VERSION;
 
     /// The message in `token`. How long its header is (52, 60, 64, 72, 80 or 88 bytes) follows from where its payload starts.
     ///

@@ -1,0 +1,239 @@
+//! The server's side: ExpectNegotiate, ExpectAuthenticate, Established.
+
+use crate::{
+    cred::{Acceptor, Claim, Credential},
+    crypto::{ExportedSessionKey, KeyExchangeKey, keys},
+    error::{Fault, FieldName, InvalidMessage, Message, PeerMisbehaved, PolicyError, Result},
+    host::Host,
+    name::Name,
+    policy::{Policy, TargetNamePolicy},
+    session::{Role, Session},
+    text::{Shown, from_utf16le, same_name, to_utf16le},
+    wire::{
+        Authenticate, AvId, Challenge, NTLMV1_RESPONSE_LEN, Negotiate, NegotiateFlags, NtlmV2Response, TargetInfo,
+        TargetInfoBuilder, Version,
+    },
+};
+
+use super::{
+    Established, Step,
+    bindings::ChannelBindings,
+    flags::{self, ContextFlags},
+    transcript::Transcript,
+    verify::{BindingsChecked, MicChecked, ProofVerified},
+};
+
+/// What `gss_accept_sec_context` is called with.
+#[derive(Clone, Copy)]
+pub struct AcceptRequest<'a> {
+    /// Who accepts.
+    pub credential: &'a Credential,
+    /// Compared with the client's MsvAvChannelBindings.
+    pub bindings: Option<ChannelBindings<'a>>,
+    /// The client's token.
+    pub token: &'a [u8],
+    /// The administrator's decisions.
+    pub policy: &'a Policy,
+    /// Where this runs.
+    pub host: &'a dyn Host,
+}
+
+/// The CHALLENGE_MESSAGE is out.
+#[derive(Debug)]
+pub struct ExpectAuthenticate {
+    /// NEGOTIATE_MESSAGE as received.
+    pub negotiate: Vec<u8>,
+    /// CHALLENGE_MESSAGE as sent: it says all that this side must remember.
+    pub challenge: Vec<u8>,
+}
+
+/// What the checks of an AUTHENTICATE_MESSAGE leave: with all three proofs, or not at all.
+struct Authenticated {
+    _proof: ProofVerified,
+    mic: MicChecked,
+    bindings: BindingsChecked,
+    account: Name,
+    key: ExportedSessionKey,
+}
+
+/// Answers the NEGOTIATE_MESSAGE ([MS-NLMP] 3.2.5.1.1).
+pub(super) fn start(request: &AcceptRequest<'_>) -> Result<(ExpectAuthenticate, Step)> {
+    let AcceptRequest { credential, token, policy, host, .. } = *request;
+    credential.acceptor()?;
+    let negotiate = Negotiate::decode(token)?;
+    host.trace(format_args!("acceptor: got NEGOTIATE_MESSAGE, flags {}", negotiate.flags));
+    let flags = flags::answer(negotiate.flags, credential.options(), policy.minimum)?;
+
+    let mut server_challenge = [0; 8];
+    host.random(&mut server_challenge)?;
+    let names = host.names();
+    let target_name = if flags.contains(NegotiateFlags::REQUEST_TARGET) { &*names.computer } else { "" };
+    let mut info = TargetInfoBuilder::with_capacity(256);
+    info.push(AvId::MsvAvNbDomainName, &to_utf16le(&names.domain))?;
+    info.push(AvId::MsvAvNbComputerName, &to_utf16le(&names.computer))?;
+    for (id, name) in [(AvId::MsvAvDnsDomainName, names.dns_domain), (AvId::MsvAvDnsComputerName, names.dns_computer)] {
+        if !name.is_empty() {
+            info.push(id, &to_utf16le(&name))?;
+        }
+    }
+    info.push(AvId::MsvAvTimestamp, &host.now().to_bytes())?;
+
+    let challenge = Challenge {
+        flags,
+        server_challenge,
+        target_name: &to_utf16le(target_name),
+        target_info: &info.finish(),
+        version: flags.contains(NegotiateFlags::VERSION).then(|| Version(host.version())),
+    }
+    .encode()?;
+    host.trace(format_args!("acceptor: sends CHALLENGE_MESSAGE, flags {flags}"));
+    let step = Step { token: challenge.clone(), flags: flags::granted(flags), is_established: false };
+    Ok((ExpectAuthenticate { negotiate: token.to_vec(), challenge }, step))
+}
+
+impl ExpectAuthenticate {
+    /// Judges the AUTHENTICATE_MESSAGE ([MS-NLMP] 3.2.5.1.2).
+    pub(super) fn step(self, request: &AcceptRequest<'_>) -> Result<(Established, Step)> {
+        let AcceptRequest { credential, policy, host, .. } = *request;
+        let acceptor = credential.acceptor()?;
+        let challenge = Challenge::decode(&self.challenge)?;
+        let authenticate = Authenticate::decode(request.token)?;
+        let flags = flags::conclude(challenge.flags, authenticate.flags, policy.minimum)?;
+        host.trace(format_args!(
+            "acceptor: got AUTHENTICATE_MESSAGE of {}\\{} from {}, flags {flags}",
+            Shown(authenticate.domain),
+            Shown(authenticate.user),
+            Shown(authenticate.workstation)
+        ));
+
+        let authenticated = self.authenticate(&challenge, &authenticate, flags, acceptor, request)?;
+        let mut granted = flags::granted(flags);
+        granted.set(ContextFlags::CHANNEL_BOUND, authenticated.bindings.is_bound);
+        host.trace(format_args!(
+            "acceptor: {} is authenticated, MIC {}",
+            authenticated.account, authenticated.mic.has_mic
+        ));
+        let established = Established {
+            session: Session::new(Role::Acceptor, flags, authenticated.key),
+            flags: granted,
+            initiator: authenticated.account,
+            acceptor: Some(acceptor.name.clone()),
+            has_mic: authenticated.mic.has_mic,
+        };
+        Ok((established, Step { token: Vec::new(), flags: granted, is_established: true }))
+    }
+
+    fn authenticate(
+        &self,
+        challenge: &Challenge<'_>,
+        authenticate: &Authenticate<'_>,
+        flags: NegotiateFlags,
+        acceptor: &Acceptor,
+        request: &AcceptRequest<'_>,
+    ) -> Result<Authenticated> {
+        let AcceptRequest { policy, host, .. } = *request;
+        let response = ntlm_v2_response(authenticate)?;
+        let client = response.client_challenge.target_info;
+        client.refuse_duplicates(Message::Authenticate, FieldName::NtChallengeResponse)?;
+        let encrypted = encrypted_key(authenticate, flags)?;
+
+        let claim = Claim {
+            user: authenticate.user,
+            domain: authenticate.domain,
+            server_challenge: &challenge.server_challenge,
+            nt_proof_str: &response.nt_proof_str,
+            temp: response.temp,
+        };
+        let (proof, account, session_base_key) = ProofVerified::check(&acceptor.verifier, &claim, host)?;
+        let transcript =
+            Transcript { negotiate: &self.negotiate, challenge: &self.challenge, authenticate: request.token };
+        let keys = exported_keys(keys::kxkey_v2(&session_base_key), encrypted, flags);
+        let (mic, key) = MicChecked::check(
+            &client,
+            &transcript,
+            authenticate.mic_offset,
+            keys.into_iter().flatten(),
+            policy.require_mic,
+        )?;
+        refuse_changed_info(challenge, &client)?;
+        check_target_name(&client, acceptor, policy, host)?;
+        let bindings = BindingsChecked::check(&client, request.bindings.as_ref(), policy.channel_bindings)?;
+        Ok(Authenticated { _proof: proof, mic, bindings, account, key })
+    }
+}
+
+/// The NTLMv2 response; nothing else is good enough.
+fn ntlm_v2_response<'a>(authenticate: &Authenticate<'a>) -> Result<NtlmV2Response<'a>> {
+    match authenticate.nt_response.len() {
+        0 if authenticate.user.is_empty() => Err(PolicyError::Anonymous.into()),
+        0 | NTLMV1_RESPONSE_LEN => Err(PolicyError::NtlmV1.into()),
+        _ => NtlmV2Response::decode(authenticate.nt_response),
+    }
+}
+
+/// EncryptedRandomSessionKey where it means something ([MS-NLMP] 3.2.5.1.2): 16 bytes, or none where no message needs it.
+fn encrypted_key(authenticate: &Authenticate<'_>, flags: NegotiateFlags) -> Result<Option<[u8; 16]>> {
+    if !flags.contains(NegotiateFlags::KEY_EXCH) {
+        return Ok(None);
+    }
+    let (message, field) = (Message::Authenticate, FieldName::EncryptedRandomSessionKey);
+    match <[u8; 16]>::try_from(authenticate.encrypted_random_session_key) {
+        Ok(encrypted) => Ok(Some(encrypted)),
+        Err(_) if authenticate.encrypted_random_session_key.is_empty() && !flags.protects() => Ok(None),
+        Err(_) => Err(InvalidMessage { message, field, fault: Fault::WrongLength }.into()),
+    }
+}
+
+/// What the ExportedSessionKey may be, likeliest first. Without SIGN and SEAL the text and Windows say that it is the
+/// KeyExchangeKey, while other clients decrypt the key that they were given: only the MIC can tell.
+fn exported_keys(
+    key: KeyExchangeKey,
+    encrypted: Option<[u8; 16]>,
+    flags: NegotiateFlags,
+) -> [Option<ExportedSessionKey>; 2] {
+    let plain = ExportedSessionKey::new(*key.expose());
+    match encrypted.map(|encrypted| keys::decrypt_session_key(&key, encrypted)) {
+        Some(decrypted) if flags.protects() => [Some(decrypted), None],
+        decrypted => [Some(plain), decrypted],
+    }
+}
+
+/// What the client sends back of the CHALLENGE_MESSAGE must be what was sent; it need not send it back.
+fn refuse_changed_info(challenge: &Challenge<'_>, client: &TargetInfo<'_>) -> Result<()> {
+    if challenge.target_info.is_empty() {
+        return Ok(());
+    }
+    let sent = TargetInfo::decode(Message::Challenge, FieldName::TargetInfo, challenge.target_info)?;
+    let client_only = [AvId::MsvAvFlags, AvId::MsvAvSingleHost, AvId::MsvAvTargetName, AvId::MsvAvChannelBindings];
+    let is_changed = sent
+        .pairs()
+        .filter(|pair| !client_only.contains(&pair.id))
+        .any(|pair| client.find(pair.id).is_some_and(|value| value != pair.value));
+    if is_changed { Err(PeerMisbehaved::ChangedTargetInfo.into()) } else { Ok(()) }
+}
+
+/// Compares MsvAvTargetName with the name that the acceptor was given, where it was given one.
+fn check_target_name(client: &TargetInfo<'_>, acceptor: &Acceptor, policy: &Policy, host: &dyn Host) -> Result<()> {
+    if policy.target_name == TargetNamePolicy::Off {
+        return Ok(());
+    }
+    let sent = client.find(AvId::MsvAvTargetName).and_then(from_utf16le).filter(|name| !name.is_empty());
+    let expected = match &acceptor.name {
+        Name::Service(service) if acceptor.is_named => service.spn(),
+        Name::Service(_) | Name::User(_) | Name::Anonymous => None,
+    };
+    let is_right = match (&sent, &expected) {
+        (Some(sent), Some(expected)) => same_name(sent, expected),
+        (Some(_), None) => true,
+        (None, _) => false,
+    };
+    if is_right {
+        return Ok(());
+    }
+    host.trace(format_args!(
+        "acceptor: the client's target is {}, ours is {}",
+        sent.as_deref().unwrap_or("not named"),
+        expected.as_deref().unwrap_or("not named")
+    ));
+    if policy.target_name == TargetNamePolicy::Required { Err(PolicyError::TargetName.into()) } else { Ok(()) }
+}

@@ -1,0 +1,254 @@
+//! The one place where flags are decided: request flags to NegotiateFlags, and back to return flags.
+
+use bitflags::bitflags;
+
+use crate::{
+    cred::Options,
+    error::{Fault, FieldName, InvalidMessage, Message, PeerIncompatible, Result},
+    policy::Minimum,
+    wire::NegotiateFlags,
+};
+
+bitflags! {
+    /// The flags of `gss_init_sec_context` and `gss_accept_sec_context` (RFC 2744 5.19; CHANNEL_BOUND: krb5).
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct ContextFlags: u32 {
+        /// GSS_C_REPLAY_FLAG.
+        const REPLAY = 0x4;
+        /// GSS_C_SEQUENCE_FLAG.
+        const SEQUENCE = 0x8;
+        /// GSS_C_CONF_FLAG.
+        const CONF = 0x10;
+        /// GSS_C_INTEG_FLAG.
+        const INTEG = 0x20;
+        /// GSS_C_TRANS_FLAG.
+        const TRANS = 0x100;
+        /// GSS_C_CHANNEL_BOUND_FLAG.
+        const CHANNEL_BOUND = 0x800;
+        /// GSS_C_IDENTIFY_FLAG.
+        const IDENTIFY = 0x2000;
+        /// GSS_C_DATAGRAM_FLAG.
+        const DATAGRAM = 0x1_0000;
+
+        const _ = !0;
+    }
+}
+
+/// What is ours whoever asks: strings, and the best keys that there are.
+const ALWAYS: NegotiateFlags = NegotiateFlags::UNICODE
+    .union(NegotiateFlags::REQUEST_TARGET)
+    .union(NegotiateFlags::NTLM)
+    .union(NegotiateFlags::ALWAYS_SIGN)
+    .union(NegotiateFlags::EXTENDED_SESSIONSECURITY)
+    .union(NegotiateFlags::VERSION)
+    .union(NegotiateFlags::BITS_128)
+    .union(NegotiateFlags::BITS_56);
+
+/// What an initiator offers that was asked for `requested`.
+pub(super) fn offer(requested: ContextFlags, options: Options, minimum: Minimum) -> NegotiateFlags {
+    let mut flags = options.neg_flags.map_or(ALWAYS, NegotiateFlags::from_bits_retain);
+    let required = required(requested, options, minimum);
+    flags |= required;
+    if requested.contains(ContextFlags::IDENTIFY) {
+        flags |= NegotiateFlags::IDENTIFY;
+    }
+    // Without SIGN and SEAL there is nothing to exchange a key for ([MS-NLMP] 3.1.5.1.2).
+    flags.set(NegotiateFlags::KEY_EXCH, flags.protects());
+    flags
+}
+
+/// What an initiator must reach that was asked for `requested`.
+pub(super) fn required(requested: ContextFlags, options: Options, minimum: Minimum) -> NegotiateFlags {
+    let mut asked = requested & (ContextFlags::INTEG | ContextFlags::CONF);
+    if !options.no_ci_flags {
+        asked |= requested & (ContextFlags::REPLAY | ContextFlags::SEQUENCE);
+    }
+    let mut flags = required_by(minimum);
+    if !asked.is_empty() {
+        flags |= NegotiateFlags::SIGN;
+    }
+    if asked.contains(ContextFlags::CONF) {
+        flags |= NegotiateFlags::SEAL;
+    }
+    flags
+}
+
+/// What the administrator wants of every context.
+fn required_by(minimum: Minimum) -> NegotiateFlags {
+    [
+        (Minimum::BITS_128, NegotiateFlags::BITS_128),
+        (Minimum::EXTENDED_SESSIONSECURITY, NegotiateFlags::EXTENDED_SESSIONSECURITY),
+        (Minimum::SIGN, NegotiateFlags::SIGN),
+        // Sealing without signing is nothing that anybody wants.
+        (Minimum::SEAL, NegotiateFlags::SEAL.union(NegotiateFlags::SIGN)),
+    ]
+    .into_iter()
+    .filter(|(asked, _)| minimum.contains(*asked))
+    .fold(NegotiateFlags::empty(), |sum, (_, flags)| sum | flags)
+}
+
+/// What an initiator settles on that `offered` and got a CHALLENGE_MESSAGE with `challenge`: a server can take away, not add.
+///
+/// # Errors
+/// [`PeerIncompatible`] when something of `required` is missing, or what session security needs.
+pub(super) fn settle(
+    offered: NegotiateFlags,
+    challenge: NegotiateFlags,
+    required: NegotiateFlags,
+) -> Result<NegotiateFlags> {
+    refuse_without_charset(Message::Challenge, challenge)?;
+    // What the client says of its own message stays: that it asked for a target, and has a Version.
+    let own = NegotiateFlags::REQUEST_TARGET | NegotiateFlags::VERSION;
+    let flags = (offered & (challenge | own)) | (challenge & NegotiateFlags::TARGET_INFO);
+    refuse_without(flags, required)?;
+    Ok(flags)
+}
+
+/// What an acceptor answers to a NEGOTIATE_MESSAGE with `negotiate`.
+///
+/// # Errors
+/// As [`settle`].
+pub(super) fn answer(negotiate: NegotiateFlags, options: Options, minimum: Minimum) -> Result<NegotiateFlags> {
+    refuse_without_charset(Message::Negotiate, negotiate)?;
+    let supported = options.neg_flags.map_or(
+        ALWAYS | NegotiateFlags::SIGN | NegotiateFlags::SEAL | NegotiateFlags::KEY_EXCH | NegotiateFlags::IDENTIFY,
+        NegotiateFlags::from_bits_retain,
+    );
+    let mut flags = negotiate & supported;
+    if !flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY) {
+        flags.remove(NegotiateFlags::SIGN | NegotiateFlags::SEAL | NegotiateFlags::KEY_EXCH);
+    }
+    refuse_without(flags, required_by(minimum))?;
+    flags |= NegotiateFlags::NTLM | NegotiateFlags::TARGET_INFO;
+    if flags.contains(NegotiateFlags::REQUEST_TARGET) {
+        flags |= NegotiateFlags::TARGET_TYPE_SERVER;
+    }
+    Ok(flags)
+}
+
+/// What an acceptor settles on that sent `challenge` and got an AUTHENTICATE_MESSAGE with `authenticate`, if it has any.
+///
+/// # Errors
+/// As [`settle`].
+pub(super) fn conclude(
+    challenge: NegotiateFlags,
+    authenticate: Option<NegotiateFlags>,
+    minimum: Minimum,
+) -> Result<NegotiateFlags> {
+    if let Some(flags) = authenticate {
+        refuse_without_charset(Message::Authenticate, flags)?;
+    }
+    let flags = challenge & authenticate.unwrap_or(challenge);
+    refuse_without(flags, required_by(minimum))?;
+    Ok(flags)
+}
+
+/// What `flags` give to the application. NTLM authenticates one side only, so never MUTUAL; never DELEG.
+pub(super) fn granted(flags: NegotiateFlags) -> ContextFlags {
+    let mut granted = ContextFlags::TRANS;
+    if flags.protects() {
+        granted |= ContextFlags::INTEG | ContextFlags::REPLAY | ContextFlags::SEQUENCE;
+    }
+    granted.set(ContextFlags::CONF, flags.contains(NegotiateFlags::SEAL));
+    granted.set(ContextFlags::IDENTIFY, flags.contains(NegotiateFlags::IDENTIFY));
+    granted
+}
+
+/// [MS-NLMP] 2.2.2.5: one of UNICODE and OEM must be set, and UNICODE wins.
+fn refuse_without_charset(message: Message, flags: NegotiateFlags) -> Result<()> {
+    if !flags.intersects(NegotiateFlags::UNICODE | NegotiateFlags::OEM) {
+        return Err(InvalidMessage { message, field: FieldName::NegotiateFlags, fault: Fault::WrongValue }.into());
+    }
+    if flags.contains(NegotiateFlags::DATAGRAM) {
+        return Err(PeerIncompatible::Datagram.into());
+    }
+    if flags.contains(NegotiateFlags::UNICODE) { Ok(()) } else { Err(PeerIncompatible::NoUnicode.into()) }
+}
+
+fn refuse_without(flags: NegotiateFlags, required: NegotiateFlags) -> Result<()> {
+    let missing = required.difference(flags);
+    let needs_extended = flags.protects() && !flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY);
+    if missing.contains(NegotiateFlags::SIGN) {
+        Err(PeerIncompatible::NoSign.into())
+    } else if missing.contains(NegotiateFlags::SEAL) {
+        Err(PeerIncompatible::NoSeal.into())
+    } else if missing.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY) || needs_extended {
+        Err(PeerIncompatible::NoExtendedSessionSecurity.into())
+    } else if missing.contains(NegotiateFlags::BITS_128) {
+        Err(PeerIncompatible::No128.into())
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHALLENGE: NegotiateFlags = ALWAYS.union(NegotiateFlags::TARGET_INFO).union(NegotiateFlags::NTLM);
+
+    fn offered(requested: ContextFlags) -> NegotiateFlags {
+        offer(requested, Options::default(), Minimum::empty())
+    }
+
+    #[test]
+    fn a_server_cannot_switch_on_what_nobody_asked_for() {
+        let flags = settle(offered(ContextFlags::empty()), NegotiateFlags::all(), NegotiateFlags::empty());
+        assert_eq!(flags, Err(PeerIncompatible::Datagram.into()));
+        let all_but_datagram = NegotiateFlags::all() - NegotiateFlags::DATAGRAM;
+        let flags = settle(offered(ContextFlags::empty()), all_but_datagram, NegotiateFlags::empty()).unwrap();
+        assert!(!flags.protects());
+    }
+
+    #[test]
+    fn what_was_asked_for_must_be_reached() {
+        for (asked, missing) in [
+            (ContextFlags::INTEG, PeerIncompatible::NoSign),
+            (ContextFlags::REPLAY, PeerIncompatible::NoSign),
+            (ContextFlags::CONF, PeerIncompatible::NoSign),
+        ] {
+            let required = required(asked, Options::default(), Minimum::empty());
+            assert_eq!(settle(offered(asked), CHALLENGE, required), Err(missing.into()));
+        }
+        let required = required(ContextFlags::CONF, Options::default(), Minimum::empty());
+        let with_sign = CHALLENGE | NegotiateFlags::SIGN;
+        assert_eq!(settle(offered(ContextFlags::CONF), with_sign, required), Err(PeerIncompatible::NoSeal.into()));
+    }
+
+    #[test]
+    fn a_minimum_holds_on_both_sides() {
+        let weak = CHALLENGE - NegotiateFlags::BITS_128;
+        let required = required(ContextFlags::empty(), Options::default(), Minimum::BITS_128);
+        assert_eq!(settle(offered(ContextFlags::empty()), weak, required), Err(PeerIncompatible::No128.into()));
+        assert_eq!(answer(weak, Options::default(), Minimum::BITS_128), Err(PeerIncompatible::No128.into()));
+        assert_eq!(conclude(CHALLENGE, Some(weak), Minimum::BITS_128), Err(PeerIncompatible::No128.into()));
+    }
+
+    #[test]
+    fn a_key_is_exchanged_only_for_messages() {
+        assert!(!offered(ContextFlags::empty()).contains(NegotiateFlags::KEY_EXCH));
+        assert!(offered(ContextFlags::INTEG).contains(NegotiateFlags::KEY_EXCH));
+    }
+
+    #[test]
+    fn without_ci_flags_replay_detection_asks_for_nothing() {
+        let options = Options { no_ci_flags: true, neg_flags: None };
+        assert!(!offer(ContextFlags::REPLAY | ContextFlags::SEQUENCE, options, Minimum::empty()).protects());
+        assert!(offer(ContextFlags::INTEG, options, Minimum::empty()).protects());
+    }
+
+    #[test]
+    fn unicode_wins_and_one_charset_must_be_there() {
+        let both = CHALLENGE | NegotiateFlags::OEM;
+        assert!(settle(offered(ContextFlags::empty()), both, NegotiateFlags::empty()).is_ok());
+        let oem = both - NegotiateFlags::UNICODE;
+        assert_eq!(
+            settle(offered(ContextFlags::empty()), oem, NegotiateFlags::empty()),
+            Err(PeerIncompatible::NoUnicode.into())
+        );
+        assert!(matches!(
+            answer(NegotiateFlags::empty(), Options::default(), Minimum::empty()),
+            Err(crate::error::Error::InvalidMessage(_))
+        ));
+    }
+}

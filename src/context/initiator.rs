@@ -1,0 +1,218 @@
+//! The client's side: Start, ExpectChallenge, Established.
+
+use zeroize::Zeroizing;
+
+use crate::{
+    cred::Credential,
+    crypto::{ExportedSessionKey, KeyExchangeKey, keys, ntowf::ntowf_v2, response},
+    error::{ApiMisuse, FieldName, Message, PeerIncompatible, Result},
+    host::{FileTime, Host},
+    name::Name,
+    policy::{MicPolicy, Policy},
+    session::{Role, Session},
+    text::{Shown, to_utf16le},
+    wire::{
+        Authenticate, AvFlags, AvId, Challenge, ClientChallengeV2, MIC_LEN, Negotiate, NegotiateFlags, TargetInfo,
+        TargetInfoBuilder, Version,
+    },
+};
+
+use super::{
+    Established, Step,
+    bindings::ChannelBindings,
+    flags::{self, ContextFlags},
+    transcript::Transcript,
+};
+
+/// What `gss_init_sec_context` is called with.
+#[derive(Clone, Copy)]
+pub struct InitiateRequest<'a> {
+    /// Who initiates.
+    pub credential: &'a Credential,
+    /// The service meant, whose SPN is sent as MsvAvTargetName.
+    pub target: Option<&'a Name>,
+    /// What is asked for; the first call's count.
+    pub requested: ContextFlags,
+    /// Sent as MsvAvChannelBindings.
+    pub bindings: Option<ChannelBindings<'a>>,
+    /// The peer's token; nothing at first.
+    pub token: &'a [u8],
+    /// The administrator's decisions.
+    pub policy: &'a Policy,
+    /// Where this runs.
+    pub host: &'a dyn Host,
+}
+
+/// The NEGOTIATE_MESSAGE is out.
+#[derive(Debug)]
+pub(super) struct ExpectChallenge {
+    pub negotiate: Vec<u8>,
+    pub requested: ContextFlags,
+    /// SPNEGO asked about the MIC.
+    pub is_in_spnego: bool,
+}
+
+/// Makes the NEGOTIATE_MESSAGE ([MS-NLMP] 3.1.5.1.1).
+pub(super) fn start(request: &InitiateRequest<'_>) -> Result<(ExpectChallenge, Step)> {
+    if request.requested.contains(ContextFlags::DATAGRAM) {
+        return Err(ApiMisuse::Datagram.into());
+    }
+    if !request.token.is_empty() {
+        return Err(ApiMisuse::NoContext.into()); // a CHALLENGE_MESSAGE without a NEGOTIATE_MESSAGE before it
+    }
+    request.credential.initiator()?;
+    let offered = flags::offer(request.requested, request.credential.options(), request.policy.minimum);
+    let version = Some(Version(request.host.version()));
+    let token = Negotiate { flags: offered, domain: &[], workstation: &[], version }.encode()?;
+    request.host.trace(format_args!("initiator: sends NEGOTIATE_MESSAGE, flags {offered}"));
+    let next = ExpectChallenge { negotiate: token.clone(), requested: request.requested, is_in_spnego: false };
+    Ok((next, Step { token, flags: flags::granted(offered), is_established: false }))
+}
+
+impl ExpectChallenge {
+    /// Answers the CHALLENGE_MESSAGE ([MS-NLMP] 3.1.5.1.2).
+    pub(super) fn step(self, request: &InitiateRequest<'_>) -> Result<(Established, Step)> {
+        let InitiateRequest { credential, host, policy, .. } = *request;
+        let initiator = credential.initiator()?;
+
+        let challenge = Challenge::decode(request.token)?;
+        host.trace(format_args!(
+            "initiator: got CHALLENGE_MESSAGE from {}, flags {}",
+            Shown(challenge.target_name),
+            challenge.flags
+        ));
+        let offered = Negotiate::decode(&self.negotiate)?.flags;
+        let required = flags::required(self.requested, credential.options(), policy.minimum);
+        let flags = flags::settle(offered, challenge.flags, required)?;
+        let server = server_info(&challenge)?;
+        refuse_without_names(server.as_ref(), required)?;
+
+        let timestamp = server.and_then(|server| server.timestamp());
+        refuse_far_time(timestamp, policy, host)?;
+        let has_mic = timestamp.is_some()
+            && match policy.mic {
+                MicPolicy::Auto => true,
+                MicPolicy::RawOnly => !self.is_in_spnego,
+                MicPolicy::Off => false,
+            };
+        let target_info = client_info(server.as_ref(), has_mic, request)?;
+
+        let mut client_challenge = [0; 8];
+        host.random(&mut client_challenge)?;
+        let (user, domain) = (to_utf16le(&initiator.name.user), to_utf16le(&initiator.name.domain));
+        let response_key = ntowf_v2(&initiator.hash, &user, &domain);
+        let time = timestamp.unwrap_or_else(|| host.now().to_bytes());
+        let temp = ClientChallengeV2::encode(time, client_challenge, &target_info);
+        let (nt_proof_str, session_base_key) = response::ntlm_v2(&response_key, &challenge.server_challenge, &temp);
+        let nt_response = [nt_proof_str.as_bytes(), &temp[..]].concat();
+        let lm_response = match timestamp {
+            Some(_) => [0; 24], // what NTLMv2 has made superfluous
+            None => response::lm_v2(&response_key, &challenge.server_challenge, &client_challenge),
+        };
+        let (exported, encrypted) = exported_key(flags, keys::kxkey_v2(&session_base_key), host)?;
+
+        let workstation = to_utf16le(&host.names().computer);
+        let mut token = Authenticate {
+            lm_response: &lm_response,
+            nt_response: &nt_response,
+            domain: &domain,
+            user: &user,
+            workstation: &workstation,
+            encrypted_random_session_key: encrypted.as_ref().map_or(&[], <[u8; 16]>::as_slice),
+            flags: Some(flags),
+            version: Some(Version(host.version())),
+            mic_offset: has_mic.then_some(Authenticate::OFFSET_OF_MIC),
+        }
+        .encode()?;
+        if has_mic {
+            let transcript = Transcript { negotiate: &self.negotiate, challenge: request.token, authenticate: &token };
+            let mic = transcript.mic(&exported, Authenticate::OFFSET_OF_MIC);
+            place_mic(&mut token, mic.as_ref().map(crate::crypto::Mic::as_bytes));
+        }
+        let name = Name::User(initiator.name.clone());
+        host.trace(format_args!("initiator: sends AUTHENTICATE_MESSAGE of {name}, MIC {has_mic}, flags {flags}"));
+
+        let established = Established {
+            session: Session::new(Role::Initiator, flags, exported),
+            flags: flags::granted(flags),
+            initiator: name,
+            acceptor: request.target.cloned(),
+            has_mic,
+        };
+        let step = Step { token, flags: established.flags, is_established: true };
+        Ok((established, step))
+    }
+}
+
+/// The server's AV_PAIRs, if it sent any.
+fn server_info<'a>(challenge: &Challenge<'a>) -> Result<Option<TargetInfo<'a>>> {
+    if challenge.target_info.is_empty() {
+        return Ok(None);
+    }
+    let info = TargetInfo::decode(Message::Challenge, FieldName::TargetInfo, challenge.target_info)?;
+    info.refuse_duplicates(Message::Challenge, FieldName::TargetInfo)?;
+    Ok(Some(info))
+}
+
+/// [MS-NLMP] 3.1.5.1.2: who wants integrity or confidentiality wants to know who the server says it is.
+fn refuse_without_names(server: Option<&TargetInfo<'_>>, required: NegotiateFlags) -> Result<()> {
+    let has = |id| server.is_some_and(|server| server.find(id).is_some());
+    if required.protects() && !(has(AvId::MsvAvNbComputerName) && has(AvId::MsvAvNbDomainName)) {
+        return Err(PeerIncompatible::NoNetBiosNames.into());
+    }
+    Ok(())
+}
+
+/// A response over an old or a future time could be of use to somebody at another time.
+fn refuse_far_time(timestamp: Option<[u8; 8]>, policy: &Policy, host: &dyn Host) -> Result<()> {
+    match timestamp {
+        Some(time) if !FileTime::from_bytes(time).is_within(policy.max_skew_hours, host.now()) => {
+            Err(PeerIncompatible::ClockSkew.into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The AV_PAIRs of the response: the server's, but for those that only a client may state, then ours.
+fn client_info(server: Option<&TargetInfo<'_>>, has_mic: bool, request: &InitiateRequest<'_>) -> Result<Vec<u8>> {
+    let ours = [AvId::MsvAvFlags, AvId::MsvAvSingleHost, AvId::MsvAvTargetName, AvId::MsvAvChannelBindings];
+    let mut info = TargetInfoBuilder::with_capacity(256);
+    for pair in server.into_iter().flat_map(TargetInfo::pairs).filter(|pair| !ours.contains(&pair.id)) {
+        info.push(pair.id, pair.value)?;
+    }
+    if has_mic {
+        info.push(AvId::MsvAvFlags, &AvFlags::MIC.bits().to_le_bytes())?;
+    }
+    if let Some(bindings) = request.bindings {
+        info.push(AvId::MsvAvChannelBindings, &bindings.hash())?;
+    }
+    if let Some(Name::Service(service)) = request.target
+        && let Some(spn) = service.spn()
+    {
+        info.push(AvId::MsvAvTargetName, &to_utf16le(&spn))?;
+    }
+    Ok(info.finish())
+}
+
+/// ExportedSessionKey, and EncryptedRandomSessionKey where keys are exchanged ([MS-NLMP] 3.1.5.1.2).
+fn exported_key(
+    flags: NegotiateFlags,
+    key: KeyExchangeKey,
+    host: &dyn Host,
+) -> Result<(ExportedSessionKey, Option<[u8; 16]>)> {
+    if !(flags.contains(NegotiateFlags::KEY_EXCH) && flags.protects()) {
+        return Ok((ExportedSessionKey::new(*key.expose()), None));
+    }
+    let mut random = Zeroizing::new([0; 16]);
+    host.random(random.as_mut())?;
+    let exported = ExportedSessionKey::new(*random);
+    let encrypted = keys::encrypt_session_key(&key, &exported);
+    Ok((exported, Some(encrypted)))
+}
+
+fn place_mic(token: &mut [u8], mic: Option<&[u8; MIC_LEN]>) {
+    let place = token.split_at_mut_checked(Authenticate::OFFSET_OF_MIC).and_then(|(_, rest)| rest.first_chunk_mut());
+    if let (Some(place), Some(mic)) = (place, mic) {
+        *place = *mic;
+    }
+}

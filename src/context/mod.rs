@@ -1,0 +1,203 @@
+//! The handshake; the only translator between GSS-API's words and those of [MS-NLMP].
+
+#![forbid(unsafe_code)]
+
+mod acceptor;
+mod bindings;
+mod export;
+mod flags;
+mod initiator;
+mod transcript;
+mod verify;
+
+use core::mem;
+
+pub use self::{
+    acceptor::{AcceptRequest, ExpectAuthenticate},
+    bindings::ChannelBindings,
+    flags::ContextFlags,
+    initiator::InitiateRequest,
+};
+
+use crate::{
+    error::{ApiMisuse, Error, Result},
+    name::Name,
+    session::{Role, Session},
+    wire::MessageSignature,
+};
+
+/// A security context in any of its states. A step that fails leaves it in `Failed`, for good.
+#[derive(Debug)]
+pub struct Context {
+    role: Role,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The initiator has said nothing yet.
+    Start,
+    ExpectChallenge(initiator::ExpectChallenge),
+    ExpectNegotiate,
+    ExpectAuthenticate(ExpectAuthenticate),
+    Established(Box<Established>),
+    Failed,
+}
+
+/// A context whose handshake is over.
+#[derive(Debug)]
+pub struct Established {
+    /// The keys.
+    pub session: Session,
+    /// What the context does for its user.
+    pub flags: ContextFlags,
+    /// Who initiated: on the acceptor, the account as the verifier spells it.
+    pub initiator: Name,
+    /// Who accepted, as far as this side knows.
+    pub acceptor: Option<Name>,
+    /// Whether the AUTHENTICATE_MESSAGE has a MIC.
+    pub has_mic: bool,
+}
+
+/// What a step of the handshake gives.
+#[derive(Debug)]
+pub struct Step {
+    /// The token for the peer; empty when the acceptor is done.
+    pub token: Vec<u8>,
+    /// The context's flags as far as they are known.
+    pub flags: ContextFlags,
+    /// Whether the context is established.
+    pub is_established: bool,
+}
+
+impl Context {
+    /// A context that has not started.
+    #[must_use]
+    pub const fn new(role: Role) -> Self {
+        let state = match role {
+            Role::Initiator => State::Start,
+            Role::Acceptor => State::ExpectNegotiate,
+        };
+        Self { role, state }
+    }
+
+    /// An acceptor's context after the two messages were exchanged: to go on elsewhere, or to replay a recorded handshake.
+    #[must_use]
+    pub const fn resume(state: ExpectAuthenticate) -> Self {
+        Self { role: Role::Acceptor, state: State::ExpectAuthenticate(state) }
+    }
+
+    /// Which side this is.
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// A step of the initiator: the first makes a NEGOTIATE_MESSAGE, the second answers a CHALLENGE_MESSAGE.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the token, the peer or the credential; then the context is `Failed`. Only a call that the
+    /// state does not allow changes nothing.
+    pub fn initiate(&mut self, request: &InitiateRequest<'_>) -> Result<Step> {
+        self.refuse_step_of_other_than(Role::Initiator)?;
+        match mem::replace(&mut self.state, State::Failed) {
+            State::Start => {
+                let (next, step) = initiator::start(request)?;
+                self.state = State::ExpectChallenge(next);
+                Ok(step)
+            }
+            State::ExpectChallenge(state) => {
+                let (established, step) = state.step(request)?;
+                self.state = State::Established(Box::new(established));
+                Ok(step)
+            }
+            State::ExpectNegotiate | State::ExpectAuthenticate(_) | State::Established(_) | State::Failed => {
+                Err(Error::Internal)
+            }
+        }
+    }
+
+    /// A step of the acceptor: the first answers a NEGOTIATE_MESSAGE, the second judges an AUTHENTICATE_MESSAGE.
+    ///
+    /// # Errors
+    /// As [`Context::initiate`].
+    pub fn accept(&mut self, request: &AcceptRequest<'_>) -> Result<Step> {
+        self.refuse_step_of_other_than(Role::Acceptor)?;
+        match mem::replace(&mut self.state, State::Failed) {
+            State::ExpectNegotiate => {
+                let (next, step) = acceptor::start(request)?;
+                self.state = State::ExpectAuthenticate(next);
+                Ok(step)
+            }
+            State::ExpectAuthenticate(state) => {
+                let (established, step) = state.step(request)?;
+                self.state = State::Established(Box::new(established));
+                Ok(step)
+            }
+            State::Start | State::ExpectChallenge(_) | State::Established(_) | State::Failed => Err(Error::Internal),
+        }
+    }
+
+    /// The established context.
+    ///
+    /// # Errors
+    /// [`ApiMisuse::NotEstablished`] before, [`ApiMisuse::NoContext`] after a failure.
+    pub const fn established(&self) -> Result<&Established> {
+        match &self.state {
+            State::Established(established) => Ok(established),
+            State::Failed => Err(Error::ApiMisuse(ApiMisuse::NoContext)),
+            State::Start | State::ExpectChallenge(_) | State::ExpectNegotiate | State::ExpectAuthenticate(_) => {
+                Err(Error::ApiMisuse(ApiMisuse::NotEstablished))
+            }
+        }
+    }
+
+    /// The session of the established context.
+    ///
+    /// # Errors
+    /// As [`Context::established`].
+    pub const fn session(&mut self) -> Result<&mut Session> {
+        match &mut self.state {
+            State::Established(established) => Ok(&mut established.session),
+            State::Failed => Err(Error::ApiMisuse(ApiMisuse::NoContext)),
+            State::Start | State::ExpectChallenge(_) | State::ExpectNegotiate | State::ExpectAuthenticate(_) => {
+                Err(Error::ApiMisuse(ApiMisuse::NotEstablished))
+            }
+        }
+    }
+
+    /// Whether a handshake failed here.
+    #[must_use]
+    pub const fn is_failed(&self) -> bool {
+        matches!(self.state, State::Failed)
+    }
+
+    /// SPNEGO's question whether it must exchange a mechListMIC: yes once the AUTHENTICATE_MESSAGE has a MIC. That it asks
+    /// before tells an initiator that it runs inside SPNEGO.
+    pub fn requires_mech_list_mic(&mut self) -> bool {
+        match &mut self.state {
+            State::ExpectChallenge(state) => {
+                state.is_in_spnego = true;
+                false
+            }
+            State::Established(established) => established.has_mic,
+            State::Start | State::ExpectNegotiate | State::ExpectAuthenticate(_) | State::Failed => false,
+        }
+    }
+
+    /// The most that `wrap` takes for a token of at most `output` bytes.
+    #[must_use]
+    pub fn wrap_size_limit(output: u32) -> u32 {
+        output.saturating_sub(u32::try_from(MessageSignature::LEN).unwrap_or(u32::MAX))
+    }
+
+    /// Only a context of `role` whose handshake is not over takes a step.
+    fn refuse_step_of_other_than(&self, role: Role) -> Result<()> {
+        match &self.state {
+            _ if self.role != role => Err(ApiMisuse::WrongRole.into()),
+            State::Established(_) => Err(ApiMisuse::AlreadyEstablished.into()),
+            State::Failed => Err(ApiMisuse::NoContext.into()),
+            State::Start | State::ExpectChallenge(_) | State::ExpectNegotiate | State::ExpectAuthenticate(_) => Ok(()),
+        }
+    }
+}

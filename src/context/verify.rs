@@ -1,0 +1,82 @@
+//! Success as values that only this file can make. An acceptor's context is established with all three, or not at all.
+
+use crate::{
+    cred::{Claim, Verifier},
+    crypto::{ExportedSessionKey, SessionBaseKey},
+    error::{Error, Fault, FieldName, InvalidMessage, Message, PeerMisbehaved, PolicyError, Result},
+    host::Host,
+    name::Name,
+    policy::BindingsPolicy,
+    wire::{AvFlags, TargetInfo},
+};
+
+use super::{bindings::ChannelBindings, transcript::Transcript};
+
+/// The client knows the secret of an account.
+pub(super) struct ProofVerified(());
+
+/// The MIC is right, or none was due.
+pub(super) struct MicChecked {
+    /// Whether there is one.
+    pub has_mic: bool,
+}
+
+/// The channel bindings are right, or none were due.
+pub(super) struct BindingsChecked {
+    /// Whether both sides have some and they are equal.
+    pub is_bound: bool,
+}
+
+impl ProofVerified {
+    /// Lets `verifier` judge `claim`, and gives the account and the SessionBaseKey that come with a good proof.
+    pub(super) fn check(
+        verifier: &dyn Verifier,
+        claim: &Claim<'_>,
+        host: &dyn Host,
+    ) -> Result<(Self, Name, SessionBaseKey)> {
+        let (account, session_base_key) = verifier.judge(claim, host)?.into_parts();
+        Ok((Self(()), account, session_base_key))
+    }
+}
+
+impl MicChecked {
+    /// Verifies the MIC if the client says, inside what its proof covers, that it sent one ([MS-NLMP] 3.2.5.1.2), under the
+    /// first of `keys` that fits; gives that key.
+    pub(super) fn check(
+        target_info: &TargetInfo<'_>,
+        transcript: &Transcript<'_>,
+        offset: Option<usize>,
+        mut keys: impl Iterator<Item = ExportedSessionKey>,
+        is_required: bool,
+    ) -> Result<(Self, ExportedSessionKey)> {
+        if !target_info.flags().contains(AvFlags::MIC) {
+            if is_required {
+                return Err(PolicyError::MicRequired.into());
+            }
+            return Ok((Self { has_mic: false }, keys.next().ok_or(Error::Internal)?));
+        }
+        let missing = InvalidMessage { message: Message::Authenticate, field: FieldName::Mic, fault: Fault::Missing };
+        let offset = offset.ok_or(missing)?;
+        let sent = transcript.sent_mic(offset).ok_or(missing)?;
+        keys.find(|key| transcript.mic(key, offset).is_some_and(|mic| mic.matches(&sent)))
+            .map(|key| (Self { has_mic: true }, key))
+            .ok_or_else(|| PeerMisbehaved::WrongMic.into())
+    }
+}
+
+impl BindingsChecked {
+    /// Compares the client's channel bindings with this side's, as far as `policy` says.
+    pub(super) fn check(
+        target_info: &TargetInfo<'_>,
+        own: Option<&ChannelBindings<'_>>,
+        policy: BindingsPolicy,
+    ) -> Result<Self> {
+        match (policy, own, target_info.channel_bindings()) {
+            (BindingsPolicy::Off, ..) => Ok(Self { is_bound: false }),
+            (_, Some(own), Some(sent)) if own.hash() == sent => Ok(Self { is_bound: true }),
+            (_, Some(_), Some(_)) => Err(PeerMisbehaved::WrongBindings.into()),
+            (BindingsPolicy::Required, ..) => Err(PolicyError::BindingsRequired.into()),
+            (BindingsPolicy::WhenSent, ..) => Ok(Self { is_bound: false }),
+        }
+    }
+}
