@@ -3,6 +3,8 @@
 //! An [`Error`] says what a person can do about it; no variant carries a secret. The numbers that GSS-API callers see
 //! are made of these values in one table, in `abi/status.rs`.
 
+#![forbid(unsafe_code)]
+
 use core::fmt;
 
 /// The result of everything fallible in this crate.
@@ -288,6 +290,14 @@ impl core::error::Error for Error {}
 impl fmt::Display for InvalidMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "The {} is malformed: {} {}", self.message.name(), self.field.name(), self.fault.sentence())
+    }
+}
+
+impl InvalidMessage {
+    /// The sentence for a person where the fault is forgotten.
+    #[must_use]
+    pub fn sentence_without_fault(message: Message, field: FieldName) -> String {
+        format!("The {} is malformed: look at {}", message.name(), field.name())
     }
 }
 

@@ -3,6 +3,8 @@
 //! Everything that makes two runs of a handshake differ comes through [`Host`], so that a test with a fixed host gets
 //! the messages of [MS-NLMP] 4.2 byte for byte.
 
+#![forbid(unsafe_code)]
+
 use core::fmt;
 
 use crate::error::Result;

@@ -1,8 +1,47 @@
-//! NTLM for MIT krb5's GSS-API.
+//! The NTLM mechanism of GSS-API for MIT krb5, in Rust: [MS-NLMP] behind the mechglue's SPI.
+//!
+//! As a `cdylib` this is the plugin that `mech.d/gss-ntlm.conf` registers. As an `rlib` without the feature `mechglue` it is
+//! the core alone, for vectors, fuzzing and benchmarks: no libgssapi, no exported symbol.
+//!
+//! # The map
+//!
+//! | room | owns | may import |
+//! | --- | --- | --- |
+//! | [`error`], [`bytes`], [`text`] | what goes wrong, by whose fault; a cursor; strings as the protocol means them | each other |
+//! | [`host`] | `trait Host`: clock, randomness, names, environment, trace | the above |
+//! | [`name`], [`policy`] | users and services; what is allowed: data and decisions, no I/O | the above |
+//! | [`wire`] | [MS-NLMP] 2.2: bytes to structs and back. No key, no policy, no clock | `error`, `bytes`, `text` |
+//! | [`crypto`] | [MS-NLMP] 3.3, 3.4: bytes to keys. Knows no message | `error`, `bytes`, `text` |
+//! | [`cred`] | where secrets come from, who judges a client | all above but `wire` |
+//! | [`session`] | after the handshake: both directions' keys, numbers and streams | `error`, `bytes`, `wire`, `crypto` |
+//! | [`context`] | the handshake; the only translator between GSS words and MS-NLMP words | all above |
+//! | `sys` | the operating system; `unsafe` allowed | all above but `wire`, `session`, `context` |
+//! | `abi` | the C edge; `unsafe` allowed; no protocol | `error`, `host`, `name`, `policy`, `cred`, `session`, `context`, `sys` |
+//!
+//! Imports go down only, and nobody imports `abi`. `wire` and `crypto` do not know each other.
+//!
+//! # The way of one token
+//!
+//! The initiator's second call: CHALLENGE_MESSAGE in, AUTHENTICATE_MESSAGE out.
+//!
+//! 1. `abi::context`: the arguments become borrowed slices, the outputs are cleared, a panic from here on is a status.
+//! 2. [`context::Context::initiate`] takes the state out and leaves `Failed`: who fails stays failed.
+//! 3. [`wire::Challenge::decode`]: signature, type, fields inside the message; then its AV_PAIRs, walked once.
+//! 4. `context::flags`: what was offered and what came; the minimum is enforced.
+//! 5. `context::initiator`: our AV_PAIRs added, the response and the keys computed by [`crypto`], the message encoded.
+//! 6. `context::transcript`: the MIC over the three messages, put in its place.
+//! 7. [`session::Session::new`]: keys for both directions. The state becomes `Established`.
+//! 8. `abi::context`: the token copied to memory that the caller frees; flags and handle put last.
+//!
+//! The acceptor's AUTHENTICATE_MESSAGE goes the same way up to 3; then `context::verify` makes the three proofs, without all
+//! of which there is no established context.
+
 #![cfg_attr(test, expect(clippy::arithmetic_side_effects, reason = "a test may overflow loudly"))]
+
 #[cfg(not(target_os = "linux"))]
 compile_error!("gss-ntlm is for Linux");
 
+pub mod bytes;
 pub mod context;
 pub mod cred;
 pub mod crypto;
@@ -13,3 +52,10 @@ pub mod policy;
 pub mod session;
 pub mod text;
 pub mod wire;
+
+#[cfg(feature = "mechglue")]
+#[expect(unsafe_code, reason = "the C edge")]
+mod abi;
+#[cfg(feature = "mechglue")]
+#[expect(unsafe_code, reason = "the operating system is a C library")]
+mod sys;

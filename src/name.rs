@@ -1,9 +1,12 @@
 //! Names: a user's, a service's.
 
+#![forbid(unsafe_code)]
+
 use core::fmt;
 
 use crate::{
-    error::{ApiMisuse, Result},
+    bytes::{self, Reader},
+    error::{ApiMisuse, Fault, FieldName, Result},
     text::same_name,
 };
 
@@ -73,15 +76,47 @@ impl Name {
         Ok(Self::Service(ServiceName { service: service.to_owned(), host: host.to_owned() }))
     }
 
-    /// The account, if it is a user's name.
-    #[must_use]
-    pub const fn user(&self) -> Option<&UserName> {
-        match self {
-            Self::User(user) => Some(user),
-            Self::Service(_) | Self::Anonymous => None,
+    /// Appends the name to an exported token.
+    ///
+    /// # Errors
+    /// [`ApiMisuse::BadArgument`] when a part is longer than 64 KiB.
+    pub fn export(&self, out: &mut Vec<u8>) -> Result<()> {
+        let (kind, parts) = match self {
+            Self::User(name) => (EXPORTED_USER, Some((&name.user, &name.domain))),
+            Self::Service(name) => (EXPORTED_SERVICE, Some((&name.service, &name.host))),
+            Self::Anonymous => (EXPORTED_ANONYMOUS, None),
+        };
+        out.push(kind);
+        if let Some((first, second)) = parts {
+            bytes::put(out, first.as_bytes())?;
+            bytes::put(out, second.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// The name that [`Name::export`] wrote.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::InvalidMessage`] when there is none.
+    pub fn import(reader: &mut Reader<'_>) -> Result<Self> {
+        let field = FieldName::Contents;
+        let [kind] = reader.array(field)?;
+        let mut text = || {
+            let bytes = reader.counted(field)?;
+            str::from_utf8(bytes).map(str::to_owned).map_err(|_| reader.error(field, Fault::WrongValue))
+        };
+        match kind {
+            EXPORTED_USER => Ok(Self::User(UserName { user: text()?, domain: text()? })),
+            EXPORTED_SERVICE => Ok(Self::Service(ServiceName { service: text()?, host: text()? })),
+            EXPORTED_ANONYMOUS => Ok(Self::Anonymous),
+            _ => Err(reader.error(field, Fault::WrongValue)),
         }
     }
 }
+
+const EXPORTED_USER: u8 = 1;
+const EXPORTED_SERVICE: u8 = 2;
+const EXPORTED_ANONYMOUS: u8 = 3;
 
 impl UserName {
     /// The name of an account on this computer, whose domains are `domain` and `computer`: the bare account when it is

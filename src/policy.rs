@@ -1,5 +1,7 @@
 //! What is allowed. Data and decisions; nothing is read here: the edge fills a [`Policy`] and passes it down.
 
+#![forbid(unsafe_code)]
+
 use bitflags::bitflags;
 
 use crate::error::{PolicyError, Result};

@@ -1,5 +1,7 @@
 //! Strings as the protocol means them: UTF-16LE on the wire, compared without regard to case.
 
+#![forbid(unsafe_code)]
+
 use core::{fmt, iter};
 
 /// `text` in UTF-16LE, without byte order mark or NUL ([MS-NLMP] 2.2).

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod cred_store;
+mod export;
 mod user_file;
 mod verifier;
 

@@ -5,6 +5,7 @@
 mod protect;
 
 use crate::{
+    bytes::Reader,
     crypto::{
         ExportedSessionKey, SealingKey,
         keys::{self, Direction, Strength},
@@ -12,7 +13,7 @@ use crate::{
         rc4::Handle,
     },
     error::{Fault, FieldName, Result},
-    wire::{NegotiateFlags, codec::Reader},
+    wire::NegotiateFlags,
 };
 
 /// Which side of a context this is.

@@ -195,7 +195,7 @@ mod tests {
         let (mut client, mut server) = pair(FULL);
         server.verify_mic(b"1", &client.get_mic(b"1").unwrap()).unwrap();
         let bytes = state(&client);
-        let mut reader = crate::wire::codec::Reader::new(crate::error::Message::ExportedContext, &bytes);
+        let mut reader = crate::bytes::Reader::new(crate::error::Message::ExportedContext, &bytes);
         let mut again = Session::import(Role::Initiator, &mut reader).unwrap();
         assert!(reader.rest().is_empty());
         let mut data = *b"second";

@@ -4,7 +4,7 @@ use crate::error::{FieldName, Message, Result};
 
 use super::{
     NegotiateFlags, Version,
-    codec::{Field, Reader, Writer},
+    codec::{self, Field, Writer},
 };
 
 /// The length of a MIC, in bytes.
@@ -52,7 +52,7 @@ impl<'a> Authenticate<'a> {
     /// When it is none.
     pub fn decode(token: &'a [u8]) -> Result<Self> {
         let message = Message::Authenticate;
-        let mut reader = Reader::header(message, Self::MESSAGE_TYPE, token)?;
+        let mut reader = codec::open(message, Self::MESSAGE_TYPE, token)?;
         let lm_response = Field::read(&mut reader, FieldName::LmChallengeResponse)?;
         let nt_response = Field::read(&mut reader, FieldName::NtChallengeResponse)?;
         let domain = Field::read(&mut reader, FieldName::DomainName)?;

@@ -2,9 +2,10 @@
 
 use bitflags::bitflags;
 
-use crate::error::{Fault, FieldName, InvalidMessage, Message, Result};
-
-use super::codec::Reader;
+use crate::{
+    bytes::Reader,
+    error::{Fault, FieldName, InvalidMessage, Message, Result},
+};
 
 /// AvId, [MS-NLMP] 2.2.2.1. Ids without a name are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,7 +4,7 @@ use crate::error::{FieldName, Message, Result};
 
 use super::{
     NegotiateFlags, Version,
-    codec::{Field, Reader, Writer},
+    codec::{self, Field, Writer},
 };
 
 /// The server's message: its challenge, its names, what it agrees to.
@@ -36,7 +36,7 @@ impl<'a> Challenge<'a> {
     /// says; one that points at something is read, because servers send the name unasked.
     pub fn decode(token: &'a [u8]) -> Result<Self> {
         let message = Message::Challenge;
-        let mut reader = Reader::header(message, Self::MESSAGE_TYPE, token)?;
+        let mut reader = codec::open(message, Self::MESSAGE_TYPE, token)?;
         let target_name_field = Field::read(&mut reader, FieldName::TargetName)?;
         let flags = NegotiateFlags::from_bits_retain(reader.u32(FieldName::NegotiateFlags)?);
         let server_challenge = reader.array(FieldName::ServerChallenge)?;

@@ -1,97 +1,33 @@
-//! A cursor over borrowed bytes, and a writer that places payload. Nothing is indexed, every length is checked.
+//! The frame of a message: its header, payload fields, and a writer that places them.
 
-use crate::error::{Fault, FieldName, InvalidMessage, Message, Result};
+use crate::{
+    bytes::Reader,
+    error::{Fault, FieldName, InvalidMessage, Message, Result},
+};
 
 use super::{MAX_TOKEN, SIGNATURE};
 
-/// Reads a token from its start.
-#[derive(Debug, Clone)]
-pub struct Reader<'a> {
-    message: Message,
-    rest: &'a [u8],
-}
-
-impl<'a> Reader<'a> {
-    /// A reader at the start of `bytes`; its errors name `message`.
-    #[must_use]
-    pub const fn new(message: Message, bytes: &'a [u8]) -> Self {
-        Self { message, rest: bytes }
+/// A reader of `token` behind its Signature and MessageType, which are compared.
+///
+/// # Errors
+/// When they are not there, are others', or the token is longer than [`MAX_TOKEN`].
+pub(super) fn open(message: Message, message_type: u32, token: &[u8]) -> Result<Reader<'_>> {
+    let mut reader = Reader::new(message, token);
+    if token.len() > MAX_TOKEN {
+        return Err(reader.error(FieldName::Token, Fault::WrongLength));
     }
-
-    /// Reads Signature and MessageType and compares them.
-    ///
-    /// # Errors
-    /// When they are not there, are others', or the token is longer than [`MAX_TOKEN`].
-    pub fn header(message: Message, message_type: u32, bytes: &'a [u8]) -> Result<Self> {
-        let mut reader = Self::new(message, bytes);
-        if bytes.len() > MAX_TOKEN {
-            return Err(reader.error(FieldName::Token, Fault::WrongLength));
-        }
-        if reader.array(FieldName::Signature)? != SIGNATURE {
-            return Err(reader.error(FieldName::Signature, Fault::WrongValue));
-        }
-        if reader.u32(FieldName::MessageType)? != message_type {
-            return Err(reader.error(FieldName::MessageType, Fault::WrongValue));
-        }
-        Ok(reader)
+    if reader.array(FieldName::Signature)? != SIGNATURE {
+        return Err(reader.error(FieldName::Signature, Fault::WrongValue));
     }
-
-    /// The next `N` bytes.
-    ///
-    /// # Errors
-    /// When there are fewer.
-    pub fn array<const N: usize>(&mut self, field: FieldName) -> Result<[u8; N]> {
-        let Some((head, rest)) = self.rest.split_first_chunk() else {
-            return Err(self.error(field, Fault::Truncated));
-        };
-        self.rest = rest;
-        Ok(*head)
+    if reader.u32(FieldName::MessageType)? != message_type {
+        return Err(reader.error(FieldName::MessageType, Fault::WrongValue));
     }
-
-    /// The next `len` bytes.
-    ///
-    /// # Errors
-    /// When there are fewer.
-    pub fn take(&mut self, len: usize, field: FieldName) -> Result<&'a [u8]> {
-        let Some((head, rest)) = self.rest.split_at_checked(len) else {
-            return Err(self.error(field, Fault::Truncated));
-        };
-        self.rest = rest;
-        Ok(head)
-    }
-
-    /// The next 16-bit number, little-endian as all of the wire.
-    ///
-    /// # Errors
-    /// When there are fewer bytes.
-    pub fn u16(&mut self, field: FieldName) -> Result<u16> {
-        Ok(u16::from_le_bytes(self.array(field)?))
-    }
-
-    /// The next 32-bit number.
-    ///
-    /// # Errors
-    /// When there are fewer bytes.
-    pub fn u32(&mut self, field: FieldName) -> Result<u32> {
-        Ok(u32::from_le_bytes(self.array(field)?))
-    }
-
-    /// The bytes not read yet.
-    #[must_use]
-    pub const fn rest(&self) -> &'a [u8] {
-        self.rest
-    }
-
-    /// The error that `field` of this message has `fault`.
-    #[must_use]
-    pub fn error(&self, field: FieldName, fault: Fault) -> crate::error::Error {
-        InvalidMessage { message: self.message, field, fault }.into()
-    }
+    Ok(reader)
 }
 
 /// Len, MaxLen and BufferOffset of a payload field. MaxLen is ignored on receipt and equals Len when sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Field {
+pub(super) struct Field {
     len: u16,
     offset: u32,
     name: FieldName,
@@ -99,11 +35,11 @@ pub struct Field {
 
 impl Field {
     /// The size of a field in the fixed header, in bytes.
-    pub const LEN: usize = 8;
+    pub(super) const LEN: usize = 8;
 
     /// A field that points at nothing.
     #[must_use]
-    pub const fn empty(name: FieldName) -> Self {
+    pub(super) const fn empty(name: FieldName) -> Self {
         Self { len: 0, offset: 0, name }
     }
 
@@ -111,7 +47,7 @@ impl Field {
     ///
     /// # Errors
     /// When there are fewer than eight bytes.
-    pub fn read(reader: &mut Reader<'_>, name: FieldName) -> Result<Self> {
+    pub(super) fn read(reader: &mut Reader<'_>, name: FieldName) -> Result<Self> {
         let len = reader.u16(name)?;
         let _max_len = reader.u16(name)?;
         let offset = reader.u32(name)?;
@@ -120,7 +56,7 @@ impl Field {
 
     /// Where the payload starts, or `None` when the field is empty and its offset means nothing.
     #[must_use]
-    pub fn start(self) -> Option<usize> {
+    pub(super) fn start(self) -> Option<usize> {
         if self.len == 0 { None } else { Some(usize::try_from(self.offset).unwrap_or(usize::MAX)) }
     }
 
@@ -128,7 +64,7 @@ impl Field {
     ///
     /// # Errors
     /// When they do not.
-    pub fn resolve(self, message: Message, token: &[u8], header: usize) -> Result<&[u8]> {
+    pub(super) fn resolve(self, message: Message, token: &[u8], header: usize) -> Result<&[u8]> {
         let Some(start) = self.start() else { return Ok(&[]) };
         start
             .checked_add(usize::from(self.len))
@@ -141,7 +77,7 @@ impl Field {
     ///
     /// # Errors
     /// As [`Field::resolve`], and when the length is odd.
-    pub fn resolve_utf16(self, message: Message, token: &[u8], header: usize) -> Result<&[u8]> {
+    pub(super) fn resolve_utf16(self, message: Message, token: &[u8], header: usize) -> Result<&[u8]> {
         let text = self.resolve(message, token, header)?;
         if text.len().is_multiple_of(2) {
             Ok(text)
@@ -153,7 +89,7 @@ impl Field {
 
 /// Writes a message: the fixed header from its start, payload behind it.
 #[derive(Debug)]
-pub struct Writer {
+pub(super) struct Writer {
     message: Message,
     bytes: Vec<u8>,
     at: usize,
@@ -162,7 +98,7 @@ pub struct Writer {
 impl Writer {
     /// A writer of a message whose fixed header is `header` bytes long, with room for `payload` more.
     #[must_use]
-    pub fn new(message: Message, message_type: u32, header: usize, payload: usize) -> Self {
+    pub(super) fn new(message: Message, message_type: u32, header: usize, payload: usize) -> Self {
         let mut bytes = Vec::with_capacity(header.saturating_add(payload));
         bytes.resize(header, 0);
         let mut writer = Self { message, bytes, at: 0 };
@@ -174,7 +110,7 @@ impl Writer {
     ///
     /// # Errors
     /// When it is longer than a Len can say.
-    pub fn place(&mut self, name: FieldName, data: &[u8]) -> Result<Field> {
+    pub(super) fn place(&mut self, name: FieldName, data: &[u8]) -> Result<Field> {
         let (Ok(len), Ok(offset)) = (u16::try_from(data.len()), u32::try_from(self.bytes.len())) else {
             return Err(InvalidMessage { message: self.message, field: name, fault: Fault::WrongLength }.into());
         };
@@ -183,17 +119,17 @@ impl Writer {
     }
 
     /// Writes a field into the header.
-    pub fn field(&mut self, field: Field) -> &mut Self {
+    pub(super) fn field(&mut self, field: Field) -> &mut Self {
         self.bytes(&field.len.to_le_bytes()).bytes(&field.len.to_le_bytes()).u32(field.offset)
     }
 
     /// Writes a 32-bit number into the header.
-    pub fn u32(&mut self, value: u32) -> &mut Self {
+    pub(super) fn u32(&mut self, value: u32) -> &mut Self {
         self.bytes(&value.to_le_bytes())
     }
 
     /// Writes bytes into the header.
-    pub fn bytes(&mut self, data: &[u8]) -> &mut Self {
+    pub(super) fn bytes(&mut self, data: &[u8]) -> &mut Self {
         let end = self.at.saturating_add(data.len());
         if let Some(place) = self.bytes.get_mut(self.at..end) {
             place.copy_from_slice(data);
@@ -204,7 +140,7 @@ impl Writer {
 
     /// The message.
     #[must_use]
-    pub fn finish(self) -> Vec<u8> {
+    pub(super) fn finish(self) -> Vec<u8> {
         self.bytes
     }
 }

@@ -5,7 +5,7 @@
 mod authenticate;
 mod av_pair;
 mod challenge;
-pub mod codec;
+mod codec;
 mod flags;
 mod negotiate;
 mod response;

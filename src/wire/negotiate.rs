@@ -4,7 +4,7 @@ use crate::error::{FieldName, Message, Result};
 
 use super::{
     NegotiateFlags,
-    codec::{Field, Reader, Writer},
+    codec::{self, Field, Writer},
 };
 
 /// VERSION, [MS-NLMP] 2.2.2.10: what the sender runs on. For debugging only.
@@ -61,7 +61,7 @@ impl<'a> Negotiate<'a> {
     /// When it is none.
     pub fn decode(token: &'a [u8]) -> Result<Self> {
         let message = Message::Negotiate;
-        let mut reader = Reader::header(message, Self::MESSAGE_TYPE, token)?;
+        let mut reader = codec::open(message, Self::MESSAGE_TYPE, token)?;
         let flags = NegotiateFlags::from_bits_retain(reader.u32(FieldName::NegotiateFlags)?);
         if token.len() < Self::FIXED {
             return Ok(Self { flags, domain: &[], workstation: &[], version: None });

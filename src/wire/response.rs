@@ -1,8 +1,11 @@
 //! The responses inside an AUTHENTICATE_MESSAGE, [MS-NLMP] 2.2.2.7 and 2.2.2.8.
 
-use crate::error::{Fault, FieldName, Message, Result};
+use crate::{
+    bytes::Reader,
+    error::{Fault, FieldName, Message, Result},
+};
 
-use super::{TargetInfo, codec::Reader};
+use super::TargetInfo;
 
 /// The length of an NTLMv1 response, in bytes; any other length is NTLMv2's.
 pub const NTLMV1_RESPONSE_LEN: usize = 24;

@@ -1,0 +1,137 @@
+//! A credential as bytes, for another process.
+//!
+//! version (1) ‖ options ‖ the initiator's name and NT hash, if there is one ‖ the acceptor's name and user file, if there
+//! is one ‖ MD5 of all before. The token is a secret: an NT hash is as good as the password.
+
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
+
+use zeroize::Zeroizing;
+
+use crate::{
+    bytes::{self, Reader},
+    crypto::{NtHash, primitive::md5},
+    error::{Error, Fault, FieldName, InvalidMessage, Message, Result},
+    name::Name,
+};
+
+use super::{Acceptor, Credential, FileVerifier, Initiator, Options};
+
+/// The form of the token; another one is refused.
+const VERSION: u8 = 1;
+const FIELD: FieldName = FieldName::Contents;
+
+impl Credential {
+    /// The credential as bytes.
+    ///
+    /// # Errors
+    /// [`crate::error::ApiMisuse::BadArgument`] when a name in it is longer than 64 KiB.
+    pub fn export(&self) -> Result<Zeroizing<Vec<u8>>> {
+        let mut out = Zeroizing::new(Vec::with_capacity(1024));
+        let options = self.options();
+        out.extend_from_slice(&[VERSION, u8::from(options.no_ci_flags), u8::from(options.neg_flags.is_some())]);
+        out.extend_from_slice(&options.neg_flags.unwrap_or(0).to_le_bytes());
+        out.push(u8::from(self.initiator.is_some()));
+        if let Some(initiator) = &self.initiator {
+            Name::User(initiator.name.clone()).export(&mut out)?;
+            out.extend_from_slice(initiator.hash.expose());
+        }
+        out.push(u8::from(self.acceptor.is_some()));
+        if let Some(acceptor) = &self.acceptor {
+            acceptor.name.export(&mut out)?;
+            out.push(u8::from(acceptor.is_named));
+            bytes::put(&mut out, acceptor.verifier.path().as_os_str().as_bytes())?;
+        }
+        let sum = md5(&[&out]);
+        out.extend_from_slice(&sum);
+        Ok(out)
+    }
+
+    /// The credential that [`Credential::export`] wrote.
+    ///
+    /// # Errors
+    /// [`Error::InvalidMessage`] for anything else.
+    pub fn import(token: &[u8]) -> Result<Self> {
+        let Some((body, sum)) = token.split_last_chunk::<16>() else {
+            return Err(defect(Fault::Truncated));
+        };
+        if md5(&[body]) != *sum {
+            return Err(defect(Fault::WrongValue));
+        }
+        let mut reader = Reader::new(Message::ExportedCredential, body);
+        if reader.array(FieldName::Version)? != [VERSION] {
+            return Err(reader.error(FieldName::Version, Fault::WrongValue));
+        }
+        let no_ci_flags = reader.boolean(FIELD)?;
+        let has_neg_flags = reader.boolean(FIELD)?;
+        let neg_flags = reader.u32(FIELD)?;
+        let options = Options { no_ci_flags, neg_flags: has_neg_flags.then_some(neg_flags) };
+        let initiator = if reader.boolean(FIELD)? { Some(initiator(&mut reader)?) } else { None };
+        let acceptor = if reader.boolean(FIELD)? { Some(acceptor(&mut reader)?) } else { None };
+        reader.end(FIELD)?;
+        if initiator.is_none() && acceptor.is_none() {
+            return Err(defect(Fault::Missing));
+        }
+        let credential = Self::new(initiator, acceptor);
+        credential.set_options(|place| *place = options);
+        Ok(credential)
+    }
+}
+
+fn initiator(reader: &mut Reader<'_>) -> Result<Initiator> {
+    match Name::import(reader)? {
+        Name::User(name) => Ok(Initiator { name, hash: NtHash::new(reader.array(FIELD)?) }),
+        Name::Service(_) | Name::Anonymous => Err(defect(Fault::WrongValue)),
+    }
+}
+
+fn acceptor(reader: &mut Reader<'_>) -> Result<Acceptor> {
+    let name = Name::import(reader)?;
+    let is_named = reader.boolean(FIELD)?;
+    let path = OsStr::from_bytes(reader.counted(FIELD)?);
+    Ok(Acceptor { name, is_named, verifier: FileVerifier::new(path.into()) })
+}
+
+fn defect(fault: Fault) -> Error {
+    InvalidMessage { message: Message::ExportedCredential, field: FIELD, fault }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{cred::Usage, name::UserName};
+
+    use super::*;
+
+    fn sample() -> Credential {
+        let name = UserName { user: "alice".to_owned(), domain: "DOM".to_owned() };
+        let initiator = Initiator { name: name.clone(), hash: NtHash::new([7; 16]) };
+        let verifier = FileVerifier::new("/etc/users".into());
+        let acceptor = Acceptor { name: Name::parse_service("HTTP@www", "").unwrap(), is_named: true, verifier };
+        Credential::new(Some(initiator), Some(acceptor))
+    }
+
+    #[test]
+    fn a_credential_comes_back_as_it_was() {
+        let credential = sample();
+        credential.set_options(|options| options.neg_flags = Some(5));
+        let again = Credential::import(&credential.export().unwrap()).unwrap();
+        assert_eq!(
+            (again.usage(), again.name(), again.options()),
+            (Usage::Both, credential.name(), credential.options())
+        );
+        assert_eq!(again.initiator().unwrap().hash.expose(), &[7; 16]);
+        assert_eq!(again.acceptor().unwrap().verifier.path(), std::path::Path::new("/etc/users"));
+    }
+
+    #[test]
+    fn refuses_every_truncation_and_bit_flip() {
+        let token = sample().export().unwrap();
+        for len in 0..token.len() {
+            assert!(Credential::import(&token[..len]).is_err(), "accepted {len} bytes");
+        }
+        for bit in 0..token.len() * 8 {
+            let mut changed = token.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(Credential::import(&changed).is_err(), "accepted bit {bit}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The operating system: environment, clock, randomness, names of the computer and its users, the trace file.
+
+mod trace;
+
+use std::{
+    ffi::{CStr, CString},
+    sync::OnceLock,
+};
+
+pub(crate) use self::trace::trace_to;
+use crate::{
+    error::{HostError, Result},
+    host::{FileTime, Host, HostNames},
+    policy::Policy,
+};
+
+/// The host that this process runs on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct System;
+
+impl System {
+    /// The administrator's decisions, from the environment.
+    ///
+    /// # Errors
+    /// As [`Policy::from_switches`].
+    pub(crate) fn policy(self) -> Result<Policy> {
+        Policy::from_switches(|name| self.variable(name))
+    }
+}
+
+impl Host for System {
+    fn now(&self) -> FileTime {
+        #[expect(clippy::disallowed_methods, reason = "this is the Host's clock")]
+        let now = std::time::SystemTime::now();
+        let since = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        FileTime::from_unix(since.as_secs(), since.subsec_nanos())
+    }
+
+    fn random(&self, out: &mut [u8]) -> Result<()> {
+        getrandom::fill(out).map_err(|_| HostError::Randomness.into())
+    }
+
+    fn names(&self) -> HostNames {
+        let dns_computer = host_name();
+        let (label, dns_domain) = dns_computer.split_once('.').unwrap_or((dns_computer, ""));
+        let computer = self.variable("NETBIOS_COMPUTER_NAME").filter(|name| !name.is_empty());
+        let computer = computer.unwrap_or_else(|| net_bios_name(label));
+        let domain = self.variable("NETBIOS_DOMAIN_NAME").filter(|name| !name.is_empty());
+        HostNames {
+            domain: domain.unwrap_or_else(|| computer.clone()),
+            computer,
+            dns_computer: dns_computer.to_owned(),
+            dns_domain: dns_domain.to_owned(),
+        }
+    }
+
+    fn version(&self) -> [u8; 8] {
+        // The product version of Windows 8.1; NTLMSSP_REVISION_W2K3 is the part that means something.
+        [6, 3, 0x80, 0x25, 0, 0, 0, 15]
+    }
+
+    fn variable(&self, name: &'static str) -> Option<String> {
+        let name = CString::new(name).ok()?;
+        // SAFETY: `name` is a C string. The value stays in place as long as nobody changes the environment, which is the
+        // application's duty, as with every getenv of a C library; it is copied at once.
+        let value = unsafe { secure_getenv(name.as_ptr()) };
+        if value.is_null() {
+            return None;
+        }
+        // SAFETY: secure_getenv gives a C string.
+        let value = unsafe { CStr::from_ptr(value) };
+        value.to_str().ok().map(str::to_owned)
+    }
+
+    fn trace(&self, line: core::fmt::Arguments<'_>) {
+        trace::write(self, line);
+    }
+}
+
+unsafe extern "C" {
+    /// As in secure_getenv(3), which the libc crate lacks.
+    fn secure_getenv(name: *const core::ffi::c_char) -> *mut core::ffi::c_char;
+}
+
+/// The account name of a user id, from the system's user database; `None` when there is none.
+pub(crate) fn user_name(uid: u32) -> Option<String> {
+    let mut buffer = vec![0_u8; 16 * 1024];
+    // SAFETY: zeros are a valid `passwd`: it is pointers, which may be null, and numbers.
+    let mut entry: libc::passwd = unsafe { core::mem::zeroed() };
+    let mut found = core::ptr::null_mut();
+    // SAFETY: `entry`, `buffer` (of that length) and `found` are there to be written to.
+    let failed =
+        unsafe { libc::getpwuid_r(uid, &raw mut entry, buffer.as_mut_ptr().cast(), buffer.len(), &raw mut found) };
+    if failed != 0 || found.is_null() || entry.pw_name.is_null() {
+        return None;
+    }
+    // SAFETY: getpwuid_r put a C string into `buffer`, which still lives.
+    let name = unsafe { CStr::from_ptr(entry.pw_name) };
+    name.to_str().ok().map(str::to_owned)
+}
+
+/// The host name, asked for once.
+fn host_name() -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| {
+        let mut buffer = [0_u8; 256];
+        // SAFETY: the buffer is as long as it is said to be; the last byte is kept for the NUL.
+        let failed = unsafe { libc::gethostname(buffer.as_mut_ptr().cast(), buffer.len().saturating_sub(1)) };
+        let name = CStr::from_bytes_until_nul(&buffer).ok().filter(|_| failed == 0).and_then(|name| name.to_str().ok());
+        name.filter(|name| !name.is_empty()).unwrap_or("localhost").to_owned()
+    })
+}
+
+/// The NetBIOS name that belongs to a host name: 15 characters at most, in upper case.
+fn net_bios_name(label: &str) -> String {
+    label.chars().take(15).collect::<String>().to_uppercase()
+}
