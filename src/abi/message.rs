@@ -13,6 +13,7 @@ use super::{
 use crate::{
     context::Context,
     error::{ApiMisuse, Error, Fault, FieldName, InvalidMessage, Message, Result},
+    session::Buffer,
     wire::MessageSignature,
 };
 
@@ -35,7 +36,7 @@ pub(super) unsafe extern "C" fn gss_get_mic(
         let message = message?.ok_or(ApiMisuse::NullInput)?;
         refuse_qop(qop_req)?;
         // SAFETY: by this function's contract.
-        let signature = unsafe { Handle::lock(context_handle) }?.session()?.get_mic(message)?;
+        let signature = unsafe { Handle::lock(context_handle) }?.session()?.get_mic(&[message])?;
         token.put(ptr::buffer(&signature.0)?);
         Ok(COMPLETE)
     };
@@ -62,7 +63,7 @@ pub(super) unsafe extern "C" fn gss_verify_mic(
         let token = unsafe { ptr::bytes(message_token) }?.ok_or(ApiMisuse::NullInput)?;
         let signature = token.try_into().map_err(|_| wrong_length(Message::MicToken))?;
         // SAFETY: likewise.
-        unsafe { Handle::lock(context_handle) }?.session()?.verify_mic(message, &MessageSignature(signature))?;
+        unsafe { Handle::lock(context_handle) }?.session()?.verify_mic(&[message], &MessageSignature(signature))?;
         Ok(COMPLETE)
     };
     // SAFETY: by this function's contract.
@@ -96,7 +97,7 @@ pub(super) unsafe extern "C" fn gss_wrap(
         let session = context.session()?;
         let mut token = Malloced::concat(&[&[0; MessageSignature::LEN], message])?;
         let (signature, data) = token.as_mut_slice().split_first_chunk_mut().ok_or(Error::Internal)?;
-        *signature = session.wrap(data)?.0;
+        *signature = session.wrap(&mut [Buffer::Data(data)])?.0;
         output.put(token.into_buffer());
         conf_state.put(1);
         Ok(COMPLETE)
@@ -132,7 +133,7 @@ pub(super) unsafe extern "C" fn gss_unwrap(
         let mut context = unsafe { Handle::lock(context_handle) }?;
         let session = context.session()?;
         let mut data = Malloced::concat(&[sealed])?;
-        session.unwrap(data.as_mut_slice(), &MessageSignature(*signature))?;
+        session.unwrap(&mut [Buffer::Data(data.as_mut_slice())], &MessageSignature(*signature))?;
         output.put(data.into_buffer());
         conf_state.put(1);
         Ok(COMPLETE)

@@ -24,7 +24,7 @@ pub fn md5(parts: &[&[u8]]) -> [u8; 16] {
 /// HMAC_MD5 (RFC 2104) of the concatenated parts, under a key used once.
 #[must_use]
 pub fn hmac_md5(key: &[u8], parts: &[&[u8]]) -> [u8; 16] {
-    HmacMd5::new(key).mac(parts)
+    HmacMd5::new(key).mac(&[], parts.iter().copied())
 }
 
 /// HMAC_MD5 under a key used again and again: the two key blocks are hashed once.
@@ -39,11 +39,12 @@ impl HmacMd5 {
         Self(<Hmac<Md5> as hmac::KeyInit>::new_from_slice(key).expect("HMAC takes any key"))
     }
 
-    /// The code of the concatenated parts.
+    /// The code of `first` and the parts that follow it.
     #[must_use]
-    pub fn mac(&self, parts: &[&[u8]]) -> [u8; 16] {
+    pub fn mac<'a>(&self, first: &[u8], rest: impl IntoIterator<Item = &'a [u8]>) -> [u8; 16] {
         let mut mac = self.0.clone();
-        parts.iter().for_each(|part| mac.update(part));
+        mac.update(first);
+        rest.into_iter().for_each(|part| mac.update(part));
         mac.finalize().into_bytes().into()
     }
 }

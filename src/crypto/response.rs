@@ -9,8 +9,8 @@ use super::{
 #[must_use]
 pub fn ntlm_v2(key: &ResponseKeyNt, server_challenge: &[u8; 8], temp: &[u8]) -> (NtProofStr, SessionBaseKey) {
     let hmac = HmacMd5::new(key.expose());
-    let proof = hmac.mac(&[server_challenge, temp]);
-    let session_base_key = hmac.mac(&[&proof]);
+    let proof = hmac.mac(server_challenge, [temp]);
+    let session_base_key = hmac.mac(&proof, []);
     (NtProofStr::new(proof), SessionBaseKey::new(session_base_key))
 }
 

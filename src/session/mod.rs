@@ -4,10 +4,12 @@
 
 mod protect;
 
+pub use self::protect::Buffer;
+
 use crate::{
     bytes::Reader,
     crypto::{
-        ExportedSessionKey, SealingKey,
+        ExportedSessionKey, SealingKey, SigningKey,
         keys::{self, Direction, Strength},
         primitive::HmacMd5,
         rc4::Handle,
@@ -61,10 +63,22 @@ impl Session {
     /// The session that `flags`, the ones both sides agreed on, and the ExportedSessionKey make.
     #[must_use]
     pub fn new(role: Role, flags: NegotiateFlags, key: ExportedSessionKey) -> Self {
-        let protection = flags.protects().then(|| Protection {
-            send: Half::new(&key, flags, role.direction(Way::Send)),
-            receive: Half::new(&key, flags, role.direction(Way::Receive)),
+        let [send, receive] = [Way::Send, Way::Receive].map(|way| {
+            let direction = role.direction(way);
+            (keys::sign_key(&key, direction), keys::seal_key(&key, strength(flags), direction))
         });
+        Self::with_keys(flags, key, send, receive)
+    }
+
+    /// The same with the signing and sealing keys of both directions given.
+    #[must_use]
+    pub fn with_keys(
+        flags: NegotiateFlags,
+        key: ExportedSessionKey,
+        send: (SigningKey, SealingKey),
+        receive: (SigningKey, SealingKey),
+    ) -> Self {
+        let protection = flags.protects().then(|| Protection { send: Half::new(send), receive: Half::new(receive) });
         Self { flags, key, protection }
     }
 
@@ -149,14 +163,8 @@ impl Role {
 }
 
 impl Half {
-    fn new(key: &ExportedSessionKey, flags: NegotiateFlags, direction: Direction) -> Self {
-        let sealing_key = keys::seal_key(key, strength(flags), direction);
-        Self {
-            signing: HmacMd5::new(keys::sign_key(key, direction).expose()),
-            handle: Handle::new(&sealing_key),
-            sealing_key,
-            seq_num: 0,
-        }
+    fn new((signing_key, sealing_key): (SigningKey, SealingKey)) -> Self {
+        Self { signing: HmacMd5::new(signing_key.expose()), handle: Handle::new(&sealing_key), sealing_key, seq_num: 0 }
     }
 }
 

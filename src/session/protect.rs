@@ -10,18 +10,36 @@ use crate::{
 
 use super::{Half, Protection, Session};
 
+/// A part of a message to wrap or unwrap. All parts are signed, in their order.
+#[derive(Debug)]
+pub enum Buffer<'a> {
+    /// Sealed, in place.
+    Data(&'a mut [u8]),
+    /// Not sealed.
+    SignOnly(&'a [u8]),
+}
+
+impl Buffer<'_> {
+    const fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Data(data) => data,
+            Self::SignOnly(data) => data,
+        }
+    }
+}
+
 impl Session {
-    /// The signature of `message`, which may be empty; the sequence number goes on by one.
+    /// The signature of `message`, whose parts may be empty; the sequence number goes on by one.
     ///
     /// With ALWAYS_SIGN alone this is the dummy of 3.4.4.3, which protects nothing and counts nothing.
     ///
     /// # Errors
     /// [`ApiMisuse::NoProtection`] when not even that was negotiated.
-    pub fn get_mic(&mut self, message: &[u8]) -> Result<MessageSignature> {
+    pub fn get_mic(&mut self, message: &[&[u8]]) -> Result<MessageSignature> {
         let key_exch = self.flags.contains(NegotiateFlags::KEY_EXCH);
         match &mut self.protection {
             Some(Protection { send, .. }) => {
-                let signature = send.signature(message, key_exch);
+                let signature = send.signature(message.iter().copied(), key_exch);
                 send.seq_num = send.seq_num.wrapping_add(1);
                 Ok(signature)
             }
@@ -34,12 +52,12 @@ impl Session {
     ///
     /// # Errors
     /// [`PeerMisbehaved::BadSignature`]; [`ApiMisuse::NoProtection`] as [`Session::get_mic`].
-    pub fn verify_mic(&mut self, message: &[u8], signature: &MessageSignature) -> Result<()> {
+    pub fn verify_mic(&mut self, message: &[&[u8]], signature: &MessageSignature) -> Result<()> {
         let key_exch = self.flags.contains(NegotiateFlags::KEY_EXCH);
         match &mut self.protection {
             Some(Protection { receive, .. }) => {
                 let before = receive.handle.clone();
-                let expected = receive.signature(message, key_exch);
+                let expected = receive.signature(message.iter().copied(), key_exch);
                 receive.judge(&expected, signature).inspect_err(|_| receive.handle = before)
             }
             None if !self.flags.contains(NegotiateFlags::ALWAYS_SIGN) => Err(ApiMisuse::NoProtection.into()),
@@ -48,48 +66,60 @@ impl Session {
         }
     }
 
-    /// Encrypts `data` in place, also where only SIGN was negotiated, and gives the signature that goes before it.
+    /// Encrypts the data in place, also where only SIGN was negotiated, and gives the signature that goes before it.
     ///
     /// # Errors
     /// [`ApiMisuse::NoProtection`] without SIGN and SEAL.
-    pub fn wrap(&mut self, data: &mut [u8]) -> Result<MessageSignature> {
+    pub fn wrap(&mut self, message: &mut [Buffer<'_>]) -> Result<MessageSignature> {
         let key_exch = self.flags.contains(NegotiateFlags::KEY_EXCH);
         let Protection { send, .. } = self.protection.as_mut().ok_or(ApiMisuse::NoProtection)?;
         // The checksum is over the clear text, but encrypted behind it ([MS-NLMP] 3.4.3).
-        let checksum = send.checksum(data);
-        send.handle.apply(data);
+        let checksum = send.checksum(message.iter().map(Buffer::as_bytes));
+        send.apply(message);
         let signature = send.seal_checksum(checksum, key_exch);
         send.seq_num = send.seq_num.wrapping_add(1);
         Ok(signature)
     }
 
-    /// Decrypts `data` in place and verifies the `signature` that came before it. When it is refused, `data` is wiped and
-    /// the session is as it was.
+    /// Decrypts the data in place and verifies the `signature` that came before it. When it is refused, the data is wiped
+    /// and the session is as it was.
     ///
     /// # Errors
     /// [`PeerMisbehaved::BadSignature`]; [`ApiMisuse::NoProtection`] without SIGN and SEAL.
-    pub fn unwrap(&mut self, data: &mut [u8], signature: &MessageSignature) -> Result<()> {
+    pub fn unwrap(&mut self, message: &mut [Buffer<'_>], signature: &MessageSignature) -> Result<()> {
         let key_exch = self.flags.contains(NegotiateFlags::KEY_EXCH);
         let Protection { receive, .. } = self.protection.as_mut().ok_or(ApiMisuse::NoProtection)?;
         let before = receive.handle.clone();
-        receive.handle.apply(data);
-        let expected = receive.signature(data, key_exch);
+        receive.apply(message);
+        let expected = receive.signature(message.iter().map(Buffer::as_bytes), key_exch);
         receive.judge(&expected, signature).inspect_err(|_| {
-            data.zeroize();
+            for buffer in message {
+                if let Buffer::Data(data) = buffer {
+                    data.zeroize();
+                }
+            }
             receive.handle = before;
         })
     }
 }
 
 impl Half {
+    fn apply(&mut self, message: &mut [Buffer<'_>]) {
+        for buffer in message {
+            if let Buffer::Data(data) = buffer {
+                self.handle.apply(data);
+            }
+        }
+    }
+
     /// MAC of 3.4.4.2 with the next sequence number, which is not counted up yet.
-    fn signature(&mut self, message: &[u8], key_exch: bool) -> MessageSignature {
+    fn signature<'a>(&mut self, message: impl Iterator<Item = &'a [u8]>, key_exch: bool) -> MessageSignature {
         let checksum = self.checksum(message);
         self.seal_checksum(checksum, key_exch)
     }
 
-    fn checksum(&self, message: &[u8]) -> [u8; 8] {
-        let [c0, c1, c2, c3, c4, c5, c6, c7, ..] = self.signing.mac(&[&self.seq_num.to_le_bytes(), message]);
+    fn checksum<'a>(&self, message: impl Iterator<Item = &'a [u8]>) -> [u8; 8] {
+        let [c0, c1, c2, c3, c4, c5, c6, c7, ..] = self.signing.mac(&self.seq_num.to_le_bytes(), message);
         [c0, c1, c2, c3, c4, c5, c6, c7]
     }
 
@@ -151,80 +181,80 @@ mod tests {
     fn a_refused_message_leaves_the_session_as_it_was() {
         let (mut client, mut server) = pair(FULL);
         let mut data = *b"attack at dawn";
-        let signature = client.wrap(&mut data).unwrap();
+        let signature = client.wrap(&mut [Buffer::Data(&mut data)]).unwrap();
         let before = state(&server);
         for bit in 0..data.len() * 8 {
             let mut changed = data;
             changed[bit / 8] ^= 1 << (bit % 8);
-            assert!(server.unwrap(&mut changed, &signature).is_err());
+            assert!(server.unwrap(&mut [Buffer::Data(&mut changed)], &signature).is_err());
             assert_eq!(changed, [0; 14], "hands out nothing");
             assert_eq!(state(&server), before);
         }
         for bit in 0..128 {
             let mut changed = signature;
             changed.0[bit / 8] ^= 1 << (bit % 8);
-            assert!(server.unwrap(&mut data.clone(), &changed).is_err());
-            assert!(server.verify_mic(b"x", &changed).is_err());
+            assert!(server.unwrap(&mut [Buffer::Data(&mut data.clone())], &changed).is_err());
+            assert!(server.verify_mic(&[b"x"], &changed).is_err());
             assert_eq!(state(&server), before);
         }
-        server.unwrap(&mut data, &signature).unwrap();
+        server.unwrap(&mut [Buffer::Data(&mut data)], &signature).unwrap();
         assert_eq!(&data, b"attack at dawn");
     }
 
     #[test]
     fn tells_a_replayed_message_from_a_lost_one() {
         let (mut client, mut server) = pair(FULL);
-        let (first, second, third) = (client.get_mic(b"1"), client.get_mic(b"2"), client.get_mic(b"3"));
-        server.verify_mic(b"1", &first.clone().unwrap()).unwrap();
+        let (first, second, third) = (client.get_mic(&[b"1"]), client.get_mic(&[b"2"]), client.get_mic(&[b"3"]));
+        server.verify_mic(&[b"1"], &first.clone().unwrap()).unwrap();
         let refused = |sequence| Err(Error::PeerMisbehaved(PeerMisbehaved::BadSignature(sequence)));
-        assert_eq!(server.verify_mic(b"1", &first.unwrap()), refused(Sequence::Duplicate));
-        assert_eq!(server.verify_mic(b"3", &third.unwrap()), refused(Sequence::Gap));
-        assert_eq!(server.verify_mic(b"!", &second.clone().unwrap()), refused(Sequence::Expected));
-        server.verify_mic(b"2", &second.unwrap()).unwrap();
+        assert_eq!(server.verify_mic(&[b"1"], &first.unwrap()), refused(Sequence::Duplicate));
+        assert_eq!(server.verify_mic(&[b"3"], &third.unwrap()), refused(Sequence::Gap));
+        assert_eq!(server.verify_mic(&[b"!"], &second.clone().unwrap()), refused(Sequence::Expected));
+        server.verify_mic(&[b"2"], &second.unwrap()).unwrap();
     }
 
     #[test]
     fn a_reflected_message_is_refused() {
         let (mut client, _) = pair(FULL);
-        let signature = client.get_mic(b"hello").unwrap();
-        assert!(client.verify_mic(b"hello", &signature).is_err());
+        let signature = client.get_mic(&[b"hello"]).unwrap();
+        assert!(client.verify_mic(&[b"hello"], &signature).is_err());
     }
 
     #[test]
     fn an_exported_session_goes_on_in_another() {
         let (mut client, mut server) = pair(FULL);
-        server.verify_mic(b"1", &client.get_mic(b"1").unwrap()).unwrap();
+        server.verify_mic(&[b"1"], &client.get_mic(&[b"1"]).unwrap()).unwrap();
         let bytes = state(&client);
         let mut reader = crate::bytes::Reader::new(crate::error::Message::ExportedContext, &bytes);
         let mut again = Session::import(Role::Initiator, &mut reader).unwrap();
         assert!(reader.rest().is_empty());
         let mut data = *b"second";
-        let signature = again.wrap(&mut data).unwrap();
-        server.unwrap(&mut data, &signature).unwrap();
+        let signature = again.wrap(&mut [Buffer::Data(&mut data)]).unwrap();
+        server.unwrap(&mut [Buffer::Data(&mut data)], &signature).unwrap();
         assert_eq!(&data, b"second");
     }
 
     #[test]
     fn resetting_restarts_the_stream_and_keeps_the_number() {
         let (mut client, mut server) = pair(FULL);
-        server.verify_mic(b"1", &client.get_mic(b"1").unwrap()).unwrap();
+        server.verify_mic(&[b"1"], &client.get_mic(&[b"1"]).unwrap()).unwrap();
         client.reset_crypto(Way::Send);
-        let signature = client.get_mic(b"2").unwrap();
-        assert!(server.verify_mic(b"2", &signature).is_err());
+        let signature = client.get_mic(&[b"2"]).unwrap();
+        assert!(server.verify_mic(&[b"2"], &signature).is_err());
         server.reset_crypto(Way::Receive);
-        server.verify_mic(b"2", &signature).unwrap();
+        server.verify_mic(&[b"2"], &signature).unwrap();
         assert_eq!(signature.seq_num(), 1);
     }
 
     #[test]
     fn always_sign_alone_gives_the_dummy_and_does_not_wrap() {
         let (mut client, mut server) = pair(NegotiateFlags::ALWAYS_SIGN);
-        let signature = client.get_mic(b"anything").unwrap();
+        let signature = client.get_mic(&[b"anything"]).unwrap();
         assert_eq!(signature.0, [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        server.verify_mic(b"something else", &signature).unwrap();
-        assert!(server.verify_mic(b"", &MessageSignature([0; 16])).is_err());
-        assert_eq!(client.wrap(&mut [0; 3]).unwrap_err(), ApiMisuse::NoProtection.into());
+        server.verify_mic(&[b"something else"], &signature).unwrap();
+        assert!(server.verify_mic(&[b""], &MessageSignature([0; 16])).is_err());
+        assert_eq!(client.wrap(&mut [Buffer::Data(&mut [0; 3])]).unwrap_err(), ApiMisuse::NoProtection.into());
         let (mut none, _) = pair(NegotiateFlags::empty());
-        assert_eq!(none.get_mic(b"").unwrap_err(), ApiMisuse::NoProtection.into());
+        assert_eq!(none.get_mic(&[b""]).unwrap_err(), ApiMisuse::NoProtection.into());
     }
 }
