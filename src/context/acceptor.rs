@@ -198,17 +198,22 @@ fn exported_keys(
     }
 }
 
-/// What the client sends back of the CHALLENGE_MESSAGE must be what was sent; it need not send it back.
+/// What the client sends back of the CHALLENGE_MESSAGE must be what was sent; it need not send it back. A time it may have
+/// of its own where it was sent none.
 fn refuse_changed_info(challenge: &Challenge<'_>, client: &TargetInfo<'_>) -> Result<()> {
     if challenge.target_info.is_empty() {
         return Ok(());
     }
     let sent = TargetInfo::decode(Message::Challenge, FieldName::TargetInfo, challenge.target_info)?;
-    let client_only = [AvId::MsvAvFlags, AvId::MsvAvSingleHost, AvId::MsvAvTargetName, AvId::MsvAvChannelBindings];
-    let is_changed = sent
-        .pairs()
-        .filter(|pair| !client_only.contains(&pair.id))
-        .any(|pair| client.find(pair.id).is_some_and(|value| value != pair.value));
+    let is_changed = client.pairs().any(|pair| match pair.id {
+        AvId::MsvAvNbComputerName
+        | AvId::MsvAvNbDomainName
+        | AvId::MsvAvDnsComputerName
+        | AvId::MsvAvDnsDomainName
+        | AvId::MsvAvDnsTreeName => sent.find(pair.id) != Some(pair.value),
+        AvId::MsvAvTimestamp => sent.find(pair.id).is_some_and(|time| time != pair.value),
+        _ => false,
+    });
     if is_changed { Err(PeerMisbehaved::ChangedTargetInfo.into()) } else { Ok(()) }
 }
 

@@ -18,33 +18,59 @@ pub struct ChannelBindings<'a> {
 }
 
 impl ChannelBindings<'_> {
-    /// GSS_C_AF_NULLADDR: no address. Peers on Windows hash 0 in its place.
+    /// GSS_C_AF_NULLADDR: no address.
     const NULLADDR: u32 = 255;
 
     /// The bytes that are hashed: the layout of RFC 4121 4.1.1.2.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let address = |kind: u32, address: &[u8]| {
-            let kind = if kind == Self::NULLADDR { 0 } else { kind };
-            [&kind.to_le_bytes()[..], &length(address), address].concat()
-        };
         [
-            address(self.initiator_addrtype, self.initiator_address),
-            address(self.acceptor_addrtype, self.acceptor_address),
-            length(self.application_data).to_vec(),
-            self.application_data.to_vec(),
+            &self.initiator_addrtype.to_le_bytes()[..],
+            &length(self.initiator_address),
+            self.initiator_address,
+            &self.acceptor_addrtype.to_le_bytes(),
+            &length(self.acceptor_address),
+            self.acceptor_address,
+            &length(self.application_data),
+            self.application_data,
         ]
         .concat()
     }
 
-    /// The value of MsvAvChannelBindings.
+    /// MD5 of the bindings as they are.
     #[must_use]
     pub fn hash(&self) -> [u8; 16] {
         md5(&[&self.encode()])
+    }
+
+    /// The value of MsvAvChannelBindings: the hash with 0 for GSS_C_AF_NULLADDR, which Windows does not know.
+    // Deviates: RFC 2744 hashes the address types as they are.
+    #[must_use]
+    pub fn av_value(&self) -> [u8; 16] {
+        let known = |addrtype| if addrtype == Self::NULLADDR { 0 } else { addrtype };
+        Self {
+            initiator_addrtype: known(self.initiator_addrtype),
+            acceptor_addrtype: known(self.acceptor_addrtype),
+            ..*self
+        }
+        .hash()
     }
 }
 
 /// The edge hands no longer ones down.
 fn length(bytes: &[u8]) -> [u8; 4] {
     u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_address_is_hashed_as_windows_hashes_it() {
+        let plain = ChannelBindings { application_data: b"tls-unique:x", ..ChannelBindings::default() };
+        let null = ChannelBindings { initiator_addrtype: 255, acceptor_addrtype: 255, ..plain };
+        assert_eq!(null.av_value(), plain.hash());
+        assert_ne!(null.hash(), plain.hash());
+    }
 }

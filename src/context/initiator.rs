@@ -184,7 +184,7 @@ fn client_info(server: Option<&TargetInfo<'_>>, has_mic: bool, request: &Initiat
         info.push(AvId::MsvAvFlags, &AvFlags::MIC.bits().to_le_bytes())?;
     }
     if let Some(bindings) = request.bindings {
-        info.push(AvId::MsvAvChannelBindings, &bindings.hash())?;
+        info.push(AvId::MsvAvChannelBindings, &bindings.av_value())?;
     }
     if let Some(Name::Service(service)) = request.target
         && let Some(spn) = service.spn()

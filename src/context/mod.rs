@@ -10,6 +10,9 @@ mod initiator;
 mod transcript;
 mod verify;
 
+#[cfg(test)]
+mod tests;
+
 use core::mem;
 
 pub use self::{

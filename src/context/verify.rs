@@ -73,7 +73,7 @@ impl BindingsChecked {
     ) -> Result<Self> {
         match (policy, own, target_info.channel_bindings()) {
             (BindingsPolicy::Off, ..) => Ok(Self { is_bound: false }),
-            (_, Some(own), Some(sent)) if own.hash() == sent => Ok(Self { is_bound: true }),
+            (_, Some(own), Some(sent)) if own.av_value() == sent => Ok(Self { is_bound: true }),
             (_, Some(_), Some(_)) => Err(PeerMisbehaved::WrongBindings.into()),
             (BindingsPolicy::Required, ..) => Err(PolicyError::BindingsRequired.into()),
             (BindingsPolicy::WhenSent, ..) => Ok(Self { is_bound: false }),

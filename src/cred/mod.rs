@@ -16,7 +16,7 @@ pub use self::{
 };
 
 use crate::{
-    crypto::{NtHash, ntowf::ntowf_v1},
+    crypto::{NtHash, ntowf::nt_hash},
     error::{ApiMisuse, CredentialError, Result},
     host::Host,
     name::{Name, ServiceName, UserName},
@@ -157,7 +157,7 @@ impl Initiator {
         }
         let given = match (&store.nt_hash, store.password) {
             (Some(hash), _) => Some(NtHash::new(*hash.expose())),
-            (None, Some(password)) => Some(ntowf_v1(password)),
+            (None, Some(password)) => Some(nt_hash(password)),
             (None, None) => None,
         };
         match (given, asked) {

@@ -15,7 +15,7 @@ use std::{
 use zeroize::Zeroizing;
 
 use crate::{
-    crypto::{NtHash, ntowf::ntowf_v1},
+    crypto::{NtHash, ntowf::nt_hash},
     error::{CredentialError, Result},
     host::Host,
     name::UserName,
@@ -220,7 +220,7 @@ fn parse_line(line: &str) -> Option<Entry> {
         return None;
     }
     let name = UserName { user: user.to_owned(), domain: domain.to_owned() };
-    Some(Entry { name, hash: ntowf_v1(password), is_disabled: false })
+    Some(Entry { name, hash: nt_hash(password), is_disabled: false })
 }
 
 /// `None` when the line is not of smbpasswd's kind, `Some(None)` when it is but has no usable hash.
@@ -251,7 +251,7 @@ mod tests {
     const HASH: &str = "A4F49C406510BDCAB6824EE7C30FD852"; // of "Password"
 
     fn has_password(entry: Option<&Entry>, password: &str) -> bool {
-        entry.is_some_and(|entry| entry.hash.expose() == ntowf_v1(password).expose())
+        entry.is_some_and(|entry| entry.hash.expose() == nt_hash(password).expose())
     }
 
     #[test]

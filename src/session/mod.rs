@@ -41,7 +41,7 @@ pub enum Way {
 pub struct Session {
     flags: NegotiateFlags,
     key: ExportedSessionKey,
-    /// Nothing without SIGN and SEAL.
+    /// Nothing without SIGN and SEAL, or without extended session security.
     protection: Option<Protection>,
 }
 
@@ -78,7 +78,8 @@ impl Session {
         send: (SigningKey, SealingKey),
         receive: (SigningKey, SealingKey),
     ) -> Self {
-        let protection = flags.protects().then(|| Protection { send: Half::new(send), receive: Half::new(receive) });
+        let is_protected = flags.protects() && flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY);
+        let protection = is_protected.then(|| Protection { send: Half::new(send), receive: Half::new(receive) });
         Self { flags, key, protection }
     }
 

@@ -43,7 +43,7 @@ impl Session {
                 send.seq_num = send.seq_num.wrapping_add(1);
                 Ok(signature)
             }
-            None if self.flags.contains(NegotiateFlags::ALWAYS_SIGN) => Ok(MessageSignature::DUMMY),
+            None if has_dummy(self.flags) => Ok(MessageSignature::DUMMY),
             None => Err(ApiMisuse::NoProtection.into()),
         }
     }
@@ -60,7 +60,7 @@ impl Session {
                 let expected = receive.signature(message.iter().copied(), key_exch);
                 receive.judge(&expected, signature).inspect_err(|_| receive.handle = before)
             }
-            None if !self.flags.contains(NegotiateFlags::ALWAYS_SIGN) => Err(ApiMisuse::NoProtection.into()),
+            None if !has_dummy(self.flags) => Err(ApiMisuse::NoProtection.into()),
             None if equal(&MessageSignature::DUMMY, signature) => Ok(()),
             None => Err(PeerMisbehaved::BadSignature(Sequence::Expected).into()),
         }
@@ -144,6 +144,11 @@ impl Half {
         };
         Err(PeerMisbehaved::BadSignature(sequence).into())
     }
+}
+
+/// Whether messages carry the dummy of [MS-NLMP] 3.4.4.3.
+const fn has_dummy(flags: NegotiateFlags) -> bool {
+    flags.contains(NegotiateFlags::ALWAYS_SIGN) && !flags.protects()
 }
 
 fn equal(a: &MessageSignature, b: &MessageSignature) -> bool {

@@ -1,0 +1,419 @@
+//! Initiator against acceptor in memory: every message in every state, and every bit of every message.
+
+use std::path::PathBuf;
+
+use crate::{
+    cred::{Acceptor, CredStore, Credential, FileVerifier, Usage},
+    error::{ApiMisuse, Error, PeerIncompatible, PeerMisbehaved, PolicyError},
+    host::{FileTime, Host, HostNames},
+    name::Name,
+    policy::{BindingsPolicy, MicPolicy, Minimum, Policy, TargetNamePolicy},
+    session::{Buffer, Role},
+};
+
+use super::*;
+
+/// A host at a time of its own, with the randomness of a test.
+struct Fixed(u64);
+
+impl Host for Fixed {
+    fn now(&self) -> FileTime {
+        FileTime::from_unix(self.0, 0)
+    }
+
+    fn random(&self, out: &mut [u8]) -> Result<()> {
+        out.fill(0x5a);
+        Ok(())
+    }
+
+    fn names(&self) -> HostNames {
+        let [computer, domain, dns_computer, dns_domain] =
+            ["SRV", "DOM", "srv.dom.test", "dom.test"].map(str::to_owned);
+        HostNames { computer, domain, dns_computer, dns_domain }
+    }
+
+    fn version(&self) -> [u8; 8] {
+        [10, 0, 0, 0, 0, 0, 0, 15]
+    }
+
+    fn variable(&self, _: &'static str) -> Option<String> {
+        None
+    }
+
+    fn trace(&self, _: core::fmt::Arguments<'_>) {}
+}
+
+const NOW: u64 = 1_700_000_000;
+const BINDINGS: ChannelBindings<'_> = ChannelBindings {
+    initiator_addrtype: 0,
+    initiator_address: &[],
+    acceptor_addrtype: 0,
+    acceptor_address: &[],
+    application_data: b"tls-server-end-point:x",
+};
+
+/// Both sides, and what each is asked for.
+struct Pair {
+    client: Credential,
+    server: Credential,
+    target: Name,
+    requested: ContextFlags,
+    client_policy: Policy,
+    server_policy: Policy,
+    client_bindings: Option<ChannelBindings<'static>>,
+    server_bindings: Option<ChannelBindings<'static>>,
+    client_host: Fixed,
+}
+
+impl Pair {
+    fn new() -> Self {
+        Self::with_password("secret")
+    }
+
+    fn with_password(password: &str) -> Self {
+        let name = Name::parse_user("DOM\\alice").unwrap();
+        let store = CredStore::with_password(password).unwrap();
+        let service = Name::parse_service("HTTP@srv", "").unwrap();
+        let verifier = FileVerifier::new(user_file());
+        let acceptor = Acceptor { name: service.clone(), is_named: true, verifier };
+        Self {
+            client: Credential::acquire(Some(&name), Usage::Initiate, &store, &Fixed(NOW)).unwrap(),
+            server: Credential::new(None, Some(acceptor)),
+            target: service,
+            requested: ContextFlags::INTEG | ContextFlags::CONF,
+            client_policy: Policy::default(),
+            server_policy: Policy::default(),
+            client_bindings: None,
+            server_bindings: None,
+            client_host: Fixed(NOW),
+        }
+    }
+
+    fn initiate(&self, context: &mut Context, token: &[u8]) -> Result<Step> {
+        context.initiate(&InitiateRequest {
+            credential: &self.client,
+            target: Some(&self.target),
+            requested: self.requested,
+            bindings: self.client_bindings,
+            token,
+            policy: &self.client_policy,
+            host: &self.client_host,
+        })
+    }
+
+    fn accept(&self, context: &mut Context, token: &[u8]) -> Result<Step> {
+        context.accept(&AcceptRequest {
+            credential: &self.server,
+            bindings: self.server_bindings,
+            token,
+            policy: &self.server_policy,
+            host: &Fixed(NOW),
+        })
+    }
+
+    /// The whole handshake; `tamper` sees the three messages on their way.
+    fn handshake(&self, tamper: impl Fn(usize, &mut Vec<u8>)) -> Result<(Context, Context, Step)> {
+        let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
+        let mut negotiate = self.initiate(&mut client, &[])?.token;
+        tamper(0, &mut negotiate);
+        let mut challenge = self.accept(&mut server, &negotiate)?.token;
+        tamper(1, &mut challenge);
+        let mut authenticate = self.initiate(&mut client, &challenge)?.token;
+        tamper(2, &mut authenticate);
+        let step = self.accept(&mut server, &authenticate)?;
+        Ok((client, server, step))
+    }
+
+    fn messages(&self) -> Vec<Vec<u8>> {
+        let messages = std::cell::RefCell::new(Vec::new());
+        self.handshake(|_, message| messages.borrow_mut().push(message.clone())).unwrap();
+        messages.into_inner()
+    }
+
+    fn error(&self) -> Error {
+        self.handshake(|_, _| ()).map(drop).unwrap_err()
+    }
+}
+
+/// A user file that all tests of this process share.
+fn user_file() -> PathBuf {
+    static FILE: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+    FILE.get_or_init(|| {
+        let path = std::env::temp_dir().join(format!("gss-ntlm-context-{}", std::process::id()));
+        std::fs::write(&path, "DOM:Alice:secret\n").unwrap();
+        path
+    })
+    .clone()
+}
+
+fn exchange(from: &mut Context, to: &mut Context, message: &[u8]) {
+    let mut data = message.to_vec();
+    let signature = from.session().unwrap().wrap(&mut [Buffer::Data(&mut data)]).unwrap();
+    assert!(message.is_empty() || data != message, "in clear");
+    to.session().unwrap().unwrap(&mut [Buffer::Data(&mut data)], &signature).unwrap();
+    assert_eq!(data, message);
+}
+
+#[test]
+fn both_sides_get_the_same_keys_and_true_flags() {
+    let (mut client, mut server, step) = Pair::new().handshake(|_, _| ()).unwrap();
+    let protected = ContextFlags::INTEG | ContextFlags::CONF | ContextFlags::REPLAY | ContextFlags::SEQUENCE;
+    assert_eq!(step.flags, protected | ContextFlags::TRANS);
+    assert_eq!(client.established().unwrap().flags, step.flags);
+    assert_eq!(server.established().unwrap().initiator.to_string(), "DOM\\Alice", "as the file spells it");
+    assert!(server.established().unwrap().has_mic);
+    for message in [&b"hello"[..], b"", b"a longer one"] {
+        exchange(&mut client, &mut server, message);
+        exchange(&mut server, &mut client, message);
+    }
+}
+
+#[test]
+fn without_protection_asked_for_none_is_given() {
+    let pair = Pair { requested: ContextFlags::empty(), ..Pair::new() };
+    let (mut client, server, step) = pair.handshake(|_, _| ()).unwrap();
+    assert_eq!(step.flags, ContextFlags::TRANS);
+    assert!(server.established().unwrap().has_mic, "a MIC all the same");
+    let refused = client.session().unwrap().wrap(&mut [Buffer::Data(&mut [0; 4])]);
+    assert_eq!(refused.unwrap_err(), ApiMisuse::NoProtection.into());
+}
+
+#[test]
+fn any_changed_bit_of_any_message_ends_the_handshake() {
+    // Where no MIC is required, a CHALLENGE_MESSAGE that has lost its timestamp on the way gets an answer without MIC.
+    let pair = Pair { server_policy: Policy { require_mic: true, ..Policy::default() }, ..Pair::new() };
+    for (number, message) in pair.messages().iter().enumerate() {
+        for bit in 0..message.len() * 8 {
+            let result = pair.handshake(|at, message| {
+                if at == number {
+                    message[bit / 8] ^= 1 << (bit % 8);
+                }
+            });
+            assert!(result.is_err(), "message {number}, bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn names_that_the_server_never_sent_are_refused() {
+    let pair = Pair { client_policy: Policy { mic: MicPolicy::Off, ..Policy::default() }, ..Pair::new() };
+    let renamed = |from: u8, to: u8| {
+        pair.handshake(|at, message| {
+            let find =
+                |message: &[u8]| message.windows(4).rposition(|w| w[0] == from && w[1] == 0 && w[2] > 4 && w[3] == 0);
+            if let (1, Some(place)) = (at, find(message)) {
+                message[place] = to;
+            }
+        })
+        .map(drop)
+    };
+    assert_eq!(renamed(3, 5), Err(PeerMisbehaved::ChangedTargetInfo.into()), "a forest nobody named");
+    assert_eq!(renamed(3, 99), Ok(()), "what nobody knows is passed through");
+}
+
+#[test]
+fn any_truncation_of_any_message_ends_the_handshake() {
+    let pair = Pair::new();
+    for (number, message) in pair.messages().iter().enumerate() {
+        for len in 0..message.len() {
+            let result = pair.handshake(|at, message| {
+                if at == number {
+                    message.truncate(len);
+                }
+            });
+            assert!(result.is_err(), "message {number}, {len} bytes");
+        }
+    }
+}
+
+#[test]
+fn a_failed_context_stays_failed() {
+    let pair = Pair::new();
+    let messages = pair.messages();
+    let mut server = Context::new(Role::Acceptor);
+    pair.accept(&mut server, b"NTLMSSP\0garbage").unwrap_err();
+    assert!(server.is_failed());
+    assert_eq!(pair.accept(&mut server, &messages[0]).unwrap_err(), ApiMisuse::NoContext.into());
+    assert_eq!(server.established().unwrap_err(), ApiMisuse::NoContext.into());
+
+    let mut client = Context::new(Role::Initiator);
+    pair.initiate(&mut client, &[]).unwrap();
+    pair.initiate(&mut client, &messages[2]).unwrap_err();
+    assert_eq!(pair.initiate(&mut client, &messages[1]).unwrap_err(), ApiMisuse::NoContext.into());
+}
+
+#[test]
+fn a_message_out_of_turn_is_refused() {
+    let pair = Pair::new();
+    let messages = pair.messages();
+    for wrong in [1, 2] {
+        assert!(pair.accept(&mut Context::new(Role::Acceptor), &messages[wrong]).is_err());
+        assert!(pair.initiate(&mut Context::new(Role::Initiator), &messages[wrong]).is_err());
+    }
+    let mut client = Context::new(Role::Initiator);
+    assert_eq!(pair.accept(&mut client, &messages[0]).unwrap_err(), ApiMisuse::WrongRole.into());
+    pair.initiate(&mut client, &[]).unwrap();
+}
+
+#[test]
+fn a_token_for_an_established_context_changes_nothing() {
+    let pair = Pair::new();
+    let messages = pair.messages();
+    let (mut client, mut server, _) = pair.handshake(|_, _| ()).unwrap();
+    assert_eq!(pair.accept(&mut server, &messages[2]).unwrap_err(), ApiMisuse::AlreadyEstablished.into());
+    assert_eq!(pair.initiate(&mut client, &messages[1]).unwrap_err(), ApiMisuse::AlreadyEstablished.into());
+    exchange(&mut client, &mut server, b"still here");
+}
+
+#[test]
+fn a_wrong_password_and_an_unknown_user_are_the_same_to_the_client() {
+    assert_eq!(Pair::with_password("wrong").error(), PeerMisbehaved::LogonFailure.into());
+    let name = Name::parse_user("DOM\\mallory").unwrap();
+    let store = CredStore::with_password("secret").unwrap();
+    let client = Credential::acquire(Some(&name), Usage::Initiate, &store, &Fixed(NOW)).unwrap();
+    assert_eq!(Pair { client, ..Pair::new() }.error(), PeerMisbehaved::LogonFailure.into());
+}
+
+#[test]
+fn a_domain_that_is_not_the_entrys_is_refused_and_none_is_served() {
+    for (name, is_served) in [("alice", true), ("dom\\ALICE", true), ("OTHER\\alice", false)] {
+        let store = CredStore::with_password("secret").unwrap();
+        let name = Name::parse_user(name).unwrap();
+        let client = Credential::acquire(Some(&name), Usage::Initiate, &store, &Fixed(NOW)).unwrap();
+        assert_eq!(Pair { client, ..Pair::new() }.handshake(|_, _| ()).is_ok(), is_served, "{name}");
+    }
+}
+
+#[test]
+fn channel_bindings_are_compared_as_the_policy_says() {
+    let other = ChannelBindings { application_data: b"tls-server-end-point:y", ..BINDINGS };
+    let bound = |client, server, policy| {
+        let server_policy = Policy { channel_bindings: policy, ..Policy::default() };
+        let pair = Pair { client_bindings: client, server_bindings: server, server_policy, ..Pair::new() };
+        pair.handshake(|_, _| ()).map(|(_, _, step)| step.flags.contains(ContextFlags::CHANNEL_BOUND))
+    };
+    let wrong = Err(PeerMisbehaved::WrongBindings.into());
+    let missing = Err(PolicyError::BindingsRequired.into());
+    for (policy, both, none, one, differ) in [
+        (BindingsPolicy::WhenSent, Ok(true), Ok(false), Ok(false), wrong.clone()),
+        (BindingsPolicy::Required, Ok(true), missing.clone(), missing, wrong),
+        (BindingsPolicy::Off, Ok(false), Ok(false), Ok(false), Ok(false)),
+    ] {
+        assert_eq!(bound(Some(BINDINGS), Some(BINDINGS), policy), both);
+        assert_eq!(bound(None, None, policy), none);
+        assert_eq!(bound(None, Some(BINDINGS), policy), one);
+        assert_eq!(bound(Some(BINDINGS), None, policy), one);
+        assert_eq!(bound(Some(other), Some(BINDINGS), policy), differ);
+    }
+}
+
+#[test]
+fn a_mic_is_sent_and_required_as_the_policies_say() {
+    let pair = Pair { client_policy: Policy { mic: MicPolicy::Off, ..Policy::default() }, ..Pair::new() };
+    let (client, server, _) = pair.handshake(|_, _| ()).unwrap();
+    assert!(!client.established().unwrap().has_mic && !server.established().unwrap().has_mic);
+    let pair = Pair { server_policy: Policy { require_mic: true, ..Policy::default() }, ..pair };
+    assert_eq!(pair.error(), PolicyError::MicRequired.into());
+    assert!(Pair { client_policy: Policy::default(), ..pair }.handshake(|_, _| ()).is_ok());
+}
+
+#[test]
+fn inside_spnego_a_mic_is_sent_unless_it_is_for_raw_ntlm_only() {
+    for (mic, is_asked, has_mic) in
+        [(MicPolicy::Auto, true, true), (MicPolicy::RawOnly, true, false), (MicPolicy::RawOnly, false, true)]
+    {
+        let pair = Pair { client_policy: Policy { mic, ..Policy::default() }, ..Pair::new() };
+        let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
+        let negotiate = pair.initiate(&mut client, &[]).unwrap().token;
+        if is_asked {
+            assert!(!client.requires_mech_list_mic());
+        }
+        let challenge = pair.accept(&mut server, &negotiate).unwrap().token;
+        let authenticate = pair.initiate(&mut client, &challenge).unwrap().token;
+        pair.accept(&mut server, &authenticate).unwrap();
+        assert_eq!(client.requires_mech_list_mic(), has_mic);
+        assert_eq!(server.established().unwrap().has_mic, has_mic);
+    }
+}
+
+#[test]
+fn a_far_clock_is_refused_by_the_client() {
+    let pair = |seconds| Pair { client_host: Fixed(seconds), ..Pair::new() };
+    assert!(pair(NOW + 36 * 3600).handshake(|_, _| ()).is_ok());
+    assert_eq!(pair(NOW + 36 * 3600 + 1).error(), PeerIncompatible::ClockSkew.into());
+    assert_eq!(pair(NOW - 36 * 3600 - 1).error(), PeerIncompatible::ClockSkew.into());
+}
+
+#[test]
+fn a_minimum_of_either_side_holds() {
+    let minimum = Policy { minimum: Minimum::SEAL, ..Policy::default() };
+    let pair = Pair { requested: ContextFlags::empty(), server_policy: minimum, ..Pair::new() };
+    assert_eq!(pair.error(), PeerIncompatible::NoSign.into());
+    let (_, _, step) = Pair { client_policy: minimum, ..pair }.handshake(|_, _| ()).unwrap();
+    assert!(step.flags.contains(ContextFlags::CONF));
+}
+
+#[test]
+fn the_target_is_compared_as_the_policy_says() {
+    for (target, policy, is_served) in [
+        ("HTTP@srv", TargetNamePolicy::Required, true),
+        ("http@SRV", TargetNamePolicy::Required, true),
+        ("HTTP@other", TargetNamePolicy::Required, false),
+        ("@srv", TargetNamePolicy::Required, false),
+        ("HTTP@other", TargetNamePolicy::Audit, true),
+        ("HTTP@other", TargetNamePolicy::Off, true),
+    ] {
+        let target_name = Name::parse_service(target, "").unwrap();
+        let server_policy = Policy { target_name: policy, ..Policy::default() };
+        let pair = Pair { target: target_name, server_policy, ..Pair::new() };
+        assert_eq!(pair.handshake(|_, _| ()).is_ok(), is_served, "{target}");
+    }
+}
+
+#[test]
+fn credentials_of_the_other_usage_are_refused() {
+    let pair = Pair::new();
+    let mixed = Pair { client: pair.server, server: pair.client, ..Pair::new() };
+    let refused = mixed.initiate(&mut Context::new(Role::Initiator), &[]).unwrap_err();
+    assert_eq!(refused, ApiMisuse::WrongUsage.into());
+    let refused = mixed.accept(&mut Context::new(Role::Acceptor), &Pair::new().messages()[0]).unwrap_err();
+    assert_eq!(refused, ApiMisuse::WrongUsage.into());
+}
+
+#[test]
+fn a_context_goes_on_in_another_process_from_every_state() {
+    let pair = Pair::new();
+    let again = |context: Context| Context::import(&context.export().unwrap()).unwrap();
+    let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
+    let negotiate = pair.initiate(&mut client, &[]).unwrap().token;
+    let mut client = again(client);
+    let challenge = pair.accept(&mut server, &negotiate).unwrap().token;
+    let mut server = again(server);
+    let authenticate = pair.initiate(&mut client, &challenge).unwrap().token;
+    pair.accept(&mut server, &authenticate).unwrap();
+    exchange(&mut client, &mut server, b"before");
+    let (mut client, mut server) = (again(client), again(server));
+    exchange(&mut client, &mut server, b"after");
+    exchange(&mut server, &mut client, b"after");
+    assert_eq!(server.established().unwrap().initiator.to_string(), "DOM\\Alice");
+    assert!(client.export().unwrap().len() <= 900);
+}
+
+#[test]
+fn every_truncation_and_bit_flip_of_an_exported_context_is_refused() {
+    let (client, _, _) = Pair::new().handshake(|_, _| ()).unwrap();
+    let token = client.export().unwrap();
+    for len in 0..token.len() {
+        assert!(Context::import(&token[..len]).is_err(), "accepted {len} bytes");
+    }
+    for bit in 0..token.len() * 8 {
+        let mut changed = token.clone();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        assert!(Context::import(&changed).is_err(), "accepted bit {bit}");
+    }
+}
+
+#[test]
+fn a_context_that_has_not_started_is_not_exported() {
+    assert_eq!(Context::new(Role::Initiator).export().unwrap_err(), ApiMisuse::NoContext.into());
+}
