@@ -1,0 +1,237 @@
+"""One GSS-API party as a process: a JSON command per line in, a JSON answer per line out.
+
+Two mechanisms with the same OID cannot live in one process, so each side of a conversation is a process of its own, with
+its own GSS_MECH_CONFIG. Credentials and contexts stay in here and are called by the names that the commands give them;
+byte strings travel as base64.
+
+Answers are {"ok": ...} or {"error": {"major", "minor", "text"}} for a GSS error; anything else that goes wrong is
+{"broken": traceback}, which the other end turns into a test error.
+"""
+
+import base64
+import ctypes
+import json
+import os
+import sys
+import traceback
+
+import gssapi.raw as gss
+from gssapi.raw import sec_contexts
+
+NTLM = gss.OID.from_int_seq("1.3.6.1.4.1.311.2.2.10")
+SPNEGO = gss.OID.from_int_seq("1.3.6.1.5.5.2")
+MECHANISMS = {"ntlm": NTLM, "spnego": SPNEGO}
+MECH_CONCRETE = "1.3.6.1.5.5.13.1"
+SESSION_KEY = gss.OID.from_int_seq("1.2.840.113554.1.2.2.5.5")
+SASL_SSF = gss.OID.from_int_seq("1.2.840.113554.1.2.2.5.15")
+
+ROUTINE_ERRORS = (
+    "COMPLETE BAD_MECH BAD_NAME BAD_NAMETYPE BAD_BINDINGS BAD_STATUS BAD_MIC NO_CRED NO_CONTEXT DEFECTIVE_TOKEN "
+    "DEFECTIVE_CREDENTIAL CREDENTIALS_EXPIRED CONTEXT_EXPIRED FAILURE BAD_QOP UNAUTHORIZED UNAVAILABLE "
+    "DUPLICATE_ELEMENT NAME_NOT_MN"
+).split()
+
+
+def encode(data):
+    return None if data is None else base64.b64encode(data).decode()
+
+
+def decode(text):
+    return None if text is None else base64.b64decode(text)
+
+
+def display(name):
+    """The display form; None for GSS_C_NO_NAME, which python-gssapi hands out as a Name that cannot be read."""
+    try:
+        return None if name is None else gss.display_name(name, name_type=False).name.decode()
+    except gss.NameReadError:
+        return None
+
+
+def bindings(application_data):
+    return None if application_data is None else gss.ChannelBindings(application_data=decode(application_data))
+
+
+def describe(error):
+    """A GSSError as plain data. Where major is a bare calling error its number stands in for the name."""
+    routine = (error.maj_code >> 16) & 0xFF
+    name = ROUTINE_ERRORS[routine] if 0 < routine < len(ROUTINE_ERRORS) else hex(error.maj_code)
+    texts = error.get_all_statuses(error.maj_code, True) + error.get_all_statuses(error.min_code, False)
+    return {"major": name, "status": error.maj_code, "minor": error.min_code, "text": "; ".join(texts)}
+
+
+def mapped(wanted):
+    """The files of this process's memory map whose path contains `wanted`."""
+    with open("/proc/self/maps") as maps:
+        return sorted({line.split(maxsplit=5)[5].strip() for line in maps if wanted in line and "/" in line})
+
+
+class _DlInfo(ctypes.Structure):
+    _fields_ = [
+        ("fname", ctypes.c_char_p),
+        ("fbase", ctypes.c_void_p),
+        ("sname", ctypes.c_char_p),
+        ("saddr", ctypes.c_void_p),
+    ]
+
+
+def owner_of_gss_calls():
+    """The library that answers python-gssapi's own call of gss_init_sec_context: it must be the mechglue."""
+    calls = ctypes.CDLL(sec_contexts.__file__)
+    info = _DlInfo()
+    dladdr = ctypes.CDLL(None).dladdr
+    if not dladdr(ctypes.cast(calls.gss_init_sec_context, ctypes.c_void_p), ctypes.byref(info)):
+        raise RuntimeError("gss_init_sec_context belongs to no library")
+    return os.path.basename(info.fname.decode())
+
+
+def hello(plugin):
+    """Load the mechanism and prove that it came from the file `plugin`; without this a test could pass against another."""
+    by_attributes = gss.indicate_mechs_by_attrs(None, None, None)
+    if NTLM not in by_attributes:
+        raise RuntimeError("the mechglue did not load an NTLM mechanism from " + plugin)
+    owner = owner_of_gss_calls()
+    if not owner.startswith("libgssapi_krb5.so"):
+        raise RuntimeError("gss_init_sec_context comes from " + owner)
+    real = os.path.realpath(plugin)
+    if real not in mapped(os.path.basename(real)):
+        raise RuntimeError(real + " is not mapped")
+    known = {"libgss_ntlm.so", "gssntlmssp.so"} - {os.path.basename(real)}
+    strangers = [path for name in known for path in mapped("/" + name)]
+    if strangers:
+        raise RuntimeError("another NTLM mechanism is loaded: " + ", ".join(strangers))
+    # The mechglue takes any library for a mechanism; only one that answers is one.
+    attributes = sorted(oid.dotted_form for oid in gss.inquire_attrs_for_mech(NTLM).mech_attrs)
+    if MECH_CONCRETE not in attributes:
+        raise RuntimeError(real + " has no attributes of a mechanism")
+    return {"library": real, "attributes": attributes}
+
+
+class Party:
+    """The state of one process; every public method is a command."""
+
+    def __init__(self):
+        self.creds = {}
+        self.contexts = {}
+
+    def hello(self, plugin):
+        return hello(plugin)
+
+    def acquire(self, cred, usage, user=None, password=None, store=None, mech="ntlm", neg=None):
+        name = None if user is None else gss.import_name(user.encode(), gss.NameType.user)
+        mechs = [MECHANISMS[mech]]
+        if password is not None:
+            # Python's surrogateescape form lets a test give a password that is no UTF-8.
+            secret = password.encode("utf-8", "surrogateescape")
+            acquired = gss.acquire_cred_with_password(name, secret, mechs=mechs, usage=usage)
+        elif store is not None:
+            pairs = {key.encode(): value.encode() for key, value in store.items()}
+            acquired = gss.acquire_cred_from(pairs, name, mechs=mechs, usage=usage)
+        else:
+            acquired = gss.acquire_cred(name, mechs=mechs, usage=usage)
+        if neg:
+            gss.set_neg_mechs(acquired.creds, [MECHANISMS[one] for one in neg])
+        self.creds[cred] = acquired.creds
+        return {}
+
+    def inquire_cred(self, cred):
+        found = gss.inquire_cred_by_mech(self.creds[cred], NTLM)
+        return {"name": display(found.name), "usage": found.usage}
+
+    def init(self, context, flags, cred=None, target=None, mech="ntlm", binding=None, token=None):
+        service = gss.import_name((target or "host@localhost").encode(), gss.NameType.hostbased_service)
+        # The context object is kept even if this step fails, as an application would: the next call must then find a
+        # context that refuses, not crash.
+        slot = self.contexts.setdefault(context, gss.SecurityContext())
+        step = gss.init_sec_context(
+            service,
+            self.creds[cred] if cred else None,
+            slot,
+            MECHANISMS[mech],
+            gss.IntEnumFlagSet(gss.RequirementFlag, flags),
+            channel_bindings=bindings(binding),
+            input_token=decode(token),
+        )
+        return {"token": encode(step.token), "more": step.more_steps, "flags": int(step.flags)}
+
+    def accept(self, context, token, cred=None, binding=None):
+        slot = self.contexts.setdefault(context, gss.SecurityContext())
+        step = gss.accept_sec_context(
+            decode(token), self.creds[cred] if cred else None, slot, bindings(binding)
+        )
+        return {
+            "token": encode(step.token),
+            "more": step.more_steps,
+            "flags": int(step.flags),
+            "source": display(step.initiator_name),
+        }
+
+    def wrap(self, context, data, conf=True):
+        wrapped = gss.wrap(self.contexts[context], decode(data), conf)
+        return {"data": encode(wrapped.message), "conf": wrapped.encrypted}
+
+    def unwrap(self, context, data):
+        plain = gss.unwrap(self.contexts[context], decode(data))
+        return {"data": encode(plain.message), "conf": plain.encrypted}
+
+    def get_mic(self, context, data):
+        return {"mic": encode(gss.get_mic(self.contexts[context], decode(data)))}
+
+    def verify_mic(self, context, data, mic):
+        gss.verify_mic(self.contexts[context], decode(data), decode(mic))
+        return {}
+
+    def wrap_size_limit(self, context, size, conf=True):
+        return {"size": gss.wrap_size_limit(self.contexts[context], size, conf)}
+
+    def inquire(self, context, target=True):
+        """`target`: whether to ask for the target name; not every mechanism has one to show on the accepting side."""
+        found = gss.inquire_context(self.contexts[context], target_name=target)
+        return {
+            "initiator": display(found.initiator_name),
+            "target": display(found.target_name),
+            "mech": found.mech.dotted_form if found.mech else None,
+            "flags": int(found.flags),
+            "local": found.locally_init,
+            "open": found.complete,
+        }
+
+    def session_key(self, context):
+        return {"key": encode(gss.inquire_sec_context_by_oid(self.contexts[context], SESSION_KEY)[0])}
+
+    def ssf(self, context):
+        (value,) = gss.inquire_sec_context_by_oid(self.contexts[context], SASL_SSF)
+        return {"ssf": int.from_bytes(value, "big")}
+
+    def export(self, context):
+        """Export a context; the exporter's handle is gone afterwards."""
+        return {"token": encode(gss.export_sec_context(self.contexts.pop(context)))}
+
+    def import_(self, context, token):
+        self.contexts[context] = gss.import_sec_context(decode(token))
+        return {}
+
+    def drop(self, context=None, cred=None):
+        self.contexts.pop(context, None)
+        self.creds.pop(cred, None)
+        return {}
+
+
+def answer(party, line):
+    command = json.loads(line)
+    try:
+        return {"ok": getattr(party, command.pop("do"))(**command)}
+    except gss.GSSError as error:
+        return {"error": describe(error)}
+    except Exception:
+        return {"broken": traceback.format_exc()}
+
+
+def main():
+    party = Party()
+    for line in sys.stdin:
+        print(json.dumps(answer(party, line)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

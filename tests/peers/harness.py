@@ -1,0 +1,314 @@
+"""What all peer tests share: where the plugin and the peers are, a private world of files for them, and bounded processes.
+
+GSSNTLM_PLUGIN            absolute path of the plugin under test; without it nothing runs
+GSSNTLM_PEERS_OPTIONAL=1  a peer that is not installed makes its tests skipped instead of failed
+"""
+
+import atexit
+import base64
+import glob
+import importlib.util
+import json
+import os
+import selectors
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+NTLM_OID = "1.3.6.1.4.1.311.2.2.10"
+
+MUTUAL, REPLAY, SEQUENCE, CONF, INTEG, TRANS, CHANNEL_BOUND = 0x2, 0x4, 0x8, 0x10, 0x20, 0x100, 0x800
+SEALED = CONF | INTEG | REPLAY | SEQUENCE
+SIGNED = INTEG | REPLAY | SEQUENCE
+# For no flag at all python-gssapi asks for its own favourites. MUTUAL alone asks for nothing that NTLM has.
+UNPROTECTED = MUTUAL
+
+# No single answer of a peer takes longer than this, not even on a loaded machine.
+PATIENCE = 20
+
+ALICE = "EXAMPLE\\alice"
+PASSWORD = "Correct Horse"
+USER_FILE = f"""\
+EXAMPLE:alice:{PASSWORD}
+:dora:No Domain
+carol:1000:XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX:A4F49C406510BDCAB6824EE7C30FD852:[U          ]:LCT-00000000:
+"""
+# The NT hash of the smbpasswd line above is that of this password.
+CAROL_PASSWORD = "Password"
+
+
+def plugin():
+    path = os.environ.get("GSSNTLM_PLUGIN", "")
+    if not os.path.isabs(path) or not os.path.isfile(path):
+        raise RuntimeError("GSSNTLM_PLUGIN must be the absolute path of the plugin under test, not %r" % path)
+    return path
+
+
+def c_plugin():
+    """The C mechanism, where Debian or a build of one's own has put it."""
+    places = glob.glob("/usr/lib/*/gssntlmssp/gssntlmssp.so") + glob.glob("/usr/local/lib/gssntlmssp/gssntlmssp.so")
+    return os.environ.get("GSSNTLM_C_PLUGIN") or (places[0] if places else None)
+
+
+def require(present, what):
+    """Call at the start of a test that needs `what`: absent, the test fails, or is skipped if that was allowed."""
+    if present:
+        return
+    if os.environ.get("GSSNTLM_PEERS_OPTIONAL") == "1":
+        raise unittest.SkipTest(what + " is not installed")
+    raise AssertionError(what + " is not installed (GSSNTLM_PEERS_OPTIONAL=1 skips its tests)")
+
+
+def require_module(name, package):
+    require(importlib.util.find_spec(name), package)
+
+
+def require_program(name, package):
+    path = shutil.which(name)
+    require(path, "%s (%s)" % (name, package))
+    return path
+
+
+class World:
+    """A temporary directory with everything that a GSS process reads: mech configuration, user file, an empty Kerberos."""
+
+    def __init__(self, library=None, user_file=USER_FILE):
+        self.library = library or plugin()
+        self.path = tempfile.mkdtemp(prefix="gss-ntlm-peers-")
+        # Leaving no trace must not depend on each test to remember it.
+        atexit.register(self.remove)
+        self.mech_config = self.write("mech", "gss-ntlm %s %s\n" % (NTLM_OID, self.library))
+        self.user_file = self.write("users", user_file)
+        # A realm without servers and without DNS: SPNEGO tries Kerberos first and must learn at once that there is none.
+        self.krb5_config = self.write("krb5.conf", "[libdefaults]\ndns_lookup_kdc = false\ndns_lookup_realm = false\n")
+
+    def write(self, name, text):
+        path = os.path.join(self.path, name)
+        with open(path, "wb") as file:
+            file.write(text if isinstance(text, bytes) else text.encode())
+        os.chmod(path, 0o600)
+        return path
+
+    def environment(self, **more):
+        """A whole environment, not an addition to the tester's own; a value of None removes a variable."""
+        settings = {
+            "PATH": "/usr/bin:/bin:/usr/sbin:/sbin",
+            "HOME": self.path,
+            "TMPDIR": self.path,
+            "LC_ALL": "C.UTF-8",
+            "GSS_MECH_CONFIG": self.mech_config,
+            "NTLM_USER_FILE": self.user_file,
+            "NETBIOS_COMPUTER_NAME": "TESTHOST",
+            "NETBIOS_DOMAIN_NAME": "EXAMPLE",
+            "KRB5_CONFIG": self.krb5_config,
+            "KRB5CCNAME": "FILE:" + os.path.join(self.path, "no-ccache"),
+            "KRB5_KTNAME": "FILE:" + os.path.join(self.path, "no-keytab"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **more,
+        }
+        return {key: value for key, value in settings.items() if value is not None}
+
+    def remove(self):
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def enter(world, **more):
+    """Make this process itself a party of `world`. The mechglue reads its configuration once: one world for a process."""
+    for key, value in world.environment(**more).items():
+        if key.startswith(("GSS", "KRB5", "NTLM", "NETBIOS")):
+            os.environ[key] = value
+
+
+class LineProcess:
+    """A child that is told one line and answers one line, each within PATIENCE."""
+
+    def __init__(self, command, environment, cwd=None):
+        self.command = command
+        self.child = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            cwd=cwd,
+            bufsize=0,
+        )
+        os.set_blocking(self.child.stdout.fileno(), False)
+        os.set_blocking(self.child.stderr.fileno(), False)
+        self.pending = b""
+        self.errors = b""
+
+    def ask(self, line):
+        if self.child.stdin.closed:
+            raise RuntimeError("%s has ended (status %s)" % (self.command[0], self.child.returncode))
+        try:
+            self.child.stdin.write(line.encode() + b"\n")
+        except BrokenPipeError:
+            pass  # It has died; reading tells how.
+        return self.read_line()
+
+    def read_line(self):
+        end = time.monotonic() + PATIENCE
+        with selectors.DefaultSelector() as ready:
+            ready.register(self.child.stdout, selectors.EVENT_READ)
+            ready.register(self.child.stderr, selectors.EVENT_READ)
+            while b"\n" not in self.pending:
+                if time.monotonic() > end:
+                    self.fail("gave no answer in %d s" % PATIENCE)
+                for key, _ in ready.select(max(0, end - time.monotonic())):
+                    self._take(ready, key.fileobj)
+        line, self.pending = self.pending.split(b"\n", 1)
+        return line.decode()
+
+    def _take(self, ready, stream):
+        data = stream.read(1 << 20)
+        if data == b"" and stream is self.child.stdout:
+            self.fail("ended")
+        elif data == b"":
+            ready.unregister(stream)
+        elif stream is self.child.stdout:
+            self.pending += data or b""
+        else:
+            self.errors += data or b""
+
+    def fail(self, how):
+        self.close()
+        raise RuntimeError("%s %s (status %s): %s" % (self.command[0], how, self.child.returncode, self.errors.decode()))
+
+    def close(self):
+        """End the child by closing its input; a child that stays is killed. Its exit status is returned."""
+        end(self.child, ask=lambda child: child.stdin.close())
+        if not self.child.stderr.closed:
+            self.errors += self.child.stderr.read() or b""
+        self.child.stdout.close()
+        self.child.stderr.close()
+        return self.child.returncode
+
+
+def end(child, ask=lambda child: child.terminate()):
+    if child.poll() is None:
+        ask(child)
+        try:
+            child.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            child.kill()
+    child.wait()
+    if child.stdin:
+        child.stdin.close()
+
+
+class GssFailure(Exception):
+    """A GSS error on the other side of the pipe: major is the name of the routine error, text what display_status said."""
+
+    def __init__(self, major, status, minor, text):
+        super().__init__("%s (%#x), minor %#x: %s" % (major, status, minor, text))
+        self.major, self.status, self.minor, self.text = major, status, minor, text
+
+
+class Party:
+    """A gsspeer process. Every method of its Party class is a method here; bytes in, bytes out."""
+
+    BYTES = {"token", "data", "mic", "key", "binding"}
+
+    def __init__(self, world, **environment):
+        self.process = LineProcess(
+            [sys.executable, os.path.join(HERE, "gsspeer.py")], world.environment(**environment), cwd=world.path
+        )
+        self.library = world.library
+        try:
+            self.attributes = self.call("hello", plugin=world.library)["attributes"]
+        except BaseException:
+            self.close()
+            raise
+
+    def call(self, do, **arguments):
+        sent = {key: base64.b64encode(value).decode() if isinstance(value, bytes) else value for key, value in arguments.items()}
+        answer = json.loads(self.process.ask(json.dumps({"do": do, **sent})))
+        if "broken" in answer:
+            raise RuntimeError(answer["broken"])
+        if "error" in answer:
+            raise GssFailure(**answer["error"])
+        return {
+            key: base64.b64decode(value) if key in self.BYTES and value is not None else value
+            for key, value in answer["ok"].items()
+        }
+
+    def __getattr__(self, do):
+        return lambda **arguments: self.call(do, **arguments)
+
+    def close(self):
+        """End the process. A status other than 0 means that it crashed on the way out."""
+        return self.process.close()
+
+    def log_on(self, cred="user", user=ALICE, password=PASSWORD, mech="ntlm", **more):
+        # Through SPNEGO only NTLM is offered: whether Kerberos steps aside is a question of its own.
+        neg = ["ntlm"] if mech == "spnego" else None
+        self.acquire(cred=cred, usage="initiate", user=user, password=password, mech=mech, neg=neg, **more)
+
+    def serve(self, cred="server", mech="ntlm", **more):
+        self.acquire(cred=cred, usage="accept", mech=mech, **more)
+
+
+def handshake(initiator, acceptor, context="c", mech="ntlm", flags=SEALED, **options):
+    """Run both sides to the end and return their last answers.
+
+    `options`: initiator_binding, acceptor_binding (application data), initiator_cred, acceptor_cred, target.
+    """
+    init = {"binding": options.get("initiator_binding"), "cred": options.get("initiator_cred", "user")}
+    accept = {"binding": options.get("acceptor_binding"), "cred": options.get("acceptor_cred", "server")}
+    token, theirs = None, None
+    for _ in range(10):
+        ours = initiator.init(
+            context=context, mech=mech, flags=flags, target=options.get("target"), token=token, **init
+        )
+        if ours["token"]:
+            theirs = acceptor.accept(context=context, token=ours["token"], **accept)
+            token = theirs["token"]
+        if not ours["more"]:
+            # SPNEGO's last word may be the acceptor's; then the initiator still waits for it and "more" says so.
+            if theirs["more"]:
+                raise AssertionError("the initiator is done, the acceptor waits for more")
+            return ours, theirs
+        if not token:
+            raise AssertionError("the initiator waits for a token, the acceptor has sent none")
+    raise AssertionError("no end after ten rounds")
+
+
+class PeerTest(unittest.TestCase):
+    """Assertions about GSS outcomes."""
+
+    maxDiff = None
+
+    def assertRefused(self, majors, call, **arguments):
+        """The call fails with one of `majors` (one name or several) and says something a person can read."""
+        majors = [majors] if isinstance(majors, str) else majors
+        with self.assertRaises(GssFailure) as caught:
+            call(**arguments)
+        failure = caught.exception
+        self.assertIn(failure.major, majors, str(failure))
+        self.assertTrue(failure.text.strip(), "an error without a text")
+        return failure
+
+    def close_cleanly(self, party):
+        status = party.close()
+        if status != 0:
+            raise AssertionError("a party ended with status %s: %s" % (status, party.process.errors.decode()))
+
+
+def flip(data, position=-1):
+    """`data` with one bit changed."""
+    spoiled = bytearray(data)
+    spoiled[position] ^= 0x01
+    return bytes(spoiled)
+
+
+def message(size):
+    """`size` bytes in which no two stretches look alike, so that a mix-up of blocks shows."""
+    return bytes((i * 7 + i // 251) & 0xFF for i in range(size))
+
+
+SIZES = (1, 64, 1000, 100000)
