@@ -383,6 +383,9 @@ pub(super) unsafe extern "C" fn gss_inquire_sec_context_by_oid(
         let object = unsafe { oid::bytes(desired_object) }?.ok_or(ApiMisuse::NullInput)?;
         // SAFETY: likewise.
         let mut context = unsafe { Handle::lock(context_handle) }?;
+        if context.is_failed() {
+            return Err(ApiMisuse::NoContext.into());
+        }
         let set = match object {
             private::SPNEGO_REQUIRE_MIC => buffer_set(&mut [u8::from(context.requires_mech_list_mic())]),
             oid::SSPI_SESSION_KEY => {

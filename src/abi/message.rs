@@ -13,8 +13,7 @@ use super::{
 use crate::{
     context::Context,
     error::{ApiMisuse, Error, Fault, FieldName, InvalidMessage, Message, Result},
-    session::Buffer,
-    wire::MessageSignature,
+    session::{Buffer, MessageSignature},
 };
 
 /// # Safety

@@ -1,6 +1,9 @@
 //! Initiator against acceptor in memory: every message in every state, and every bit of every message.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use crate::{
     cred::{Acceptor, CredStore, Credential, FileVerifier, Usage},
@@ -63,6 +66,7 @@ struct Pair {
     client_bindings: Option<ChannelBindings<'static>>,
     server_bindings: Option<ChannelBindings<'static>>,
     client_host: Fixed,
+    _user_file: TemporaryFile,
 }
 
 impl Pair {
@@ -74,7 +78,8 @@ impl Pair {
         let name = Name::parse_user("DOM\\alice").unwrap();
         let store = CredStore::with_password(password).unwrap();
         let service = Name::parse_service("HTTP@srv", "").unwrap();
-        let verifier = FileVerifier::new(user_file());
+        let user_file = TemporaryFile::new();
+        let verifier = FileVerifier::new(user_file.0.clone());
         let acceptor = Acceptor { name: service.clone(), is_named: true, verifier };
         Self {
             client: Credential::acquire(Some(&name), Usage::Initiate, &store, &Fixed(NOW)).unwrap(),
@@ -86,6 +91,7 @@ impl Pair {
             client_bindings: None,
             server_bindings: None,
             client_host: Fixed(NOW),
+            _user_file: user_file,
         }
     }
 
@@ -135,15 +141,23 @@ impl Pair {
     }
 }
 
-/// A user file that all tests of this process share.
-fn user_file() -> PathBuf {
-    static FILE: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
-    FILE.get_or_init(|| {
-        let path = std::env::temp_dir().join(format!("gss-ntlm-context-{}", std::process::id()));
+/// A user file that goes with its test.
+struct TemporaryFile(PathBuf);
+
+impl TemporaryFile {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("gss-ntlm-context-{}-{number}", std::process::id()));
         std::fs::write(&path, "DOM:Alice:secret\n").unwrap();
-        path
-    })
-    .clone()
+        Self(path)
+    }
+}
+
+impl Drop for TemporaryFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 fn exchange(from: &mut Context, to: &mut Context, message: &[u8]) {

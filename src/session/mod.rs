@@ -5,6 +5,7 @@
 mod protect;
 
 pub use self::protect::Buffer;
+pub use crate::wire::MessageSignature;
 
 use crate::{
     bytes::Reader,

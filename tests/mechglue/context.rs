@@ -1,0 +1,212 @@
+//! What a context tells about itself, and how it travels between processes.
+
+use libgssapi_sys as sys;
+use libgssapi_sys::{GSS_C_CONF_FLAG, GSS_C_INTEG_FLAG};
+
+use crate::common::context::Ctx;
+use crate::common::gss::{
+    INDEFINITE, NO_CI_FLAGS, NTLM, REQUIRE_MIC, RESET_CRYPTO, SASL_SSF, SESSION_KEY, SET_SEQ_NUM, SPNEGO, UNKNOWN,
+};
+use crate::common::handshake::{Handshake, SIGN_AND_SEAL};
+
+use super::handshake::BOTH_WAYS;
+use super::message::assert_in_step;
+
+#[test]
+fn tells_names_lifetime_and_role() {
+    let pair = Handshake::of(&NTLM).establish();
+    let (ours, theirs) = (pair.initiator.inquire().unwrap(), pair.acceptor.inquire().unwrap());
+    assert_eq!(ours.initiator, "DOM\\alice");
+    assert_eq!(ours.target, "HTTP/server");
+    assert_eq!(theirs.initiator, "DOM\\alice");
+    for facts in [&ours, &theirs] {
+        assert!(facts.is_open);
+        assert_eq!(facts.lifetime, INDEFINITE);
+        assert_eq!(facts.mech, NTLM.bytes());
+    }
+    assert!(ours.is_initiator);
+    assert!(!theirs.is_initiator);
+    assert_eq!(pair.initiator.time().unwrap(), INDEFINITE);
+    assert_eq!(pair.acceptor.time().unwrap(), INDEFINITE);
+}
+
+#[test]
+fn tells_that_it_is_not_open_yet() {
+    let handshake = Handshake::of(&NTLM);
+    let (mut initiator, mut acceptor) = (handshake.initiator(), handshake.acceptor());
+    acceptor.token(&initiator.token(None));
+    for (context, is_initiator) in [(&initiator.context, true), (&acceptor.context, false)] {
+        let facts = context.inquire().unwrap();
+        assert!(!facts.is_open);
+        assert_eq!(facts.is_initiator, is_initiator);
+    }
+}
+
+#[test]
+fn tells_both_ends_the_same_session_key() {
+    for mech in BOTH_WAYS {
+        let pair = Handshake::of(mech).establish();
+        let ours = pair.initiator.inquire_by_oid(&SESSION_KEY).unwrap();
+        let theirs = pair.acceptor.inquire_by_oid(&SESSION_KEY).unwrap();
+        assert_eq!(ours[0].len(), 16);
+        assert_ne!(ours[0], [0; 16]);
+        assert_eq!(ours[0], theirs[0]);
+        let other = Handshake::of(mech).establish();
+        assert_ne!(ours[0], other.initiator.inquire_by_oid(&SESSION_KEY).unwrap()[0], "every session has its own");
+    }
+}
+
+#[test]
+fn has_no_session_key_before_it_is_established() {
+    let handshake = Handshake::of(&NTLM);
+    let (mut initiator, mut acceptor) = (handshake.initiator(), handshake.acceptor());
+    acceptor.token(&initiator.token(None));
+    for context in [&initiator.context, &acceptor.context] {
+        let failure = context.inquire_by_oid(&SESSION_KEY).unwrap_err();
+        // Programs wait for exactly this pair; the mechglue leaves the minor code as it is while nobody else has it.
+        assert_eq!((failure.major, failure.minor), (sys::_GSS_S_UNAVAILABLE, 0x4e54_0016), "{failure:?}");
+    }
+}
+
+#[test]
+fn tells_the_strength_for_sasl() {
+    for (flags, strength) in [(SIGN_AND_SEAL, 64_u32), (GSS_C_CONF_FLAG, 64), (GSS_C_INTEG_FLAG, 1), (0, 0)] {
+        let pair = Handshake::of(&NTLM).flags(flags).establish();
+        for context in [&pair.initiator, &pair.acceptor] {
+            assert_eq!(context.inquire_by_oid(&SASL_SSF).unwrap(), [strength.to_be_bytes()]);
+        }
+    }
+}
+
+#[test]
+fn answers_unknown_questions_with_unavailable_alone() {
+    let mut pair = Handshake::of(&NTLM).establish();
+    for context in [&mut pair.initiator, &mut pair.acceptor] {
+        assert_eq!(context.inquire_by_oid(&UNKNOWN).unwrap_err().major, sys::_GSS_S_UNAVAILABLE);
+        assert_eq!(context.set_option(&UNKNOWN, b"value").unwrap_err().major, sys::_GSS_S_UNAVAILABLE);
+    }
+    let mut cred = Handshake::of(&NTLM).initiator;
+    assert_eq!(cred.set_option(&UNKNOWN, b"value").unwrap_err().major, sys::_GSS_S_UNAVAILABLE);
+    assert_in_step(&pair);
+}
+
+#[test]
+fn tells_spnego_whether_the_authenticate_message_has_a_mic() {
+    let handshake = Handshake::of(&NTLM);
+    let (mut initiator, mut acceptor) = (handshake.initiator(), handshake.acceptor());
+    let challenge = acceptor.token(&initiator.token(None));
+    assert_eq!(initiator.context.inquire_by_oid(&REQUIRE_MIC).unwrap().len(), 1, "the question alone is legal");
+    let authenticate = initiator.token(Some(&challenge));
+    assert_eq!(initiator.context.inquire_by_oid(&REQUIRE_MIC).unwrap(), [[1]]);
+    assert!(acceptor.step(&authenticate).unwrap().complete);
+}
+
+#[test]
+fn starts_the_key_streams_again_but_not_the_numbers() {
+    let mut pair = Handshake::of(&NTLM).establish();
+    let (receive, send) = (1_u32.to_ne_bytes(), 0_u32.to_ne_bytes());
+    let before = pair.initiator.get_mic(b"message").unwrap();
+    pair.acceptor.verify_mic(b"message", &before).unwrap();
+    pair.initiator.set_option(&RESET_CRYPTO, &send).unwrap();
+    pair.acceptor.set_option(&RESET_CRYPTO, &receive).unwrap();
+    let after = pair.initiator.get_mic(b"message").unwrap();
+    assert_eq!(before[12..], [0, 0, 0, 0]);
+    assert_eq!(after[12..], [1, 0, 0, 0]);
+    pair.acceptor.verify_mic(b"message", &after).unwrap();
+    assert_in_step(&pair);
+}
+
+#[test]
+fn sets_no_sequence_number_on_a_connection() {
+    let mut pair = Handshake::of(&NTLM).establish();
+    pair.initiator.set_option(&SET_SEQ_NUM, &100_u32.to_ne_bytes()).unwrap_err();
+    assert_in_step(&pair);
+}
+
+#[test]
+fn refuses_options_of_another_length() {
+    let mut pair = Handshake::of(&NTLM).establish();
+    for value in [b"".as_slice(), b"123", b"12345"] {
+        pair.initiator.set_option(&RESET_CRYPTO, value).unwrap_err();
+    }
+    assert_in_step(&pair);
+}
+
+#[test]
+fn negotiates_no_protection_for_a_credential_that_wants_none() {
+    let mut handshake = Handshake::of(&NTLM).flags(sys::GSS_C_REPLAY_FLAG | sys::GSS_C_SEQUENCE_FLAG);
+    handshake.initiator.set_option(&NO_CI_FLAGS, b"").unwrap();
+    let pair = handshake.establish();
+    assert_eq!(pair.initiator_flags & SIGN_AND_SEAL, 0);
+    let by_name = handshake.flags(GSS_C_INTEG_FLAG).establish();
+    assert_eq!(by_name.initiator_flags & GSS_C_INTEG_FLAG, GSS_C_INTEG_FLAG);
+}
+
+#[test]
+fn goes_on_in_another_process() {
+    for mech in BOTH_WAYS {
+        let mut pair = Handshake::of(mech).establish();
+        assert_in_step(&pair);
+        let under_way = pair.initiator.wrap(b"under way").unwrap();
+        let facts = (pair.initiator.inquire().unwrap(), pair.acceptor.inquire().unwrap());
+        let key = pair.initiator.inquire_by_oid(&SESSION_KEY).unwrap();
+
+        pair.initiator.move_house().unwrap();
+        pair.acceptor.move_house().unwrap();
+
+        assert_eq!(pair.acceptor.unwrap(&under_way).unwrap(), b"under way");
+        assert_in_step(&pair);
+        assert_eq!(facts, (pair.initiator.inquire().unwrap(), pair.acceptor.inquire().unwrap()));
+        assert_eq!(key, pair.initiator.inquire_by_oid(&SESSION_KEY).unwrap());
+        assert_eq!(key, pair.acceptor.inquire_by_oid(&SESSION_KEY).unwrap());
+    }
+}
+
+#[test]
+fn goes_on_with_the_handshake_in_another_process() {
+    let handshake = Handshake::of(&NTLM);
+    let (mut initiator, mut acceptor) = (handshake.initiator(), handshake.acceptor());
+    let negotiate = initiator.token(None);
+    initiator.context.move_house().unwrap();
+    let challenge = acceptor.token(&negotiate);
+    acceptor.context.move_house().unwrap();
+    let authenticate = initiator.token(Some(&challenge));
+    let done = acceptor.step(&authenticate).unwrap();
+    assert!(done.complete);
+    assert_eq!(done.source.unwrap().display(), "DOM\\alice");
+    let token = initiator.context.wrap(b"message").unwrap();
+    assert_eq!(acceptor.context.unwrap(&token).unwrap(), b"message");
+}
+
+#[test]
+fn imports_no_other_bytes() {
+    let token = Handshake::of(&NTLM).establish().initiator.export().unwrap();
+    for length in 1..token.len() {
+        assert!(Ctx::import(&token[..length]).is_err(), "imported {length} of {} bytes", token.len());
+    }
+    let mut longer = token.clone();
+    longer.push(0);
+    assert!(Ctx::import(&longer).is_err(), "imported a byte too many");
+    // Behind the mechglue's own prefix: length and OID.
+    for at in 14..token.len() {
+        let mut tampered = token.clone();
+        tampered[at] ^= 0xff;
+        // A key or a counter may be any; what matters is that nothing breaks.
+        if let Ok(context) = Ctx::import(&tampered) {
+            let _ = context.wrap(b"message");
+            let _ = context.inquire();
+        }
+    }
+    Ctx::import(&token).unwrap();
+}
+
+#[test]
+fn keeps_a_context_whose_spnego_is_half_open() {
+    let handshake = Handshake::of(&SPNEGO);
+    let (mut initiator, mut acceptor) = (handshake.initiator(), handshake.acceptor());
+    let negotiate = initiator.token(None);
+    // SPNEGO itself exports established contexts only. Failing at that must not cost the context.
+    initiator.context.export().unwrap_err();
+    let challenge = acceptor.token(&negotiate);
+    initiator.token(Some(&challenge));
+}

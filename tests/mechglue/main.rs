@@ -1,0 +1,27 @@
+//! The mechanism as programs see it: through libgssapi's mechglue, which loads the built plugin.
+//!
+//! GSSNTLM_PLUGIN names another plugin to test, such as the installed one. This crate must never name the crate under test
+//! (`common` says why).
+#![expect(unsafe_code, reason = "libgssapi is C")]
+#![expect(
+    clippy::panic,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    reason = "a test that meets the unexpected stops there"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod context;
+mod credential;
+mod handshake;
+mod malformed;
+mod message;
+mod misuse;
+mod name;
+mod policy;
+mod thread;
