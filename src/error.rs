@@ -201,8 +201,6 @@ pub enum ApiMisuse {
     NoProtection,
     /// Connectionless (datagram) NTLM was asked for.
     Datagram,
-    /// A token for the acceptor is empty.
-    NoToken,
     /// A credential of the other usage.
     WrongUsage,
     /// A password or hash that cannot be one.
@@ -427,7 +425,6 @@ impl fmt::Display for ApiMisuse {
                 "Messages cannot be protected: neither integrity nor confidentiality was negotiated for this security context"
             }
             Self::Datagram => "Connectionless (datagram) NTLM is not available on this security context",
-            Self::NoToken => "The acceptor was called without a token",
             Self::WrongUsage => "The credential is of the other usage: an initiator's for accepting, or an acceptor's for initiating",
             Self::BadPassword => "The password is not UTF-8, too long or has a NUL inside, or ntlmssp_nthash is not 32 hexadecimal digits",
         })

@@ -58,7 +58,8 @@ impl Name {
                 None => (text.to_owned(), String::new()),
             },
         };
-        if user.is_empty() || user.contains('\\') || domain.contains('\\') || !is_plain(text) {
+        // An `@` at its start would make the displayed `DOM\@...` an escaped one.
+        if user.is_empty() || user.starts_with('@') || user.contains('\\') || domain.contains('\\') || !is_plain(text) {
             return Err(ApiMisuse::BadName.into());
         }
         Ok(Self::User(UserName { user, domain }))
@@ -70,7 +71,7 @@ impl Name {
     /// [`ApiMisuse::BadName`] when it is empty, has a NUL, or is longer than [`MAX_NAME`].
     pub fn parse_service(text: &str, local_host: &str) -> Result<Self> {
         let (service, host) = text.split_once('@').or_else(|| text.split_once('/')).unwrap_or((text, local_host));
-        if text.is_empty() || host.is_empty() || !is_plain(text) {
+        if text.is_empty() || host.is_empty() || host.contains('@') || service.contains('/') || !is_plain(text) {
             return Err(ApiMisuse::BadName.into());
         }
         Ok(Self::Service(ServiceName { service: service.to_owned(), host: host.to_owned() }))
@@ -106,7 +107,10 @@ impl Name {
             str::from_utf8(bytes).map(str::to_owned).map_err(|_| reader.error(field, Fault::WrongValue))
         };
         match kind {
-            EXPORTED_USER => Ok(Self::User(UserName { user: text()?, domain: text()? })),
+            EXPORTED_USER => match text()? {
+                user if user.is_empty() => Err(reader.error(field, Fault::WrongValue)),
+                user => Ok(Self::User(UserName { user, domain: text()? })),
+            },
             EXPORTED_SERVICE => Ok(Self::Service(ServiceName { service: text()?, host: text()? })),
             EXPORTED_ANONYMOUS => Ok(Self::Anonymous),
             _ => Err(reader.error(field, Fault::WrongValue)),
@@ -193,7 +197,7 @@ mod tests {
 
     #[test]
     fn refuses_what_names_no_user() {
-        for text in ["", "DOM\\", "@DOM", "\\", "A\\B\\C", "a\0b", "a\\@b\\c"] {
+        for text in ["", "DOM\\", "@DOM", "\\", "A\\B\\C", "a\0b", "a\\@b\\c", "\\@x@DOM"] {
             assert!(Name::parse_user(text).is_err(), "{text}");
         }
         assert!(Name::parse_user(&"x".repeat(MAX_NAME + 1)).is_err());
@@ -207,6 +211,13 @@ mod tests {
         for text in ["HTTP@www.example", "HTTP", "@www.example", "HTTP/www.example"] {
             let name = Name::parse_service(text, "local").unwrap();
             assert_eq!(Name::parse_service(&name.to_string(), "elsewhere"), Ok(name), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_names_no_service() {
+        for text in ["", "HTTP@", "@", "HTTP@a@b", "HTTP/x@y", "a\0b"] {
+            assert!(Name::parse_service(text, "local").is_err(), "{text}");
         }
     }
 

@@ -149,7 +149,9 @@ fn minimum(value: &str) -> Option<Minimum> {
     if value == "sign-as-asked" {
         return Some(Minimum::empty());
     }
-    value.split([',', ' ']).filter(|word| !word.is_empty()).try_fold(Minimum::empty(), |sum, word| {
+    let mut words = value.split([',', ' ']).filter(|word| !word.is_empty()).peekable();
+    words.peek()?;
+    words.try_fold(Minimum::empty(), |sum, word| {
         Some(
             sum | match word {
                 "128" => Minimum::BITS_128,
@@ -199,7 +201,9 @@ mod tests {
             "GSS_NTLM_MINIMUM",
             "GSS_NTLM_MAX_SKEW",
         ] {
-            assert!(with(name, "requierd").is_err(), "{name}");
+            for value in ["requierd", "yes\u{fffd}", " ", ","] {
+                assert!(with(name, value).is_err(), "{name}={value}");
+            }
         }
     }
 }

@@ -7,7 +7,10 @@ use core::{fmt, iter};
 /// `text` in UTF-16LE, without byte order mark or NUL ([MS-NLMP] 2.2).
 #[must_use]
 pub fn to_utf16le(text: &str) -> Vec<u8> {
-    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+    // All the room at once: a password must not leave copies behind. No text has more UTF-16 units than UTF-8 bytes.
+    let mut bytes = Vec::with_capacity(text.len().saturating_mul(2));
+    text.encode_utf16().for_each(|unit| bytes.extend_from_slice(&unit.to_le_bytes()));
+    bytes
 }
 
 /// The text that `bytes` spell in UTF-16LE, or `None` when they do not (odd length, lone surrogate).
@@ -35,6 +38,12 @@ impl fmt::Display for Shown<'_> {
 #[must_use]
 pub fn upper_utf16le(bytes: &[u8]) -> Vec<u8> {
     units(bytes).map(upper_unit).flat_map(u16::to_le_bytes).collect()
+}
+
+/// `text` with every letter in upper case, likewise.
+#[must_use]
+pub fn upper(text: &str) -> String {
+    char::decode_utf16(text.encode_utf16().map(upper_unit)).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
 }
 
 /// Whether `a` and `b` are the same name: equal once both are in upper case.
@@ -92,5 +101,6 @@ mod tests {
         assert!(same_name("Alice", "aLICE"));
         assert!(same_name("ÉLODIE", "élodie"));
         assert!(!same_name("alice", "alice2"));
+        assert_eq!(upper("élodie straße"), "ÉLODIE STRAßE");
     }
 }

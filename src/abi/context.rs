@@ -27,14 +27,15 @@ impl Handle {
     /// The context that a handle stands for.
     ///
     /// # Errors
-    /// [`ApiMisuse::NoContext`] for NULL, and for a context in which a defect struck.
+    /// [`ApiMisuse::NoContext`] for NULL, for a context whose handshake failed, and for one in which a defect struck.
     ///
     /// # Safety
     /// `context` is NULL or a live context handle of ours.
     pub(super) unsafe fn lock<'call>(context: g::gss_ctx_id_t) -> Result<MutexGuard<'call, Context>> {
         // SAFETY: by this function's contract.
         let handle: &Self = unsafe { ptr::borrow(context) }.ok_or(ApiMisuse::NoContext)?;
-        handle.0.lock().map_err(|_| ApiMisuse::NoContext.into())
+        let context = handle.0.lock().map_err(|_| ApiMisuse::NoContext)?;
+        if context.is_failed() { Err(ApiMisuse::NoContext.into()) } else { Ok(context) }
     }
 
     /// Takes a step in the context at `slot`, or in a fresh one of `role` that is stored there once the step has succeeded
@@ -107,12 +108,17 @@ pub(super) unsafe extern "C" fn gss_init_sec_context(
         // SAFETY: likewise.
         let credential = unsafe { cred::given_or_default(claimant_cred_handle, Usage::Initiate) }?;
         let policy = System.policy()?;
+        let token = token?;
+        // SAFETY: by this function's contract.
+        if token.is_none() && unsafe { !context_handle.is_null() && !context_handle.read().is_null() } {
+            return Err(ApiMisuse::NullInput.into());
+        }
         let request = InitiateRequest {
             credential: &credential,
             target,
             requested: ContextFlags::from_bits_retain(req_flags),
             bindings,
-            token: token?.unwrap_or(&[]),
+            token: token.unwrap_or(&[]),
             policy: &policy,
             host: &System,
         };
@@ -295,9 +301,6 @@ pub(super) unsafe extern "C" fn gss_inquire_context(
     let body = || {
         // SAFETY: by this function's contract.
         let context = unsafe { Handle::lock(context_handle) }?;
-        if context.is_failed() {
-            return Err(ApiMisuse::NoContext.into());
-        }
         if let Ok(established) = context.established() {
             if source.is_wanted() {
                 source.put(ptr::handle(established.initiator.clone()));
@@ -305,9 +308,9 @@ pub(super) unsafe extern "C" fn gss_inquire_context(
             if let (true, Some(acceptor)) = (target.is_wanted(), &established.acceptor) {
                 target.put(ptr::handle(acceptor.clone()));
             }
-            flags.put(established.flags.bits());
             is_open.put(1);
         }
+        flags.put(context.flags().bits());
         lifetime.put(g::_GSS_C_INDEFINITE);
         mech.put(oid::ntlm());
         local.put(c_int::from(context.role() == Role::Initiator));
@@ -383,9 +386,6 @@ pub(super) unsafe extern "C" fn gss_inquire_sec_context_by_oid(
         let object = unsafe { oid::bytes(desired_object) }?.ok_or(ApiMisuse::NullInput)?;
         // SAFETY: likewise.
         let mut context = unsafe { Handle::lock(context_handle) }?;
-        if context.is_failed() {
-            return Err(ApiMisuse::NoContext.into());
-        }
         let set = match object {
             private::SPNEGO_REQUIRE_MIC => buffer_set(&mut [u8::from(context.requires_mech_list_mic())]),
             oid::SSPI_SESSION_KEY => {
@@ -463,3 +463,8 @@ same_signature! {
     gss_inquire_sec_context_by_oid, _, _, _, _;
     gss_set_sec_context_option, _, _, _, _;
 }
+
+const _: () = {
+    const fn moved<T: Send>() {}
+    moved::<Context>();
+};

@@ -197,7 +197,8 @@ unsafe fn store<'call>(set: g::gss_const_key_value_set_t) -> Result<CredStore<'c
         if let Ok(key) = key.to_str()
             && (key.starts_with("ntlmssp_") || key == "password")
         {
-            store.set(key, value.to_str().map_err(|_| ApiMisuse::BadPassword)?)?;
+            let misuse = if key.ends_with("password") { ApiMisuse::BadPassword } else { ApiMisuse::BadArgument };
+            store.set(key, value.to_str().map_err(|_| misuse)?)?;
         }
     }
     Ok(store)

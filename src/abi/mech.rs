@@ -5,7 +5,7 @@ use libgssapi_sys as g;
 use super::{
     entry,
     oid::{self, private},
-    ptr::{self, Out},
+    ptr::{self, Malloced, Out},
     types::{COMPLETE, Major, MechInvoke, same_signature},
 };
 use crate::{error::ApiMisuse, sys};
@@ -95,10 +95,11 @@ pub(super) unsafe extern "C" fn gss_inquire_saslname_for_mech(
     let body = || {
         // SAFETY: by this function's contract.
         unsafe { oid::refuse_other_mech(desired_mech) }?;
-        for (mut out, text) in [(sasl_name, SASL_NAME), (name, "NTLM"), (description, "NTLM Mechanism")] {
-            if out.is_wanted() {
-                out.put(ptr::text(text)?);
-            }
+        let texts = [SASL_NAME, "NTLM", "NTLM Mechanism"].map(|text| Malloced::concat(&[text.as_bytes()]));
+        let [sasl_text, name_text, description_text] = texts;
+        let made = [(sasl_name, sasl_text?), (name, name_text?), (description, description_text?)];
+        for (mut out, text) in made.into_iter().filter(|(out, _)| out.is_wanted()) {
+            out.put(text.into_buffer());
         }
         Ok(COMPLETE)
     };

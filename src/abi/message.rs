@@ -60,9 +60,11 @@ pub(super) unsafe extern "C" fn gss_verify_mic(
         let message = unsafe { ptr::bytes(message_buffer) }?.ok_or(ApiMisuse::NullInput)?;
         // SAFETY: likewise.
         let token = unsafe { ptr::bytes(message_token) }?.ok_or(ApiMisuse::NullInput)?;
-        let signature = token.try_into().map_err(|_| wrong_length(Message::MicToken))?;
         // SAFETY: likewise.
-        unsafe { Handle::lock(context_handle) }?.session()?.verify_mic(&[message], &MessageSignature(signature))?;
+        let mut context = unsafe { Handle::lock(context_handle) }?;
+        let session = context.session()?;
+        let signature = token.try_into().map_err(|_| wrong_length(Message::MicToken))?;
+        session.verify_mic(&[message], &MessageSignature(signature))?;
         Ok(COMPLETE)
     };
     // SAFETY: by this function's contract.
@@ -127,10 +129,10 @@ pub(super) unsafe extern "C" fn gss_unwrap(
     let body = || {
         let mut output = output.required()?;
         let token = token?.ok_or(ApiMisuse::NullInput)?;
-        let (signature, sealed) = token.split_first_chunk().ok_or_else(|| wrong_length(Message::WrapToken))?;
         // SAFETY: by this function's contract.
         let mut context = unsafe { Handle::lock(context_handle) }?;
         let session = context.session()?;
+        let (signature, sealed) = token.split_first_chunk().ok_or_else(|| wrong_length(Message::WrapToken))?;
         let mut data = Malloced::concat(&[sealed])?;
         session.unwrap(&mut [Buffer::Data(data.as_mut_slice())], &MessageSignature(*signature))?;
         output.put(data.into_buffer());

@@ -39,11 +39,11 @@ unsafe fn entry(minor_status: *mut g::OM_uint32, body: impl FnOnce() -> Result<M
         return status::code(&ApiMisuse::NullOutput.into()).0;
     }
     trace_panics();
-    let (major, minor) = match catch_unwind(AssertUnwindSafe(body)) {
-        Ok(Ok(major)) => (major, 0),
-        Ok(Err(error)) => status::remember(&error),
-        Err(_) => status::remember(&Error::Internal),
+    let guarded = || match body() {
+        Ok(major) => (major, 0),
+        Err(error) => status::remember(&error),
     };
+    let (major, minor) = catch_unwind(AssertUnwindSafe(guarded)).unwrap_or(status::code(&Error::Internal));
     // SAFETY: by this function's contract, and it is not NULL.
     unsafe { minor_status.write(minor) };
     major

@@ -128,7 +128,7 @@ fn set(oids: &[g::gss_const_OID]) -> Result<g::gss_OID_set> {
 
 /// Called for every OID that a program releases: ours are static and not to be freed, which only their address tells.
 ///
-/// The mechglue holds its lock meanwhile: nothing of it may be called here.
+/// The mechglue holds its lock meanwhile: nothing of it may be called here, which `entry` could do. Nothing here can fail.
 ///
 /// # Safety
 /// As RFC 2744 says for `gss_release_oid`.

@@ -5,6 +5,7 @@
 use core::{ffi::c_void, marker::PhantomData, ptr::NonNull};
 
 use libgssapi_sys as g;
+use zeroize::Zeroize as _;
 
 use crate::error::{ApiMisuse, HostError, Result};
 
@@ -129,8 +130,10 @@ impl Malloced {
     }
 }
 
+/// What never reached the caller may be clear text.
 impl Drop for Malloced {
     fn drop(&mut self) {
+        self.as_mut_slice().zeroize();
         // SAFETY: it came from malloc and was given to nobody.
         unsafe { libc::free(self.value.as_ptr().cast()) };
     }
@@ -149,6 +152,9 @@ pub(super) fn buffer(bytes: &[u8]) -> Result<g::gss_buffer_desc> {
 /// # Errors
 /// [`HostError::Memory`].
 pub(super) fn text(text: &str) -> Result<g::gss_buffer_desc> {
+    if text.is_empty() {
+        return Ok(EMPTY);
+    }
     let g::gss_buffer_desc { value, .. } = Malloced::concat(&[text.as_bytes(), b"\0"])?.into_buffer();
     Ok(g::gss_buffer_desc { length: text.len(), value })
 }
@@ -191,6 +197,7 @@ mod tests {
     fn empty_memory_is_no_memory() {
         let g::gss_buffer_desc { length, value } = buffer(b"").unwrap();
         assert_eq!((length, value), (0, core::ptr::null_mut()));
+        assert_eq!(text("").unwrap().value, core::ptr::null_mut());
     }
 
     #[test]

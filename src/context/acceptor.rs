@@ -59,7 +59,6 @@ struct Authenticated {
 /// Answers the NEGOTIATE_MESSAGE ([MS-NLMP] 3.2.5.1.1).
 pub(super) fn start(request: &AcceptRequest<'_>) -> Result<(ExpectAuthenticate, Step)> {
     let AcceptRequest { credential, token, policy, host, .. } = *request;
-    credential.acceptor()?;
     let negotiate = Negotiate::decode(token)?;
     host.trace(format_args!("acceptor: got NEGOTIATE_MESSAGE, flags {}", negotiate.flags));
     let flags = flags::answer(negotiate.flags, credential.options(), policy.minimum)?;
@@ -92,6 +91,11 @@ pub(super) fn start(request: &AcceptRequest<'_>) -> Result<(ExpectAuthenticate, 
 }
 
 impl ExpectAuthenticate {
+    /// What the CHALLENGE_MESSAGE agrees to.
+    pub(super) fn expected_flags(&self) -> ContextFlags {
+        Challenge::decode(&self.challenge).map_or(ContextFlags::empty(), |challenge| flags::granted(challenge.flags))
+    }
+
     /// Judges the AUTHENTICATE_MESSAGE ([MS-NLMP] 3.2.5.1.2).
     pub(super) fn step(self, request: &AcceptRequest<'_>) -> Result<(Established, Step)> {
         let AcceptRequest { credential, policy, host, .. } = *request;
@@ -134,6 +138,7 @@ impl ExpectAuthenticate {
         let AcceptRequest { policy, host, .. } = *request;
         let response = ntlm_v2_response(authenticate)?;
         let client = response.client_challenge.target_info;
+        host.trace(format_args!("acceptor: its target info is {client}"));
         client.refuse_duplicates(Message::Authenticate, FieldName::NtChallengeResponse)?;
         let encrypted = encrypted_key(authenticate, flags)?;
 
@@ -227,18 +232,13 @@ fn check_target_name(client: &TargetInfo<'_>, acceptor: &Acceptor, policy: &Poli
         Name::Service(service) if acceptor.is_named => service.spn(),
         Name::Service(_) | Name::User(_) | Name::Anonymous => None,
     };
-    let is_right = match (&sent, &expected) {
-        (Some(sent), Some(expected)) => same_name(sent, expected),
-        (Some(_), None) => true,
-        (None, _) => false,
+    let Some(expected) = expected else {
+        return Ok(());
     };
-    if is_right {
+    if sent.as_deref().is_some_and(|sent| same_name(sent, &expected)) {
         return Ok(());
     }
-    host.trace(format_args!(
-        "acceptor: the client's target is {}, ours is {}",
-        sent.as_deref().unwrap_or("not named"),
-        expected.as_deref().unwrap_or("not named")
-    ));
+    let sent = sent.as_deref().unwrap_or("not named");
+    host.trace(format_args!("acceptor: the client's target is {sent}, ours is {expected}"));
     if policy.target_name == TargetNamePolicy::Required { Err(PolicyError::TargetName.into()) } else { Ok(()) }
 }

@@ -1,14 +1,13 @@
 //! A context as bytes, for another process: half-open or established.
 //!
 //! version (1) ‖ role (1) ‖ state (1) ‖ what the state needs ‖ MD5 of all before. Strings and messages have a 16-bit length
-//! before them; all numbers are little-endian. The token is a secret. The MD5 is there for accidents: who can write the
-//! token can write that too.
+//! before them; all numbers are little-endian. The token is a secret.
 
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::{
     bytes::{self, Reader},
-    crypto::primitive::md5,
+    crypto::primitive::{MD5_LEN, append_md5, strip_md5},
     error::{ApiMisuse, Error, Fault, FieldName, InvalidMessage, Message, Result},
     name::Name,
     session::{Role, Session},
@@ -32,7 +31,7 @@ impl Context {
     /// # Errors
     /// [`ApiMisuse::NoContext`] when it has not started or has failed; [`ApiMisuse::BadArgument`] when a name in it is too long.
     pub fn export(&self) -> Result<Zeroizing<Vec<u8>>> {
-        let mut out = Zeroizing::new(Vec::with_capacity(1024));
+        let mut out = Zeroizing::new(Vec::new());
         out.extend_from_slice(&[VERSION, u8::from(self.role == Role::Acceptor)]);
         match &self.state {
             State::ExpectChallenge(state) => {
@@ -50,13 +49,13 @@ impl Context {
                 out.extend_from_slice(&state.flags.bits().to_le_bytes());
                 state.initiator.export(&mut out)?;
                 put_acceptor(&mut out, state.acceptor.as_ref())?;
+                // What follows is secret: a vector that grows leaves copies behind.
+                out.reserve_exact(Session::EXPORTED_MAX.saturating_add(MD5_LEN));
                 state.session.export(&mut out);
             }
             State::Start | State::ExpectNegotiate | State::Failed => return Err(ApiMisuse::NoContext.into()),
         }
-        let mut sum = md5(&[&out]);
-        out.extend_from_slice(&sum);
-        sum.zeroize();
+        append_md5(&mut out);
         Ok(out)
     }
 
@@ -65,12 +64,7 @@ impl Context {
     /// # Errors
     /// [`Error::InvalidMessage`] for anything else.
     pub fn import(token: &[u8]) -> Result<Self> {
-        let Some((body, sum)) = token.split_last_chunk::<16>() else {
-            return Err(defect(FieldName::Contents, Fault::Truncated));
-        };
-        if md5(&[body]) != *sum {
-            return Err(defect(FieldName::Contents, Fault::WrongValue));
-        }
+        let body = strip_md5(token).ok_or_else(|| defect(FieldName::Contents, Fault::WrongValue))?;
         let mut reader = Reader::new(Message::ExportedContext, body);
         if reader.array(FieldName::Version)? != [VERSION] {
             return Err(defect(FieldName::Version, Fault::WrongValue));

@@ -44,9 +44,15 @@ const ALWAYS: NegotiateFlags = NegotiateFlags::UNICODE
     .union(NegotiateFlags::BITS_128)
     .union(NegotiateFlags::BITS_56);
 
+/// What an initiator that chooses it does not go without.
+const PROTECTION: NegotiateFlags = NegotiateFlags::SIGN
+    .union(NegotiateFlags::SEAL)
+    .union(NegotiateFlags::BITS_128)
+    .union(NegotiateFlags::EXTENDED_SESSIONSECURITY);
+
 /// What an initiator offers that was asked for `requested`.
 pub(super) fn offer(requested: ContextFlags, options: Options, minimum: Minimum) -> NegotiateFlags {
-    let mut flags = options.neg_flags.map_or(ALWAYS, NegotiateFlags::from_bits_retain);
+    let mut flags = chosen(options).unwrap_or(ALWAYS);
     let required = required(requested, options, minimum);
     flags |= required;
     if requested.contains(ContextFlags::IDENTIFY) {
@@ -63,7 +69,7 @@ pub(super) fn required(requested: ContextFlags, options: Options, minimum: Minim
     if !options.no_ci_flags {
         asked |= requested & (ContextFlags::REPLAY | ContextFlags::SEQUENCE);
     }
-    let mut flags = required_by(minimum);
+    let mut flags = required_by(minimum) | (chosen(options).unwrap_or(NegotiateFlags::empty()) & PROTECTION);
     if !asked.is_empty() {
         flags |= NegotiateFlags::SIGN;
     }
@@ -71,6 +77,11 @@ pub(super) fn required(requested: ContextFlags, options: Options, minimum: Minim
         flags |= NegotiateFlags::SEAL;
     }
     flags
+}
+
+/// What the application chose for the credential; without UNICODE nobody would understand it.
+fn chosen(options: Options) -> Option<NegotiateFlags> {
+    options.neg_flags.map(|bits| NegotiateFlags::from_bits_retain(bits) | NegotiateFlags::UNICODE)
 }
 
 /// What the administrator wants of every context.
@@ -110,9 +121,8 @@ pub(super) fn settle(
 /// As [`settle`].
 pub(super) fn answer(negotiate: NegotiateFlags, options: Options, minimum: Minimum) -> Result<NegotiateFlags> {
     refuse_without_charset(Message::Negotiate, negotiate)?;
-    let supported = options.neg_flags.map_or(
+    let supported = chosen(options).unwrap_or(
         ALWAYS | NegotiateFlags::SIGN | NegotiateFlags::SEAL | NegotiateFlags::KEY_EXCH | NegotiateFlags::IDENTIFY,
-        NegotiateFlags::from_bits_retain,
     );
     let mut flags = negotiate & supported;
     if !flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY) {
@@ -235,6 +245,18 @@ mod tests {
         let options = Options { no_ci_flags: true, neg_flags: None };
         assert!(!offer(ContextFlags::REPLAY | ContextFlags::SEQUENCE, options, Minimum::empty()).protects());
         assert!(offer(ContextFlags::INTEG, options, Minimum::empty()).protects());
+    }
+
+    #[test]
+    fn what_a_credential_chooses_must_be_reached() {
+        let bits = (ALWAYS | NegotiateFlags::SIGN | NegotiateFlags::SEAL).bits();
+        let options = Options { neg_flags: Some(bits), no_ci_flags: false };
+        let required = required(ContextFlags::empty(), options, Minimum::empty());
+        let offered = offer(ContextFlags::empty(), options, Minimum::empty());
+        assert_eq!(settle(offered, CHALLENGE, required), Err(PeerIncompatible::NoSign.into()));
+        let none = Options { neg_flags: Some(0), no_ci_flags: false };
+        let offered = offer(ContextFlags::empty(), none, Minimum::empty());
+        assert_eq!(offered, NegotiateFlags::UNICODE);
     }
 
     #[test]

@@ -60,7 +60,6 @@ pub(super) fn start(request: &InitiateRequest<'_>) -> Result<(ExpectChallenge, S
     if !request.token.is_empty() {
         return Err(ApiMisuse::NoContext.into()); // a CHALLENGE_MESSAGE without a NEGOTIATE_MESSAGE before it
     }
-    request.credential.initiator()?;
     let offered = flags::offer(request.requested, request.credential.options(), request.policy.minimum);
     let version = Some(Version(request.host.version()));
     let token = Negotiate { flags: offered, domain: &[], workstation: &[], version }.encode()?;
@@ -70,6 +69,11 @@ pub(super) fn start(request: &InitiateRequest<'_>) -> Result<(ExpectChallenge, S
 }
 
 impl ExpectChallenge {
+    /// What was offered.
+    pub(super) fn expected_flags(&self) -> ContextFlags {
+        Negotiate::decode(&self.negotiate).map_or(ContextFlags::empty(), |negotiate| flags::granted(negotiate.flags))
+    }
+
     /// Answers the CHALLENGE_MESSAGE ([MS-NLMP] 3.1.5.1.2).
     pub(super) fn step(self, request: &InitiateRequest<'_>) -> Result<(Established, Step)> {
         let InitiateRequest { credential, host, policy, .. } = *request;
@@ -81,10 +85,13 @@ impl ExpectChallenge {
             Shown(challenge.target_name),
             challenge.flags
         ));
+        let server = server_info(&challenge)?;
+        if let Some(server) = &server {
+            host.trace(format_args!("initiator: its target info is {server}"));
+        }
         let offered = Negotiate::decode(&self.negotiate)?.flags;
         let required = flags::required(self.requested, credential.options(), policy.minimum);
         let flags = flags::settle(offered, challenge.flags, required)?;
-        let server = server_info(&challenge)?;
         refuse_without_names(server.as_ref(), required)?;
 
         let timestamp = server.and_then(|server| server.timestamp());

@@ -99,10 +99,11 @@ impl Context {
     /// A step of the initiator: the first makes a NEGOTIATE_MESSAGE, the second answers a CHALLENGE_MESSAGE.
     ///
     /// # Errors
-    /// Whatever is wrong with the token, the peer or the credential; then the context is `Failed`. Only a call that the
-    /// state does not allow changes nothing.
+    /// Whatever is wrong with the token or the peer; then the context is `Failed`. A call that the state does not allow, or
+    /// with a credential of the other usage, changes nothing.
     pub fn initiate(&mut self, request: &InitiateRequest<'_>) -> Result<Step> {
         self.refuse_step_of_other_than(Role::Initiator)?;
+        request.credential.initiator()?;
         match mem::replace(&mut self.state, State::Failed) {
             State::Start => {
                 let (next, step) = initiator::start(request)?;
@@ -126,6 +127,7 @@ impl Context {
     /// As [`Context::initiate`].
     pub fn accept(&mut self, request: &AcceptRequest<'_>) -> Result<Step> {
         self.refuse_step_of_other_than(Role::Acceptor)?;
+        request.credential.acceptor()?;
         match mem::replace(&mut self.state, State::Failed) {
             State::ExpectNegotiate => {
                 let (next, step) = acceptor::start(request)?;
@@ -166,6 +168,17 @@ impl Context {
             State::Start | State::ExpectChallenge(_) | State::ExpectNegotiate | State::ExpectAuthenticate(_) => {
                 Err(Error::ApiMisuse(ApiMisuse::NotEstablished))
             }
+        }
+    }
+
+    /// What the context does for its user or, before it is established, is expected to do.
+    #[must_use]
+    pub fn flags(&self) -> ContextFlags {
+        match &self.state {
+            State::ExpectChallenge(state) => state.expected_flags(),
+            State::ExpectAuthenticate(state) => state.expected_flags(),
+            State::Established(established) => established.flags,
+            State::Start | State::ExpectNegotiate | State::Failed => ContextFlags::empty(),
         }
     }
 

@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// What a credential store says. Keys of other mechanisms are none of ours: SPNEGO hands the same store to all.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct CredStore<'a> {
     /// `ntlmssp_domain`.
     pub domain: Option<&'a str>,
@@ -30,6 +30,12 @@ impl<'a> CredStore<'a> {
         let mut store = Self::default();
         store.set("password", password)?;
         Ok(store)
+    }
+
+    /// Whether there is a password or a hash in it.
+    #[must_use]
+    pub const fn has_secret(&self) -> bool {
+        self.password.is_some() || self.nt_hash.is_some()
     }
 
     /// Adds one element.

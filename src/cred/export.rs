@@ -1,6 +1,6 @@
 //! A credential as bytes, for another process.
 //!
-//! version (1) ‖ options ‖ the initiator's name and NT hash, if there is one ‖ the acceptor's name and user file, if there
+//! version (1) ‖ options ‖ the acceptor's name and user file, if there is one ‖ the initiator's name and NT hash, if there
 //! is one ‖ MD5 of all before. The token is a secret: an NT hash is as good as the password.
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
@@ -9,7 +9,10 @@ use zeroize::Zeroizing;
 
 use crate::{
     bytes::{self, Reader},
-    crypto::{NtHash, primitive::md5},
+    crypto::{
+        NtHash,
+        primitive::{MD5_LEN, append_md5, strip_md5},
+    },
     error::{Error, Fault, FieldName, InvalidMessage, Message, Result},
     name::Name,
 };
@@ -26,23 +29,24 @@ impl Credential {
     /// # Errors
     /// [`crate::error::ApiMisuse::BadArgument`] when a name in it is longer than 64 KiB.
     pub fn export(&self) -> Result<Zeroizing<Vec<u8>>> {
-        let mut out = Zeroizing::new(Vec::with_capacity(1024));
+        let mut out = Zeroizing::new(Vec::new());
         let options = self.options();
         out.extend_from_slice(&[VERSION, u8::from(options.no_ci_flags), u8::from(options.neg_flags.is_some())]);
         out.extend_from_slice(&options.neg_flags.unwrap_or(0).to_le_bytes());
-        out.push(u8::from(self.initiator.is_some()));
-        if let Some(initiator) = &self.initiator {
-            Name::User(initiator.name.clone()).export(&mut out)?;
-            out.extend_from_slice(initiator.hash.expose());
-        }
         out.push(u8::from(self.acceptor.is_some()));
         if let Some(acceptor) = &self.acceptor {
             acceptor.name.export(&mut out)?;
             out.push(u8::from(acceptor.is_named));
             bytes::put(&mut out, acceptor.verifier.path().as_os_str().as_bytes())?;
         }
-        let sum = md5(&[&out]);
-        out.extend_from_slice(&sum);
+        out.push(u8::from(self.initiator.is_some()));
+        if let Some(initiator) = &self.initiator {
+            Name::User(initiator.name.clone()).export(&mut out)?;
+            // What follows is secret: a vector that grows leaves copies behind.
+            out.reserve_exact(initiator.hash.expose().len().saturating_add(MD5_LEN));
+            out.extend_from_slice(initiator.hash.expose());
+        }
+        append_md5(&mut out);
         Ok(out)
     }
 
@@ -51,12 +55,7 @@ impl Credential {
     /// # Errors
     /// [`Error::InvalidMessage`] for anything else.
     pub fn import(token: &[u8]) -> Result<Self> {
-        let Some((body, sum)) = token.split_last_chunk::<16>() else {
-            return Err(defect(Fault::Truncated));
-        };
-        if md5(&[body]) != *sum {
-            return Err(defect(Fault::WrongValue));
-        }
+        let body = strip_md5(token).ok_or_else(|| defect(Fault::WrongValue))?;
         let mut reader = Reader::new(Message::ExportedCredential, body);
         if reader.array(FieldName::Version)? != [VERSION] {
             return Err(reader.error(FieldName::Version, Fault::WrongValue));
@@ -65,8 +64,8 @@ impl Credential {
         let has_neg_flags = reader.boolean(FIELD)?;
         let neg_flags = reader.u32(FIELD)?;
         let options = Options { no_ci_flags, neg_flags: has_neg_flags.then_some(neg_flags) };
-        let initiator = if reader.boolean(FIELD)? { Some(initiator(&mut reader)?) } else { None };
         let acceptor = if reader.boolean(FIELD)? { Some(acceptor(&mut reader)?) } else { None };
+        let initiator = if reader.boolean(FIELD)? { Some(initiator(&mut reader)?) } else { None };
         reader.end(FIELD)?;
         if initiator.is_none() && acceptor.is_none() {
             return Err(defect(Fault::Missing));

@@ -74,7 +74,8 @@ impl Credential {
     /// Acquires a credential for `name`, or for whoever there is a secret of, from `store` and, where that names no source,
     /// from NTLM_USER_FILE.
     ///
-    /// With [`Usage::Both`] one half is enough; [`Credential::usage`] tells which there is.
+    /// With [`Usage::Both`] one half is enough, unless a user is named or a secret given, which is to initiate;
+    /// [`Credential::usage`] tells which halves there are.
     ///
     /// # Errors
     /// [`crate::error::Error::Credential`] when there is no secret (the error says where it was looked for), [`crate::error::Error::ApiMisuse`] for a
@@ -85,6 +86,8 @@ impl Credential {
             Usage::Accept => (None, Some(Acceptor::acquire(name, store, host)?)),
             Usage::Both => match (Initiator::acquire(name, store, host), Acceptor::acquire(name, store, host)) {
                 (Err(error), Err(_)) => return Err(error),
+                // Who names a user, or brings a secret, means to initiate.
+                (Err(error), Ok(_)) if matches!(name, Some(Name::User(_))) || store.has_secret() => return Err(error),
                 (initiator, acceptor) => (initiator.ok(), acceptor.ok()),
             },
         };

@@ -5,6 +5,7 @@
 //! `DOMAIN\NAME`. Lines that start with `#` are comments.
 
 use std::{
+    collections::HashMap,
     fs::{File, OpenOptions},
     io::Read as _,
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
@@ -17,9 +18,9 @@ use zeroize::Zeroizing;
 use crate::{
     crypto::{NtHash, ntowf::nt_hash},
     error::{CredentialError, Result},
-    host::Host,
+    host::{FileTime, Host},
     name::UserName,
-    text::same_name,
+    text,
 };
 
 use super::{Initiator, cred_store::parse_hash};
@@ -28,7 +29,11 @@ use super::{Initiator, cred_store::parse_hash};
 #[derive(Debug)]
 pub struct UserFile {
     path: PathBuf,
+    /// In the order of the file.
     entries: Vec<Entry>,
+    /// Where the entries of an account stand, by its name in upper case: that an account is unknown is found out as fast as
+    /// that it is the last one.
+    by_user: HashMap<String, Vec<usize>>,
 }
 
 /// An account of a user file.
@@ -98,11 +103,12 @@ impl UserFile {
         let unreadable = |reason: String| CredentialError::Unreadable { path: path.display().to_string(), reason };
         let metadata = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?;
         let stamp = Stamp::of(&metadata);
-        let mut cache = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(cached) = cache.iter().find(|cached| cached.path == path && cached.stamp == stamp) {
+        let cache = || CACHE.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cached) = cache().iter().find(|cached| cached.path == path && cached.stamp == stamp) {
             return Ok(Arc::clone(&cached.file));
         }
 
+        // Nothing is locked meanwhile: the file may be slow to come.
         // Not blocked by a FIFO, not fooled by one put in place of the file: what was opened is looked at again.
         let mut options = OpenOptions::new();
         let opened = options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path);
@@ -119,12 +125,24 @@ impl UserFile {
         }
         let stamp = Stamp::of(&metadata);
         let text = read(file).map_err(unreadable)?;
-        let file = Arc::new(Self { path: path.to_owned(), entries: parse(&text, path, host) });
+        let file = Arc::new(Self::new(path, parse(&text, path, host)));
 
-        cache.retain(|cached| cached.path != path);
-        cache.truncate(CACHE_LEN.saturating_sub(1));
-        cache.insert(0, Cached { path: path.to_owned(), stamp, file: Arc::clone(&file) });
+        // A file that has just changed may change again within the same tick of its time stamps.
+        if stamp.is_older_than_a_moment(host) {
+            let mut cache = cache();
+            cache.retain(|cached| cached.path != path);
+            cache.truncate(CACHE_LEN.saturating_sub(1));
+            cache.insert(0, Cached { path: path.to_owned(), stamp, file: Arc::clone(&file) });
+        }
         Ok(file)
+    }
+
+    fn new(path: &Path, entries: Vec<Entry>) -> Self {
+        let mut by_user = HashMap::<_, Vec<_>>::with_capacity(entries.len());
+        for (at, entry) in entries.iter().enumerate() {
+            by_user.entry(text::upper(&entry.name.user)).or_default().push(at);
+        }
+        Self { path: path.to_owned(), entries, by_user }
     }
 
     /// The secret of `name`, or of the first account if no name is asked for.
@@ -133,7 +151,7 @@ impl UserFile {
     /// [`CredentialError::NoEntry`] when there is none.
     pub fn secret_of(&self, name: Option<&UserName>) -> Result<Initiator> {
         let entry = match name {
-            None => self.entries.first(),
+            None => self.entries.iter().find(|entry| !entry.is_disabled),
             Some(name) => self.account(&name.user, &name.domain),
         };
         let Some(entry) = entry.filter(|entry| !entry.is_disabled) else {
@@ -151,13 +169,14 @@ impl UserFile {
     /// one that serves every domain; without a domain the first of that name.
     #[must_use]
     pub fn account(&self, user: &str, domain: &str) -> Option<&Entry> {
-        let mut of_user = self.entries.iter().filter(|entry| same_name(&entry.name.user, user));
+        let places = self.by_user.get(&text::upper(user)).map_or(&[][..], Vec::as_slice);
+        let mut of_user = places.iter().filter_map(|at| self.entries.get(*at));
         if domain.is_empty() {
             return of_user.next();
         }
         let mut for_any_domain = None;
         for entry in of_user {
-            if same_name(&entry.name.domain, domain) {
+            if text::same_name(&entry.name.domain, domain) {
                 return Some(entry);
             }
             if entry.name.domain.is_empty() {
@@ -169,6 +188,11 @@ impl UserFile {
 }
 
 impl Stamp {
+    fn is_older_than_a_moment(&self, host: &dyn Host) -> bool {
+        let (seconds, _) = self.changed;
+        u64::try_from(seconds).is_ok_and(|seconds| FileTime::from_unix(seconds.saturating_add(2), 0) <= host.now())
+    }
+
     fn of(metadata: &std::fs::Metadata) -> Self {
         Self {
             file: (metadata.dev(), metadata.ino()),
@@ -196,7 +220,7 @@ fn parse(text: &[u8], path: &Path, host: &dyn Host) -> Vec<Entry> {
     let lines = text.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     lines
         .zip(1_u32..)
-        .filter(|(line, _)| !line.is_empty() && !line.starts_with(b"#"))
+        .filter(|(line, _)| !line.is_empty() && !line.trim_ascii_start().starts_with(b"#"))
         .filter_map(|(line, number)| {
             let entry = if line.len() > MAX_LINE { None } else { str::from_utf8(line).ok().and_then(parse_line) };
             if entry.is_none() {
@@ -208,44 +232,47 @@ fn parse(text: &[u8], path: &Path, host: &dyn Host) -> Vec<Entry> {
 }
 
 fn parse_line(line: &str) -> Option<Entry> {
-    if line.contains('\0') {
-        return None;
-    }
-    if let Some(entry) = parse_smbpasswd(line) {
-        return entry;
-    }
-    let mut parts = line.splitn(3, ':');
-    let (domain, user, password) = (parts.next()?, parts.next()?, parts.next()?);
-    if user.is_empty() || password.is_empty() {
-        return None;
-    }
-    let name = UserName { user: user.to_owned(), domain: domain.to_owned() };
-    Some(Entry { name, hash: nt_hash(password), is_disabled: false })
+    let parts: Vec<_> = line.splitn(6, ':').collect();
+    let entry = match *parts.as_slice() {
+        [name, uid, lm_hash, nt_hash, flags, ..]
+            if lm_hash.len() == 32 && nt_hash.len() == 32 && flags.starts_with('[') =>
+        {
+            smbpasswd_entry(name, uid, nt_hash, flags, parts.len())?
+        }
+        [domain, user, first, ..] if !first.is_empty() || parts.len() > 3 => {
+            let (_, password) = line.split_once(':')?.1.split_once(':')?;
+            let name = UserName { user: user.to_owned(), domain: domain.to_owned() };
+            Entry { name, hash: nt_hash(password), is_disabled: false }
+        }
+        _ => return None,
+    };
+    // A name that could be taken for another one when it is shown.
+    let UserName { user, domain } = &entry.name;
+    let is_clear = !user.is_empty() && !user.starts_with('@') && !user.contains('\\') && !domain.contains('\\');
+    (is_clear && !line.contains('\0')).then_some(entry)
 }
 
-/// `None` when the line is not of smbpasswd's kind, `Some(None)` when it is but has no usable hash.
-fn parse_smbpasswd(line: &str) -> Option<Option<Entry>> {
-    let mut parts = line.splitn(6, ':');
-    let (name, uid, lm_hash, nt_hash, flags, _last_change) =
-        (parts.next()?, parts.next()?, parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+/// The entry of a line of smbpasswd(5): that must have all of its fields, and a hash.
+fn smbpasswd_entry(name: &str, uid: &str, nt_hash: &str, flags: &str, fields: usize) -> Option<Entry> {
     let flags = flags.strip_prefix('[')?.strip_suffix(']')?;
     let is_number = !uid.is_empty() && uid.bytes().all(|c| c.is_ascii_digit());
-    if !is_number || lm_hash.len() != 32 || nt_hash.len() != 32 || name.is_empty() {
+    if !is_number || fields != 6 {
         return None;
     }
     let (domain, user) = name.split_once('\\').unwrap_or(("", name));
     let name = UserName { user: user.to_owned(), domain: domain.to_owned() };
-    Some(parse_hash(nt_hash).map(|hash| Entry { name, hash, is_disabled: flags.contains('D') }))
+    Some(Entry { name, hash: parse_hash(nt_hash)?, is_disabled: flags.contains('D') })
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::host::tests::Silent;
+
     use super::*;
 
     fn file(text: &str) -> UserFile {
         let path = PathBuf::from("users");
-        let entries = parse(text.as_bytes(), &path, &crate::host::tests::Silent);
-        UserFile { path, entries }
+        UserFile::new(&path, parse(text.as_bytes(), &path, &Silent))
     }
 
     const HASH: &str = "A4F49C406510BDCAB6824EE7C30FD852"; // of "Password"
@@ -276,6 +303,44 @@ mod tests {
             file(&format!("#{}\nD:{}:x\nD:alice:right\n", "x".repeat(MAX_LINE * 2), "D:alice:wrong".repeat(500)));
         assert_eq!(file.entries.len(), 1);
         assert!(has_password(file.account("alice", "D"), "right"));
+    }
+
+    #[test]
+    fn an_indented_comment_is_a_comment() {
+        let file = file("  # DOM:alice:old\n\t#DOM:alice:older\nDOM:alice:new\n");
+        assert_eq!(file.entries.len(), 1);
+        assert!(has_password(file.account("alice", ""), "new"));
+    }
+
+    #[test]
+    fn refuses_lines_that_are_nearly_entries() {
+        let xs = "X".repeat(32);
+        for line in [
+            format!("DOM\\x:1:{xs}:{HASH}:[UX]"),
+            format!("x:one:{xs}:{HASH}:[U          ]:LCT-0"),
+            "DOM:alice:".to_owned(),
+            "DOM::password".to_owned(),
+            "DOM:alice".to_owned(),
+            "A\\B:alice:x".to_owned(),
+            ":EVIL\\root:x".to_owned(),
+            ":@alice:x".to_owned(),
+            "DOM:al\0ice:x".to_owned(),
+        ] {
+            assert_eq!(file(&line).entries.len(), 0, "{line}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_regular_file_without_waiting_for_it() {
+        let folder = std::env::temp_dir().join(format!("gss-ntlm-user-file-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let fifo = folder.join("fifo");
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let results = [&folder, &fifo, &folder.join("missing")].map(|path| UserFile::load(path, &Silent));
+        std::fs::remove_dir_all(&folder).unwrap();
+        for result in results {
+            assert!(matches!(result, Err(crate::error::Error::Credential(CredentialError::Unreadable { .. }))));
+        }
     }
 
     #[test]

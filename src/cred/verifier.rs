@@ -13,7 +13,7 @@ use crate::{
 use super::UserFile;
 
 /// What a client claims, and how it proves it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Claim<'a> {
     /// UserName in UTF-16LE, as on the wire.
     pub user: &'a [u8],

@@ -5,6 +5,9 @@ use hmac::{Hmac, Mac};
 use md4::Md4;
 use md5::{Digest, Md5};
 
+/// The length of an MD5, in bytes.
+pub const MD5_LEN: usize = 16;
+
 /// MD4 (RFC 1320) of the concatenated parts.
 #[must_use]
 pub fn md4(parts: &[&[u8]]) -> [u8; 16] {
@@ -19,6 +22,19 @@ pub fn md5(parts: &[&[u8]]) -> [u8; 16] {
     let mut hash = Md5::new();
     parts.iter().for_each(|part| hash.update(part));
     hash.finalize().into()
+}
+
+/// Appends the MD5 of `token` to it: against accidents, for who can write the token can write that too.
+pub fn append_md5(token: &mut Vec<u8>) {
+    let sum = md5(&[token]);
+    token.extend_from_slice(&sum);
+}
+
+/// What [`append_md5`] was given; `None` when the sum is not there or not right.
+#[must_use]
+pub fn strip_md5(token: &[u8]) -> Option<&[u8]> {
+    let (body, sum) = token.split_last_chunk()?;
+    (md5(&[body]) == *sum).then_some(body)
 }
 
 /// HMAC_MD5 (RFC 2104) of the concatenated parts, under a key used once.

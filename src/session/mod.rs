@@ -61,6 +61,9 @@ struct Half {
 }
 
 impl Session {
+    /// The length of an exported session at most, in bytes.
+    pub const EXPORTED_MAX: usize = 20 + 2 * (4 + Handle::EXPORTED_LEN);
+
     /// The session that `flags`, the ones both sides agreed on, and the ExportedSessionKey make.
     #[must_use]
     pub fn new(role: Role, flags: NegotiateFlags, key: ExportedSessionKey) -> Self {
@@ -183,5 +186,21 @@ const fn strength(flags: NegotiateFlags) -> Strength {
         Strength::Bits56
     } else {
         Strength::Bits40
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_strength_factor_is_that_of_the_sealing_key() {
+        let of = |flags| Session::new(Role::Initiator, flags, ExportedSessionKey::new([0; 16])).strength_factor();
+        let seal = NegotiateFlags::SIGN | NegotiateFlags::SEAL;
+        assert_eq!(of(seal | NegotiateFlags::BITS_128 | NegotiateFlags::BITS_56), 64);
+        assert_eq!(of(seal | NegotiateFlags::BITS_56), 56);
+        assert_eq!(of(seal), 40);
+        assert_eq!(of(NegotiateFlags::SIGN | NegotiateFlags::BITS_128), 1);
+        assert_eq!(of(NegotiateFlags::BITS_128), 0);
     }
 }

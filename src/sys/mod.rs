@@ -12,6 +12,7 @@ use crate::{
     error::{HostError, Result},
     host::{FileTime, Host, HostNames},
     policy::Policy,
+    text,
 };
 
 /// The host that this process runs on.
@@ -69,7 +70,8 @@ impl Host for System {
         }
         // SAFETY: secure_getenv gives a C string.
         let value = unsafe { CStr::from_ptr(value) };
-        value.to_str().ok().map(str::to_owned)
+        // What is not UTF-8 must not pass for unset: as a switch it is then a wrong one, as a path it is named in the error.
+        Some(value.to_string_lossy().into_owned())
     }
 
     fn trace(&self, line: core::fmt::Arguments<'_>) {
@@ -113,5 +115,5 @@ fn host_name() -> &'static str {
 
 /// The NetBIOS name that belongs to a host name: 15 characters at most, in upper case.
 fn net_bios_name(label: &str) -> String {
-    label.chars().take(15).collect::<String>().to_uppercase()
+    text::upper(label).chars().take(15).collect()
 }

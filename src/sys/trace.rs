@@ -33,12 +33,13 @@ pub(super) fn write(host: &dyn Host, line: fmt::Arguments<'_>) {
     if STATE.load(Ordering::Acquire) == OFF {
         return;
     }
+    let mut line = one_line(&format!("{} [{}] {line}", Seconds(host.now().0), std::process::id()));
+    line.push('\n');
     let mut sink = SINK.lock().unwrap_or_else(PoisonError::into_inner);
     if STATE.load(Ordering::Acquire) == UNKNOWN {
         set(&mut sink, &host.variable("GSSNTLMSSP_DEBUG").unwrap_or_default());
     }
     if let Some(file) = sink.as_mut() {
-        let line = format!("{} [{}] {line}\n", Seconds(host.now().0), std::process::id());
         // A trace that cannot be written must not fail what it tells about.
         let _ = file.write_all(line.as_bytes());
     }
@@ -55,6 +56,18 @@ fn set(sink: &mut Option<File>, path: &str) -> bool {
     sink.is_some() || path.is_empty()
 }
 
+/// `text` without its line breaks and other control characters: what a peer says must not look like a line of ours.
+fn one_line(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len().saturating_add(1)), |mut line, c| {
+        if c.is_control() {
+            line.extend(c.escape_default())
+        } else {
+            line.push(c)
+        }
+        line
+    })
+}
+
 /// A FILETIME as seconds since 1970 and their milliseconds.
 struct Seconds(u64);
 
@@ -62,5 +75,15 @@ impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let milliseconds = self.0.div_euclid(10_000).saturating_sub(11_644_473_600_000);
         write!(f, "{}.{:03}", milliseconds.div_euclid(1000), milliseconds.rem_euclid(1000))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_says_stays_on_its_line() {
+        assert_eq!(one_line("target HTTP/x\n1.000 [1] forged\u{85}"), "target HTTP/x\\n1.000 [1] forged\\u{85}");
     }
 }

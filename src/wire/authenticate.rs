@@ -1,5 +1,7 @@
 //! AUTHENTICATE_MESSAGE, [MS-NLMP] 2.2.1.3.
 
+use core::fmt;
+
 use crate::error::{FieldName, Message, Result};
 
 use super::{
@@ -11,7 +13,7 @@ use super::{
 pub const MIC_LEN: usize = 16;
 
 /// The client's answer: who it is, and that it knows the password.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Authenticate<'a> {
     /// LmChallengeResponse.
     pub lm_response: &'a [u8],
@@ -141,6 +143,20 @@ impl<'a> Authenticate<'a> {
             writer.bytes(&version);
         }
         Ok(writer.finish())
+    }
+}
+
+/// Without the responses: a password can be guessed from one.
+impl fmt::Debug for Authenticate<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticate")
+            .field("domain", &self.domain)
+            .field("user", &self.user)
+            .field("workstation", &self.workstation)
+            .field("flags", &self.flags)
+            .field("version", &self.version)
+            .field("mic_offset", &self.mic_offset)
+            .finish_non_exhaustive()
     }
 }
 

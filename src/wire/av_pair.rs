@@ -1,10 +1,13 @@
 //! AV_PAIRs: the attributes that server and client tell each other.
 
+use core::fmt;
+
 use bitflags::bitflags;
 
 use crate::{
     bytes::Reader,
     error::{Fault, FieldName, InvalidMessage, Message, Result},
+    text::Shown,
 };
 
 /// AvId, [MS-NLMP] 2.2.2.1. Ids without a name are kept.
@@ -179,6 +182,36 @@ impl<'a> TargetInfo<'a> {
     }
 }
 
+/// The pairs for a person to read; what is not text, flags or a time only by its length.
+impl fmt::Display for TargetInfo<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, AvPair { id, value }) in self.pairs().enumerate() {
+            let separator = if number == 0 { "" } else { ", " };
+            let name = match id {
+                AvId::MsvAvNbComputerName => "MsvAvNbComputerName",
+                AvId::MsvAvNbDomainName => "MsvAvNbDomainName",
+                AvId::MsvAvDnsComputerName => "MsvAvDnsComputerName",
+                AvId::MsvAvDnsDomainName => "MsvAvDnsDomainName",
+                AvId::MsvAvDnsTreeName => "MsvAvDnsTreeName",
+                AvId::MsvAvFlags => "MsvAvFlags",
+                AvId::MsvAvTimestamp => "MsvAvTimestamp",
+                AvId::MsvAvSingleHost => "MsvAvSingleHost",
+                AvId::MsvAvTargetName => "MsvAvTargetName",
+                AvId::MsvAvChannelBindings => "MsvAvChannelBindings",
+                AvId(_) => "AvId",
+            };
+            write!(f, "{separator}{name}")?;
+            match id {
+                AvId::MsvAvFlags => write!(f, " {:#x}", self.flags().bits())?,
+                AvId::MsvAvTimestamp => write!(f, " {}", u64::from_le_bytes(self.timestamp().unwrap_or_default()))?,
+                _ if id.is_text() => write!(f, " {}", Shown(value))?,
+                AvId(id) => write!(f, "({id:#x}) of {} bytes", value.len())?,
+            }
+        }
+        Ok(())
+    }
+}
+
 fn read_pair<'a>(reader: &mut Reader<'a>, field: FieldName) -> Result<AvPair<'a>> {
     let id = AvId(reader.u16(field)?);
     let len = reader.u16(field)?;
@@ -289,6 +322,15 @@ mod tests {
         }
         let bytes = sample();
         decode(&bytes).unwrap().refuse_duplicates(Message::Challenge, FieldName::TargetInfo).unwrap();
+    }
+
+    #[test]
+    fn is_shown_without_what_is_nobodys_business() {
+        let mut builder = TargetInfoBuilder::default();
+        builder.push(AvId::MsvAvNbDomainName, b"D\0\n\0").unwrap().push(AvId::MsvAvFlags, &[2, 0, 0, 0]).unwrap();
+        builder.push(AvId::MsvAvChannelBindings, &[7; 16]).unwrap();
+        let shown = decode(&builder.finish()).unwrap().to_string();
+        assert_eq!(shown, "MsvAvNbDomainName D\\n, MsvAvFlags 0x2, MsvAvChannelBindings(0xa) of 16 bytes");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! NEGOTIATE_MESSAGE, [MS-NLMP] 2.2.1.1.
 
-use crate::error::{FieldName, Message, Result};
+use crate::error::{Fault, FieldName, Message, Result};
 
 use super::{
     NegotiateFlags,
@@ -54,6 +54,8 @@ impl<'a> Negotiate<'a> {
     const MESSAGE_TYPE: u32 = 1;
     /// Signature, MessageType, NegotiateFlags and the two fields.
     const FIXED: usize = 32;
+    /// The longest one taken: an acceptor keeps it, and a half-open context with it may be exported.
+    const MAX: usize = 0xffff;
 
     /// The message in `token`. Clients send 16 bytes (no fields), 32 (no Version), 40 and more.
     ///
@@ -62,6 +64,9 @@ impl<'a> Negotiate<'a> {
     pub fn decode(token: &'a [u8]) -> Result<Self> {
         let message = Message::Negotiate;
         let mut reader = codec::open(message, Self::MESSAGE_TYPE, token)?;
+        if token.len() > Self::MAX {
+            return Err(reader.error(FieldName::Token, Fault::WrongLength));
+        }
         let flags = NegotiateFlags::from_bits_retain(reader.u32(FieldName::NegotiateFlags)?);
         if token.len() < Self::FIXED {
             return Ok(Self { flags, domain: &[], workstation: &[], version: None });

@@ -11,7 +11,7 @@ use super::TargetInfo;
 pub const NTLMV1_RESPONSE_LEN: usize = 24;
 
 /// NTLMv2_RESPONSE: the proof, and what it is made over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct NtlmV2Response<'a> {
     /// Response, also called NTProofStr.
     pub nt_proof_str: [u8; 16],
@@ -31,6 +31,13 @@ impl<'a> NtlmV2Response<'a> {
         let nt_proof_str = reader.array(FieldName::NtChallengeResponse)?;
         let temp = reader.rest();
         Ok(Self { nt_proof_str, temp, client_challenge: ClientChallengeV2::decode(temp)? })
+    }
+}
+
+/// Without the proof: a password can be guessed from it.
+impl core::fmt::Debug for NtlmV2Response<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("NtlmV2Response").field("client_challenge", &self.client_challenge).finish_non_exhaustive()
     }
 }
 

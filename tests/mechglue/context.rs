@@ -108,10 +108,14 @@ fn starts_the_key_streams_again_but_not_the_numbers() {
     let before = pair.initiator.get_mic(b"message").unwrap();
     pair.acceptor.verify_mic(b"message", &before).unwrap();
     pair.initiator.set_option(&RESET_CRYPTO, &send).unwrap();
-    pair.acceptor.set_option(&RESET_CRYPTO, &receive).unwrap();
     let after = pair.initiator.get_mic(b"message").unwrap();
     assert_eq!(before[12..], [0, 0, 0, 0]);
     assert_eq!(after[12..], [1, 0, 0, 0]);
+    pair.acceptor.verify_mic(b"message", &after).expect_err("one stream started again, the other did not");
+    pair.acceptor.set_option(&RESET_CRYPTO, &send).unwrap();
+    pair.initiator.set_option(&RESET_CRYPTO, &receive).unwrap();
+    pair.acceptor.verify_mic(b"message", &after).expect_err("it was the other way's stream");
+    pair.acceptor.set_option(&RESET_CRYPTO, &receive).unwrap();
     pair.acceptor.verify_mic(b"message", &after).unwrap();
     assert_in_step(&pair);
 }
