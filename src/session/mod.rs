@@ -7,6 +7,8 @@ mod protect;
 pub use self::protect::Buffer;
 pub use crate::wire::MessageSignature;
 
+use zeroize::Zeroizing;
+
 use crate::{
     bytes::Reader,
     crypto::{
@@ -52,6 +54,15 @@ struct Protection {
     receive: Half,
 }
 
+/// The keys of one direction.
+#[derive(Debug)]
+pub struct Keys {
+    /// ClientSigningKey or ServerSigningKey.
+    pub signing: SigningKey,
+    /// ClientSealingKey or ServerSealingKey.
+    pub sealing: SealingKey,
+}
+
 /// One direction: its keys, its RC4 stream, its sequence number.
 struct Half {
     signing: HmacMd5,
@@ -67,23 +78,15 @@ impl Session {
     /// The session that `flags`, the ones both sides agreed on, and the ExportedSessionKey make.
     #[must_use]
     pub fn new(role: Role, flags: NegotiateFlags, key: ExportedSessionKey) -> Self {
-        let [send, receive] = [Way::Send, Way::Receive].map(|way| {
-            let direction = role.direction(way);
-            (keys::sign_key(&key, direction), keys::seal_key(&key, strength(flags), direction))
-        });
+        let [send, receive] = Keys::of_both_ways(role, flags, &key);
         Self::with_keys(flags, key, send, receive)
     }
 
     /// The same with the signing and sealing keys of both directions given.
     #[must_use]
-    pub fn with_keys(
-        flags: NegotiateFlags,
-        key: ExportedSessionKey,
-        send: (SigningKey, SealingKey),
-        receive: (SigningKey, SealingKey),
-    ) -> Self {
-        let is_protected = flags.protects() && flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY);
-        let protection = is_protected.then(|| Protection { send: Half::new(send), receive: Half::new(receive) });
+    pub fn with_keys(flags: NegotiateFlags, key: ExportedSessionKey, send: Keys, receive: Keys) -> Self {
+        let fresh = |keys: Keys| Half::new(Handle::new(&keys.sealing), 0, keys);
+        let protection = is_protected(flags).then(|| Protection { send: fresh(send), receive: fresh(receive) });
         Self { flags, key, protection }
     }
 
@@ -146,15 +149,19 @@ impl Session {
     pub fn import(role: Role, reader: &mut Reader<'_>) -> Result<Self> {
         let field = FieldName::Contents;
         let flags = NegotiateFlags::from_bits_retain(reader.u32(field)?);
-        let mut session = Self::new(role, flags, ExportedSessionKey::new(reader.array(field)?));
-        if let Some(Protection { send, receive }) = &mut session.protection {
-            for half in [send, receive] {
-                half.seq_num = reader.u32(field)?;
-                half.handle = Handle::import(&zeroize::Zeroizing::new(reader.array(field)?))
-                    .ok_or_else(|| reader.error(field, Fault::WrongValue))?;
-            }
+        let key = ExportedSessionKey::new(reader.array(field)?);
+        if !is_protected(flags) {
+            return Ok(Self { flags, key, protection: None });
         }
-        Ok(session)
+        let mut half = |keys| -> Result<_> {
+            let seq_num = reader.u32(field)?;
+            let state = Zeroizing::new(reader.array(field)?);
+            let handle = Handle::import(&state).ok_or_else(|| reader.error(field, Fault::WrongValue))?;
+            Ok(Half::new(handle, seq_num, keys))
+        };
+        let [send, receive] = Keys::of_both_ways(role, flags, &key);
+        let protection = Some(Protection { send: half(send)?, receive: half(receive)? });
+        Ok(Self { flags, key, protection })
     }
 }
 
@@ -167,9 +174,18 @@ impl Role {
     }
 }
 
+impl Keys {
+    fn of_both_ways(role: Role, flags: NegotiateFlags, key: &ExportedSessionKey) -> [Self; 2] {
+        [Way::Send, Way::Receive].map(|way| role.direction(way)).map(|direction| Self {
+            signing: keys::sign_key(key, direction),
+            sealing: keys::seal_key(key, strength(flags), direction),
+        })
+    }
+}
+
 impl Half {
-    fn new((signing_key, sealing_key): (SigningKey, SealingKey)) -> Self {
-        Self { signing: HmacMd5::new(signing_key.expose()), handle: Handle::new(&sealing_key), sealing_key, seq_num: 0 }
+    fn new(handle: Handle, seq_num: u32, keys: Keys) -> Self {
+        Self { signing: HmacMd5::new(keys.signing.expose()), sealing_key: keys.sealing, handle, seq_num }
     }
 }
 
@@ -177,6 +193,10 @@ impl core::fmt::Debug for Half {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "Half {{ seq_num: {}, .. }}", self.seq_num)
     }
+}
+
+const fn is_protected(flags: NegotiateFlags) -> bool {
+    flags.protects() && flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY)
 }
 
 const fn strength(flags: NegotiateFlags) -> Strength {

@@ -11,7 +11,7 @@ use gss_ntlm::{
     },
     error::Message,
     host::Host as _,
-    session::{Buffer, Role, Session, Way},
+    session::{Buffer, Keys, Role, Session, Way},
     text,
     wire::{ClientChallengeV2, MIC_LEN, NegotiateFlags},
 };
@@ -172,7 +172,10 @@ pub(crate) fn session(inputs: Map<'_>, expected: Map<'_>) -> Outcome {
     let make = |role| match inputs.optional_bytes("exported_session_key") {
         Some(key) => session_from(role, flags, &key, first),
         None => {
-            let keys = || (SigningKey::new(inputs.array("sign_key")), SealingKey::new(inputs.array("seal_key")));
+            let keys = || Keys {
+                signing: SigningKey::new(inputs.array("sign_key")),
+                sealing: SealingKey::new(inputs.array("seal_key")),
+            };
             Ok(Session::with_keys(flags, ExportedSessionKey::new([0; 16]), keys(), keys()))
         }
     };
