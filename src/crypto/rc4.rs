@@ -45,7 +45,10 @@ impl Handle {
             j = j.wrapping_add(entry);
             let other = state[usize::from(j)];
             let next = i.wrapping_add(1);
-            let following = if next == j { entry } else { state[usize::from(next)] };
+            let mut following = state[usize::from(next)];
+            if next == j {
+                following = rarely(entry);
+            }
             state[usize::from(i)] = other;
             state[usize::from(j)] = entry;
             *byte ^= state[usize::from(entry.wrapping_add(other))];
@@ -73,6 +76,13 @@ impl Handle {
         }
         seen.iter().all(|seen| *seen).then_some(Self { state: *state, i, j })
     }
+}
+
+/// `entry`, behind a jump: a conditional move would make every byte wait for what one in 256 needs.
+#[cold]
+#[inline(never)]
+fn rarely(entry: u8) -> u8 {
+    core::hint::black_box(entry)
 }
 
 impl core::fmt::Debug for Handle {
