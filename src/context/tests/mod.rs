@@ -1,5 +1,7 @@
 //! Initiator against acceptor in memory: every message in every state, and every bit of every message.
 
+mod forged;
+
 use std::{
     path::PathBuf,
     sync::atomic::{AtomicU32, Ordering},
@@ -7,23 +9,12 @@ use std::{
 
 use crate::{
     cred::{Acceptor, CredStore, Credential, FileVerifier, Usage},
-    crypto::{
-        ExportedSessionKey, keys, ntowf,
-        primitive::{append_md5, strip_md5},
-        response,
-    },
-    error::{
-        ApiMisuse, Error, Fault, FieldName, InvalidMessage, Message, PeerIncompatible, PeerMisbehaved, PolicyError,
-    },
+    crypto::primitive::{append_md5, strip_md5},
+    error::{ApiMisuse, Error, PeerIncompatible, PeerMisbehaved, PolicyError},
     host::{FileTime, Host, HostNames},
     name::Name,
     policy::{BindingsPolicy, MicPolicy, Minimum, Policy, TargetNamePolicy},
     session::{Buffer, Role},
-    text::to_utf16le,
-    wire::{
-        Authenticate, AvFlags, AvId, AvPair, Challenge, ClientChallengeV2, Negotiate, NegotiateFlags, NtlmV2Response,
-        TargetInfo, TargetInfoBuilder,
-    },
 };
 
 use super::*;
@@ -464,198 +455,6 @@ fn a_longer_exported_context_is_refused_even_with_a_right_sum() {
         changed[bit / 8] ^= 1 << (bit % 8);
         let _ = sealed(&changed); // whoever can compute the sum may say what he likes; but no panic
     }
-}
-
-// Messages that no peer of ours makes.
-
-/// The CHALLENGE_MESSAGE of a pair's acceptor, with the pairs that `change` makes of its own.
-fn forged_challenge(pair: &Pair, change: impl FnOnce(&mut TargetInfoBuilder)) -> Vec<u8> {
-    let messages = pair.messages();
-    let challenge = Challenge::decode(&messages[1]).unwrap();
-    let info = TargetInfo::decode(Message::Challenge, FieldName::TargetInfo, challenge.target_info).unwrap();
-    let mut builder = TargetInfoBuilder::default();
-    for AvPair { id, value } in info.pairs() {
-        builder.push(id, value).unwrap();
-    }
-    change(&mut builder);
-    Challenge { target_info: &builder.finish(), ..challenge }.encode().unwrap()
-}
-
-fn answer_to(pair: &Pair, challenge: &[u8]) -> Result<Vec<u8>> {
-    let mut client = Context::new(Role::Initiator);
-    pair.initiate(&mut client, &[]).unwrap();
-    pair.initiate(&mut client, challenge).map(|step| step.token)
-}
-
-#[test]
-fn a_server_cannot_state_what_only_a_client_states() {
-    let pair = Pair::new();
-    let challenge = forged_challenge(&pair, |builder| {
-        builder.push(AvId::MsvAvFlags, &[5, 0, 0, 0]).unwrap();
-        builder.push(AvId::MsvAvSingleHost, &[1; 48]).unwrap();
-        builder.push(AvId::MsvAvTargetName, b"e\0v\0i\0l\0").unwrap();
-        builder.push(AvId::MsvAvChannelBindings, &[1; 16]).unwrap();
-    });
-    let token = answer_to(&pair, &challenge).unwrap();
-    let authenticate = Authenticate::decode(&token).unwrap();
-    let info = NtlmV2Response::decode(authenticate.nt_response).unwrap().client_challenge.target_info;
-    info.refuse_duplicates(Message::Authenticate, FieldName::NtChallengeResponse).unwrap();
-    assert_eq!(info.flags(), AvFlags::MIC);
-    assert_eq!(info.find(AvId::MsvAvSingleHost), None);
-    assert_eq!(info.find(AvId::MsvAvTargetName), Some(&*to_utf16le("HTTP/srv")));
-    assert_eq!(info.find(AvId::MsvAvChannelBindings), None);
-    assert_eq!(authenticate.lm_response, [0; 24], "superfluous where there is a timestamp");
-}
-
-#[test]
-fn a_challenge_that_says_something_twice_is_refused() {
-    let pair = Pair::new();
-    let challenge = forged_challenge(&pair, |builder| {
-        builder.push(AvId::MsvAvNbDomainName, b"O\0").unwrap();
-    });
-    let fault = Fault::Duplicate;
-    let expected = InvalidMessage { message: Message::Challenge, field: FieldName::TargetInfo, fault };
-    assert_eq!(answer_to(&pair, &challenge), Err(expected.into()));
-}
-
-/// An AUTHENTICATE_MESSAGE of somebody who knows the password and makes of the rest what he likes.
-struct Forged {
-    extra: Vec<(AvId, Vec<u8>)>,
-    flags: NegotiateFlags,
-    encrypted: Vec<u8>,
-    /// Whether a MIC is sent, under the key as it was exchanged or as it was decrypted.
-    mic: Option<Key>,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Key {
-    Exchange,
-    Decrypted,
-}
-
-impl Default for Forged {
-    fn default() -> Self {
-        Self { extra: Vec::new(), flags: NegotiateFlags::all(), encrypted: vec![7; 16], mic: None }
-    }
-}
-
-impl Forged {
-    /// The acceptor's answer to it, after a NEGOTIATE_MESSAGE with `offered`.
-    fn judged(&self, offered: NegotiateFlags) -> Result<Context> {
-        let pair = Pair::new();
-        let mut server = Context::new(Role::Acceptor);
-        let negotiate = Negotiate { flags: offered, domain: &[], workstation: &[], version: None }.encode().unwrap();
-        let challenge = pair.accept(&mut server, &negotiate).unwrap().token;
-        let token = self.encode(&negotiate, &challenge);
-        pair.accept(&mut server, &token).map(|_| server)
-    }
-
-    fn encode(&self, negotiate: &[u8], challenge: &[u8]) -> Vec<u8> {
-        let sent = Challenge::decode(challenge).unwrap();
-        let info = TargetInfo::decode(Message::Challenge, FieldName::TargetInfo, sent.target_info).unwrap();
-        let mut builder = TargetInfoBuilder::default();
-        let is_replaced = |id| self.extra.iter().any(|(extra, _)| *extra == id && id == AvId::MsvAvTimestamp);
-        for AvPair { id, value } in info.pairs().filter(|pair| !is_replaced(pair.id)) {
-            builder.push(id, value).unwrap();
-        }
-        for (id, value) in &self.extra {
-            builder.push(*id, value).unwrap();
-        }
-        if self.mic.is_some() {
-            builder.push(AvId::MsvAvFlags, &[2, 0, 0, 0]).unwrap();
-        }
-        let (user, domain) = (to_utf16le("alice"), to_utf16le("DOM"));
-        let temp = ClientChallengeV2::encode([9; 8], [8; 8], &builder.finish());
-        let key = ntowf::ntowf_v2(&ntowf::nt_hash("secret"), &user, &domain);
-        let (proof, session_base_key) = response::ntlm_v2(&key, &sent.server_challenge, &temp);
-        let mut token = Authenticate {
-            lm_response: &[],
-            nt_response: &[proof.as_bytes(), &temp[..]].concat(),
-            domain: &domain,
-            user: &user,
-            workstation: &[],
-            encrypted_random_session_key: &self.encrypted,
-            flags: Some(self.flags - NegotiateFlags::DATAGRAM),
-            version: None,
-            mic_offset: self.mic.map(|_| 72),
-        }
-        .encode()
-        .unwrap();
-        if let Some(which) = self.mic {
-            let exchange = keys::kxkey_v2(&session_base_key);
-            let key = match which {
-                Key::Exchange => ExportedSessionKey::new(*exchange.expose()),
-                Key::Decrypted => keys::decrypt_session_key(&exchange, self.encrypted[..].try_into().unwrap()),
-            };
-            let mic = keys::mic(&key, &[negotiate, challenge, &token]);
-            token[72..88].copy_from_slice(mic.as_bytes());
-        }
-        token
-    }
-}
-
-const OFFERED: NegotiateFlags = NegotiateFlags::UNICODE
-    .union(NegotiateFlags::NTLM)
-    .union(NegotiateFlags::KEY_EXCH)
-    .union(NegotiateFlags::SIGN)
-    .union(NegotiateFlags::EXTENDED_SESSIONSECURITY);
-
-fn invalid(field: FieldName, fault: Fault) -> Error {
-    InvalidMessage { message: Message::Authenticate, field, fault }.into()
-}
-
-#[test]
-fn a_client_cannot_add_what_the_server_did_not_grant() {
-    let server = Forged::default().judged(OFFERED).unwrap();
-    let established = server.established().unwrap();
-    assert!(established.flags.contains(ContextFlags::INTEG) && !established.flags.contains(ContextFlags::CONF));
-    assert_eq!(established.session.strength_factor(), 1);
-}
-
-#[test]
-fn an_exchanged_key_has_sixteen_bytes_where_messages_need_it() {
-    let of = |len, offered| Forged { encrypted: vec![7; len], ..Forged::default() }.judged(offered).map(drop);
-    let wrong = Err(invalid(FieldName::EncryptedRandomSessionKey, Fault::WrongLength));
-    for len in [0, 1, 15, 17, 24] {
-        assert_eq!(of(len, OFFERED), wrong, "{len} bytes");
-    }
-    let without_messages = OFFERED - NegotiateFlags::SIGN;
-    for len in [1, 15, 17, 24] {
-        assert_eq!(of(len, without_messages), wrong, "{len} bytes");
-    }
-    assert_eq!((of(16, OFFERED), of(16, without_messages), of(0, without_messages)), (Ok(()), Ok(()), Ok(())));
-}
-
-#[test]
-fn where_no_message_needs_the_key_the_mic_tells_which_one_is_meant() {
-    let without_messages = OFFERED - NegotiateFlags::SIGN;
-    let key_with = |mic| {
-        let server = Forged { mic, ..Forged::default() }.judged(without_messages).unwrap();
-        *server.established().unwrap().session.key().expose()
-    };
-    let exchange = key_with(Some(Key::Exchange));
-    assert_eq!(key_with(None).len(), exchange.len());
-    assert_ne!(key_with(Some(Key::Decrypted)), exchange, "Samba, macOS");
-    let refused = Forged { mic: Some(Key::Exchange), ..Forged::default() }.judged(OFFERED).map(drop);
-    assert_eq!(refused, Err(PeerMisbehaved::WrongMic.into()), "with SIGN there is no choice");
-}
-
-#[test]
-fn a_client_that_says_something_twice_or_changed_is_refused() {
-    let with =
-        |id, value: &[u8]| Forged { extra: vec![(id, value.to_vec())], ..Forged::default() }.judged(OFFERED).map(drop);
-    let twice = Err(invalid(FieldName::NtChallengeResponse, Fault::Duplicate));
-    assert_eq!(with(AvId::MsvAvNbDomainName, &to_utf16le("DOM")), twice);
-    assert_eq!(with(AvId::MsvAvTimestamp, &[3; 8]), Err(PeerMisbehaved::ChangedTargetInfo.into()));
-    assert_eq!(with(AvId::MsvAvDnsTreeName, &to_utf16le("x")), Err(PeerMisbehaved::ChangedTargetInfo.into()));
-    assert_eq!(with(AvId(0x77), b"new"), Ok(()));
-}
-
-#[test]
-fn an_announced_mic_must_be_there() {
-    let flags = vec![(AvId::MsvAvFlags, vec![2, 0, 0, 0])];
-    let refused = Forged { extra: flags, ..Forged::default() }.judged(OFFERED).map(drop);
-    assert_eq!(refused, Err(invalid(FieldName::Mic, Fault::Missing)));
 }
 
 #[test]
