@@ -88,12 +88,16 @@ impl FileTime {
 pub(crate) mod tests {
     use super::*;
 
-    /// A host that knows nothing and says nothing.
-    pub(crate) struct Silent;
+    /// A host that says nothing, and knows the time and the user file that a test gives it.
+    #[derive(Default)]
+    pub(crate) struct Silent {
+        pub(crate) unix_seconds: u64,
+        pub(crate) user_file: Option<String>,
+    }
 
     impl Host for Silent {
         fn now(&self) -> FileTime {
-            FileTime(0)
+            FileTime::from_unix(self.unix_seconds, 0)
         }
 
         fn random(&self, out: &mut [u8]) -> Result<()> {
@@ -109,8 +113,8 @@ pub(crate) mod tests {
             [0; 8]
         }
 
-        fn variable(&self, _: &'static str) -> Option<String> {
-            None
+        fn variable(&self, name: &'static str) -> Option<String> {
+            self.user_file.clone().filter(|_| name == "NTLM_USER_FILE")
         }
 
         fn trace(&self, _: fmt::Arguments<'_>) {}

@@ -185,3 +185,39 @@ impl Acceptor {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::host::tests::Silent;
+
+    use super::*;
+
+    #[test]
+    fn for_both_usages_one_half_is_enough_unless_a_user_is_named_or_a_secret_given() {
+        let path = std::env::temp_dir().join(format!("gss-ntlm-both-{}", std::process::id()));
+        std::fs::write(&path, "DOM:alice:x\n").unwrap();
+        let host = Silent { user_file: Some(path.display().to_string()), ..Silent::default() };
+        let usage = |name: Option<Name>, store: &CredStore<'_>| {
+            Credential::acquire(name.as_ref(), Usage::Both, store, &host).map(|credential| credential.usage())
+        };
+        let user = |name| Some(Name::parse_user(name).unwrap());
+        let service = || Some(Name::parse_service("HTTP@www", "").unwrap());
+        let (none, password) = (CredStore::default(), CredStore::with_password("x").unwrap());
+        let results = [
+            usage(None, &none),
+            usage(user("alice"), &none),
+            usage(service(), &none),
+            usage(user("bob"), &password),
+            usage(user("bob"), &none),
+            usage(None, &password),
+            usage(service(), &password),
+        ];
+        std::fs::remove_file(&path).unwrap();
+        let [anybody, alice, www, bob, no_entry, no_name, no_user] = results;
+        assert_eq!([anybody, alice, bob], [Ok(Usage::Both), Ok(Usage::Both), Ok(Usage::Both)]);
+        assert_eq!(www, Ok(Usage::Accept));
+        assert!(matches!(no_entry, Err(crate::error::Error::Credential(CredentialError::NoEntry { .. }))));
+        assert_eq!(no_name, Err(ApiMisuse::BadName.into()));
+        assert_eq!(no_user, Err(CredentialError::NotAUser.into()));
+    }
+}

@@ -272,7 +272,7 @@ mod tests {
 
     fn file(text: &str) -> UserFile {
         let path = PathBuf::from("users");
-        UserFile::new(&path, parse(text.as_bytes(), &path, &Silent))
+        UserFile::new(&path, parse(text.as_bytes(), &path, &Silent::default()))
     }
 
     const HASH: &str = "A4F49C406510BDCAB6824EE7C30FD852"; // of "Password"
@@ -336,11 +336,25 @@ mod tests {
         std::fs::create_dir(&folder).unwrap();
         let fifo = folder.join("fifo");
         assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-        let results = [&folder, &fifo, &folder.join("missing")].map(|path| UserFile::load(path, &Silent));
+        let results = [&folder, &fifo, &folder.join("missing")].map(|path| UserFile::load(path, &Silent::default()));
         std::fs::remove_dir_all(&folder).unwrap();
         for result in results {
             assert!(matches!(result, Err(crate::error::Error::Credential(CredentialError::Unreadable { .. }))));
         }
+    }
+
+    #[test]
+    fn a_file_is_kept_once_it_has_not_changed_for_a_moment() {
+        let path = std::env::temp_dir().join(format!("gss-ntlm-kept-{}", std::process::id()));
+        std::fs::write(&path, "DOM:alice:x\n").unwrap();
+        let changed = u64::try_from(std::fs::metadata(&path).unwrap().ctime()).unwrap();
+        let is_kept = |unix_seconds| {
+            let host = Silent { unix_seconds, ..Silent::default() };
+            Arc::ptr_eq(&UserFile::load(&path, &host).unwrap(), &UserFile::load(&path, &host).unwrap())
+        };
+        let (at_once, later) = (is_kept(changed + 1), is_kept(changed + 2));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!((at_once, later), (false, true));
     }
 
     #[test]
