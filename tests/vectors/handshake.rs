@@ -237,6 +237,10 @@ pub(crate) fn the_whole_messages_of_ms_nlmp_4_2_4_come_out_byte_for_byte() {
     assert!(step.is_established);
     assert_eq!(hex(&step.token), authenticate);
 
+    // And as the codec alone reads and writes them.
+    assert_eq!(Challenge::decode(&challenge).unwrap().encode().as_deref(), Ok(&challenge[..]));
+    assert_eq!(Authenticate::decode(&step.token).unwrap().encode().as_deref(), Ok(&step.token[..]));
+
     // 4.2.4.4: the first message of that session.
     let mut data = text::to_utf16le("Plaintext");
     let signature = context.session().unwrap().wrap(&mut [Buffer::Data(&mut data)]).unwrap();
