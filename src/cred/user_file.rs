@@ -5,7 +5,6 @@
 //! `DOMAIN\NAME`. Lines that start with `#` are comments.
 
 use std::{
-    collections::HashMap,
     fs::{File, OpenOptions},
     io::Read as _,
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
@@ -31,9 +30,9 @@ pub struct UserFile {
     path: PathBuf,
     /// In the order of the file.
     entries: Vec<Entry>,
-    /// Where the entries of an account stand, by its name in upper case: that an account is unknown is found out as fast as
-    /// that it is the last one.
-    by_user: HashMap<String, Vec<usize>>,
+    /// Each account's name in upper case, in order, and where its entry stands: that an account is unknown is found out as
+    /// fast as that it is the last one.
+    by_user: Vec<(String, usize)>,
 }
 
 /// An account of a user file.
@@ -138,10 +137,9 @@ impl UserFile {
     }
 
     fn new(path: &Path, entries: Vec<Entry>) -> Self {
-        let mut by_user = HashMap::<_, Vec<_>>::with_capacity(entries.len());
-        for (at, entry) in entries.iter().enumerate() {
-            by_user.entry(text::upper(&entry.name.user)).or_default().push(at);
-        }
+        let mut by_user: Vec<_> =
+            entries.iter().zip(0..).map(|(entry, at)| (text::upper(&entry.name.user), at)).collect();
+        by_user.sort_unstable();
         Self { path: path.to_owned(), entries, by_user }
     }
 
@@ -169,8 +167,10 @@ impl UserFile {
     /// one that serves every domain; without a domain the first of that name.
     #[must_use]
     pub fn account(&self, user: &str, domain: &str) -> Option<&Entry> {
-        let places = self.by_user.get(&text::upper(user)).map_or(&[][..], Vec::as_slice);
-        let mut of_user = places.iter().filter_map(|at| self.entries.get(*at));
+        let user = text::upper(user);
+        let first = self.by_user.partition_point(|(name, _)| *name < user);
+        let places = self.by_user.iter().skip(first).take_while(|(name, _)| *name == user);
+        let mut of_user = places.filter_map(|(_, at)| self.entries.get(*at));
         if domain.is_empty() {
             return of_user.next();
         }
