@@ -5,23 +5,16 @@ use core::fmt;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-macro_rules! secret {
-    ($($(#[$doc:meta])* $name:ident)*) => {$(
-        $(#[$doc])*
-        #[derive(Zeroize, ZeroizeOnDrop)]
+macro_rules! sixteen_bytes {
+    ($($(#[$attribute:meta])* $name:ident)*) => {$(
+        $(#[$attribute])*
         pub struct $name([u8; 16]);
 
         impl $name {
-            /// The key of these bytes.
+            /// The value of these bytes.
             #[must_use]
             pub const fn new(bytes: [u8; 16]) -> Self {
                 Self(bytes)
-            }
-
-            /// The bytes, for a computation: they are not to be kept.
-            #[must_use]
-            pub const fn expose(&self) -> &[u8; 16] {
-                &self.0
             }
         }
 
@@ -31,6 +24,42 @@ macro_rules! secret {
             }
         }
     )*};
+}
+
+macro_rules! secret {
+    ($($(#[$doc:meta])* $name:ident)*) => {
+        sixteen_bytes! { $($(#[$doc])* #[derive(Zeroize, ZeroizeOnDrop)] $name)* }
+        $(
+            impl $name {
+                /// The bytes, for a computation: they are not to be kept.
+                #[must_use]
+                pub const fn expose(&self) -> &[u8; 16] {
+                    &self.0
+                }
+            }
+        )*
+    };
+}
+
+macro_rules! tag {
+    ($($(#[$doc:meta])* $name:ident)*) => {
+        sixteen_bytes! { $($(#[$doc])* $name)* }
+        $(
+            impl $name {
+                /// Whether it is `other`, found out in constant time.
+                #[must_use]
+                pub fn matches(&self, other: &[u8; 16]) -> bool {
+                    self.0.ct_eq(other).into()
+                }
+
+                /// The bytes as they are sent.
+                #[must_use]
+                pub const fn as_bytes(&self) -> &[u8; 16] {
+                    &self.0
+                }
+            }
+        )*
+    };
 }
 
 secret! {
@@ -48,39 +77,6 @@ secret! {
     SigningKey
     /// ClientSealingKey or ServerSealingKey.
     SealingKey
-}
-
-macro_rules! tag {
-    ($($(#[$doc:meta])* $name:ident)*) => {$(
-        $(#[$doc])*
-        pub struct $name([u8; 16]);
-
-        impl $name {
-            /// The value of these bytes.
-            #[must_use]
-            pub const fn new(bytes: [u8; 16]) -> Self {
-                Self(bytes)
-            }
-
-            /// Whether it is `other`, found out in constant time.
-            #[must_use]
-            pub fn matches(&self, other: &[u8; 16]) -> bool {
-                self.0.ct_eq(other).into()
-            }
-
-            /// The bytes as they are sent.
-            #[must_use]
-            pub const fn as_bytes(&self) -> &[u8; 16] {
-                &self.0
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(concat!(stringify!($name), "(..)"))
-            }
-        }
-    )*};
 }
 
 tag! {

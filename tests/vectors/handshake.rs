@@ -23,17 +23,7 @@ use crate::{
 /// The AUTHENTICATE_MESSAGE is judged by a real acceptor that has sent the CHALLENGE_MESSAGE of the recording.
 pub(crate) fn exchange(inputs: Map<'_>, expected: Map<'_>) -> Outcome {
     let token = inputs.bytes("authenticate");
-    let challenge = inputs.optional_bytes("challenge").unwrap_or_else(|| {
-        let authenticate = Authenticate::decode(&token).expect("a recorded message");
-        let challenge = Challenge {
-            flags: authenticate.flags.unwrap_or(NegotiateFlags::empty()),
-            server_challenge: inputs.array("server_challenge"),
-            target_name: &[],
-            target_info: &[],
-            version: None,
-        };
-        challenge.encode().expect("a short message")
-    });
+    let challenge = exchange_challenge(inputs, &token);
     let negotiate = inputs.optional_bytes("negotiate").unwrap_or_default();
     let mut account = inputs.0["credentials"].clone();
     for (part, sent) in [("user", "user_text"), ("domain", "domain_text")] {
@@ -43,6 +33,7 @@ pub(crate) fn exchange(inputs: Map<'_>, expected: Map<'_>) -> Outcome {
     }
     let accounts = Accounts::new(&[&account]);
     let credential = accounts.acceptor();
+    let server_challenge = Challenge::decode(&challenge).map(|sent| sent.server_challenge).map_err(|e| e.to_string());
     let mut context = Context::resume(ExpectAuthenticate { negotiate, challenge });
     let policy = Policy::default();
     let host = Fixed::default();
@@ -67,8 +58,7 @@ pub(crate) fn exchange(inputs: Map<'_>, expected: Map<'_>) -> Outcome {
     same("the user in upper case", &text::upper_utf16le(authenticate.user), &user)?;
     let key = ntowf::ntowf_v2(&nt_hash(&inputs.0["credentials"]), authenticate.user, &domain);
     same("response_key_nt", key.expose(), &expected.array("response_key_nt"))?;
-    let server_challenge =
-        Challenge::decode(&exchange_challenge(inputs, &token)).map_err(|e| e.to_string())?.server_challenge;
+    let server_challenge = server_challenge?;
     let (proof, session_base_key) = response::ntlm_v2(&key, &server_challenge, response.temp);
     same("nt_response_valid", &proof.matches(&response.nt_proof_str), &expected.boolean("nt_response_valid"))?;
     same("session_base_key", session_base_key.expose(), &expected.array("session_base_key"))?;
@@ -93,7 +83,8 @@ pub(crate) fn exchange(inputs: Map<'_>, expected: Map<'_>) -> Outcome {
     Ok(())
 }
 
-pub(crate) fn exchange_challenge(inputs: Map<'_>, token: &[u8]) -> Vec<u8> {
+/// The CHALLENGE_MESSAGE of a recording, or the shortest one with its ServerChallenge.
+fn exchange_challenge(inputs: Map<'_>, token: &[u8]) -> Vec<u8> {
     inputs.optional_bytes("challenge").unwrap_or_else(|| {
         let flags = Authenticate::decode(token).expect("a recorded message").flags.unwrap_or(NegotiateFlags::empty());
         let server_challenge = inputs.array("server_challenge");
