@@ -92,6 +92,10 @@ impl Policy {
     pub fn from_switches(variable: impl Fn(&'static str) -> Option<String>) -> Result<Self> {
         let default = Self::default();
         let choose = |name| variable(name).filter(|value| !value.is_empty());
+        // Who wants anonymous clients served is told that they are not, rather than left to wonder.
+        one_of(choose, "GSS_NTLM_ANONYMOUS", "no: anonymous clients cannot be served yet", |value| {
+            (value == "no").then_some(())
+        })?;
         Ok(Self {
             mic: one_of(choose, "GSS_NTLM_MIC", "auto, raw-only or off", |value| match value {
                 "auto" => Some(MicPolicy::Auto),
@@ -200,10 +204,17 @@ mod tests {
             "GSS_NTLM_TARGET_NAME",
             "GSS_NTLM_MINIMUM",
             "GSS_NTLM_MAX_SKEW",
+            "GSS_NTLM_ANONYMOUS",
         ] {
             for value in ["requierd", "yes\u{fffd}", " ", ","] {
                 assert!(with(name, value).is_err(), "{name}={value}");
             }
         }
+    }
+
+    #[test]
+    fn anonymous_clients_cannot_be_allowed_yet() {
+        assert_eq!(with("GSS_NTLM_ANONYMOUS", "no"), Ok(Policy::default()));
+        assert!(with("GSS_NTLM_ANONYMOUS", "yes").is_err());
     }
 }
