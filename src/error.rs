@@ -148,7 +148,7 @@ pub enum Sequence {
 /// Something that this side needs and the peer did not offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PeerIncompatible {
-    /// NTLMSSP_NEGOTIATE_UNICODE.
+    /// NTLMSSP_NEGOTIATE_UNICODE, for a name that needs it.
     NoUnicode,
     /// NTLMSSP_NEGOTIATE_SIGN.
     NoSign,
@@ -205,6 +205,10 @@ pub enum ApiMisuse {
     WrongUsage,
     /// A password or hash that cannot be one.
     BadPassword,
+    /// An attribute that the name does not have.
+    NoAttribute,
+    /// Buffers that do not make up a message.
+    BadBuffers,
 }
 
 /// No secret to work with.
@@ -245,6 +249,8 @@ pub enum PolicyError {
         /// What it may be.
         allowed: &'static str,
     },
+    /// LM_COMPAT_LEVEL is no number from 0 to 5.
+    BadLmLevel,
     /// An NTLMv1 or LM response.
     NtlmV1,
     /// An anonymous AUTHENTICATE_MESSAGE.
@@ -253,6 +259,8 @@ pub enum PolicyError {
     MicRequired,
     /// No channel bindings, and GSS_NTLM_CHANNEL_BINDINGS is `required`.
     BindingsRequired,
+    /// The name may not use the account of this computer.
+    NotThisAccount,
     /// MsvAvTargetName is absent or names another service, and GSS_NTLM_TARGET_NAME is `required`.
     TargetName,
 }
@@ -382,16 +390,16 @@ impl fmt::Display for PeerMisbehaved {
 impl fmt::Display for PeerIncompatible {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoUnicode => "The peer offers OEM strings only (no NTLMSSP_NEGOTIATE_UNICODE)",
+            Self::NoUnicode => "The peer offers OEM strings only (no NTLMSSP_NEGOTIATE_UNICODE), and the name has other letters than Latin-1's, or NEG_FLAGS rules them out",
             Self::NoSign => {
                 "Integrity was asked for or is required by policy, but the peer does not offer NTLMSSP_NEGOTIATE_SIGN"
             }
             Self::NoSeal => {
                 "Confidentiality was asked for or is required by policy, but the peer does not offer NTLMSSP_NEGOTIATE_SEAL"
             }
-            Self::No128 => "GSS_NTLM_MINIMUM requires 128-bit keys, but the peer does not offer NTLMSSP_NEGOTIATE_128",
+            Self::No128 => "GSS_NTLM_MINIMUM or NEG_FLAGS requires 128-bit keys, but the peer does not offer NTLMSSP_NEGOTIATE_128",
             Self::NoExtendedSessionSecurity => {
-                "The peer does not offer NTLMSSP_NEGOTIATE_EXTENDED_SESSIONSECURITY, without which messages cannot be protected"
+                "GSS_NTLM_MINIMUM or NEG_FLAGS requires extended session security, but the peer does not offer NTLMSSP_NEGOTIATE_EXTENDED_SESSIONSECURITY"
             }
             Self::NoNetBiosNames => {
                 "Integrity or confidentiality was asked for, but the CHALLENGE_MESSAGE has no NetBIOS names of the server"
@@ -426,6 +434,10 @@ impl fmt::Display for ApiMisuse {
             }
             Self::Datagram => "Connectionless (datagram) NTLM is not available on this security context",
             Self::WrongUsage => "The credential is of the other usage: an initiator's for accepting, or an acceptor's for initiating",
+            Self::NoAttribute => "The name has no such attribute: gss_inquire_name lists those that it has",
+            Self::BadBuffers => {
+                "The buffers make up no message: there must be one HEADER (or MIC_TOKEN) of 16 bytes, no PADDING or TRAILER of more than 0, and, beside a STREAM, one DATA"
+            }
             Self::BadPassword => "The password is not UTF-8, too long or has a NUL inside, or ntlmssp_nthash is not 32 hexadecimal digits",
         })
     }
@@ -456,8 +468,14 @@ impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BadSwitch { variable, allowed } => write!(f, "{variable} must be {allowed}"),
-            Self::NtlmV1 => f.write_str("The client answered with NTLMv1 or LM, which is refused: only NTLMv2 is accepted"),
-            Self::Anonymous => f.write_str("The client is anonymous, which is refused"),
+            Self::BadLmLevel => f.write_str("LM_COMPAT_LEVEL must be a number from 0 to 5"),
+            Self::NtlmV1 => f.write_str(
+                "The client answered with NTLMv1 or LM: let it use NTLMv2, or lower LM_COMPAT_LEVEL here (2 accepts NTLMv1, 1 also LM alone)",
+            ),
+            Self::Anonymous => f.write_str("The client is anonymous, and GSS_NTLM_ANONYMOUS is not set to yes"),
+            Self::NotThisAccount => f.write_str(
+                "The name is not that of this local account: the account must be called as gss_localname says, and a foreign domain is part of that",
+            ),
             Self::MicRequired => f.write_str("The client sent no MIC, and GSS_NTLM_REQUIRE_MIC wants one"),
             Self::BindingsRequired => {
                 f.write_str("There are no channel bindings to compare, and GSS_NTLM_CHANNEL_BINDINGS requires them")

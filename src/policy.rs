@@ -9,6 +9,10 @@ use crate::error::{PolicyError, Result};
 /// The administrator's decisions, the secure ones by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
+    /// Which responses are sent and accepted.
+    pub lm_level: LmLevel,
+    /// Whether an acceptor serves anonymous clients.
+    pub anonymous: bool,
     /// When an initiator sends the MIC of [MS-NLMP] 3.1.5.1.2.
     pub mic: MicPolicy,
     /// Whether an acceptor refuses an AUTHENTICATE_MESSAGE without MIC.
@@ -21,6 +25,42 @@ pub struct Policy {
     pub minimum: Minimum,
     /// How far the time of a CHALLENGE_MESSAGE may be from the initiator's clock, in hours.
     pub max_skew_hours: u32,
+}
+
+/// LM_COMPAT_LEVEL, 0 to 5: Windows' LmCompatibilityLevel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LmLevel(u8);
+
+impl LmLevel {
+    /// The level of that number, if there is one.
+    #[must_use]
+    pub const fn new(number: u8) -> Option<Self> {
+        if number <= 5 { Some(Self(number)) } else { None }
+    }
+
+    /// Whether an initiator answers with NTLMv2; with NTLMv1 otherwise.
+    #[must_use]
+    pub const fn sends_ntlm_v2(self) -> bool {
+        self.0 >= 3
+    }
+
+    /// Whether an initiator offers extended session security.
+    #[must_use]
+    pub const fn offers_extended_session_security(self) -> bool {
+        self.0 >= 1
+    }
+
+    /// Whether an acceptor takes NTLMv1 responses; NTLMv2 it takes at every level.
+    #[must_use]
+    pub const fn accepts_ntlm_v1(self) -> bool {
+        self.0 < 3
+    }
+
+    /// Whether LM responses are sent beside NTLMv1's, and accepted alone, and LM keys offered and agreed to.
+    #[must_use]
+    pub const fn uses_lm(self) -> bool {
+        self.0 < 2
+    }
 }
 
 /// GSS_NTLM_MIC.
@@ -74,6 +114,8 @@ bitflags! {
 impl Default for Policy {
     fn default() -> Self {
         Self {
+            lm_level: LmLevel(3),
+            anonymous: false,
             mic: MicPolicy::Auto,
             require_mic: false,
             channel_bindings: BindingsPolicy::WhenSent,
@@ -92,11 +134,15 @@ impl Policy {
     pub fn from_switches(variable: impl Fn(&'static str) -> Option<String>) -> Result<Self> {
         let default = Self::default();
         let choose = |name| variable(name).filter(|value| !value.is_empty());
-        // Who wants anonymous clients served is told that they are not, rather than left to wonder.
-        one_of(choose, "GSS_NTLM_ANONYMOUS", "no: anonymous clients cannot be served yet", |value| {
-            (value == "no").then_some(())
-        })?;
+        let yes_or_no = |value: &str| match value {
+            "yes" => Some(true),
+            "no" => Some(false),
+            _ => None,
+        };
+        let level = choose("LM_COMPAT_LEVEL").map(|value| value.trim().parse().ok().and_then(LmLevel::new));
         Ok(Self {
+            lm_level: level.unwrap_or(Some(default.lm_level)).ok_or(PolicyError::BadLmLevel)?,
+            anonymous: one_of(choose, "GSS_NTLM_ANONYMOUS", "yes or no", yes_or_no)?.unwrap_or(default.anonymous),
             mic: one_of(choose, "GSS_NTLM_MIC", "auto, raw-only or off", |value| match value {
                 "auto" => Some(MicPolicy::Auto),
                 "raw-only" => Some(MicPolicy::RawOnly),
@@ -104,12 +150,7 @@ impl Policy {
                 _ => None,
             })?
             .unwrap_or(default.mic),
-            require_mic: one_of(choose, "GSS_NTLM_REQUIRE_MIC", "yes or no", |value| match value {
-                "yes" => Some(true),
-                "no" => Some(false),
-                _ => None,
-            })?
-            .unwrap_or(default.require_mic),
+            require_mic: one_of(choose, "GSS_NTLM_REQUIRE_MIC", "yes or no", yes_or_no)?.unwrap_or(default.require_mic),
             channel_bindings: one_of(choose, "GSS_NTLM_CHANNEL_BINDINGS", "when-sent, required or off", |value| {
                 match value {
                     "when-sent" => Some(BindingsPolicy::WhenSent),
@@ -187,6 +228,8 @@ mod tests {
         assert_eq!(with("GSS_NTLM_MIC", "off").unwrap().mic, MicPolicy::Off);
         assert_eq!(with("GSS_NTLM_MIC", "raw-only").unwrap().mic, MicPolicy::RawOnly);
         assert!(with("GSS_NTLM_REQUIRE_MIC", "yes").unwrap().require_mic);
+        assert!(with("GSS_NTLM_ANONYMOUS", "yes").unwrap().anonymous);
+        assert_eq!(with("LM_COMPAT_LEVEL", "1").unwrap().lm_level, LmLevel(1));
         assert_eq!(with("GSS_NTLM_CHANNEL_BINDINGS", "off").unwrap().channel_bindings, BindingsPolicy::Off);
         assert_eq!(with("GSS_NTLM_CHANNEL_BINDINGS", "required").unwrap().channel_bindings, BindingsPolicy::Required);
         assert_eq!(with("GSS_NTLM_TARGET_NAME", "audit").unwrap().target_name, TargetNamePolicy::Audit);
@@ -205,16 +248,22 @@ mod tests {
             "GSS_NTLM_MINIMUM",
             "GSS_NTLM_MAX_SKEW",
             "GSS_NTLM_ANONYMOUS",
+            "LM_COMPAT_LEVEL",
         ] {
-            for value in ["requierd", "yes\u{fffd}", " ", ","] {
+            for value in ["requierd", "yes\u{fffd}", " ", ",", "-1"] {
                 assert!(with(name, value).is_err(), "{name}={value}");
             }
         }
     }
 
     #[test]
-    fn anonymous_clients_cannot_be_allowed_yet() {
-        assert_eq!(with("GSS_NTLM_ANONYMOUS", "no"), Ok(Policy::default()));
-        assert!(with("GSS_NTLM_ANONYMOUS", "yes").is_err());
+    fn each_level_sends_and_accepts_what_windows_means_by_it() {
+        let of = |number| LmLevel::new(number).unwrap();
+        let levels = [0, 1, 2, 3, 4, 5].map(of);
+        assert_eq!(levels.map(LmLevel::sends_ntlm_v2), [false, false, false, true, true, true]);
+        assert_eq!(levels.map(LmLevel::offers_extended_session_security), [false, true, true, true, true, true]);
+        assert_eq!(levels.map(LmLevel::accepts_ntlm_v1), [true, true, true, false, false, false]);
+        assert_eq!(levels.map(LmLevel::uses_lm), [true, true, false, false, false, false]);
+        assert_eq!((LmLevel::new(6), with("LM_COMPAT_LEVEL", "6")), (None, Err(PolicyError::BadLmLevel.into())));
     }
 }

@@ -1,8 +1,13 @@
-//! Strings as the protocol means them: UTF-16LE on the wire, compared without regard to case.
+//! Strings as the protocol means them: UTF-16LE or OEM on the wire, compared without regard to case.
 
 #![forbid(unsafe_code)]
 
-use core::{fmt, iter};
+mod upper_case;
+
+use core::fmt;
+use std::borrow::Cow;
+
+use zeroize::Zeroizing;
 
 /// `text` in UTF-16LE, without byte order mark or NUL ([MS-NLMP] 2.2).
 #[must_use]
@@ -22,6 +27,74 @@ pub fn from_utf16le(bytes: &[u8]) -> Option<String> {
     char::decode_utf16(units(bytes)).collect::<Result<String, _>>().ok()
 }
 
+/// `password` in UTF-16LE. A password is UTF-8 in which half of a surrogate pair may stand as well (U+D800 to U+DFFF in three
+/// bytes): those that computers choose for their accounts are any 16-bit units. `None` when it is no such text.
+#[must_use]
+pub fn password_to_utf16le(password: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    // All the room at once, as above.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(password.len().saturating_mul(2)));
+    let mut rest = password;
+    loop {
+        let (text, half) = match str::from_utf8(rest) {
+            Ok(text) => (text, None),
+            Err(error) => {
+                let (valid, wrong) = rest.split_at_checked(error.valid_up_to())?;
+                (str::from_utf8(valid).ok()?, Some(wrong))
+            }
+        };
+        text.encode_utf16().for_each(|unit| bytes.extend_from_slice(&unit.to_le_bytes()));
+        let Some(half) = half else { return Some(bytes) };
+        let ([first, second, third], after) = half.split_first_chunk()?;
+        if *first != 0xed || !matches!(second, 0xa0..=0xbf) || !matches!(third, 0x80..=0xbf) {
+            return None;
+        }
+        let unit = 0xd000 | u16::from(second & 0x3f) << 6 | u16::from(third & 0x3f);
+        bytes.extend_from_slice(&unit.to_le_bytes());
+        rest = after;
+    }
+}
+
+/// `text` in the OEM code page, which the protocol does not name: here it is Latin-1. `None` when a letter is not in it.
+#[must_use]
+pub fn to_oem(text: &str) -> Option<Vec<u8>> {
+    text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect()
+}
+
+/// `bytes`, text in the OEM code page, in UTF-16LE.
+#[must_use]
+pub fn oem_to_utf16le(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().flat_map(|byte| u16::from(*byte).to_le_bytes()).collect()
+}
+
+/// A string as messages have it: in UTF-16LE, or in the OEM code page between those that cannot do Unicode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Charset {
+    /// UTF-16LE.
+    Unicode,
+    /// The OEM code page.
+    Oem,
+}
+
+impl Charset {
+    /// `text` as the wire has it; `None` when it cannot.
+    #[must_use]
+    pub fn encode(self, text: &str) -> Option<Vec<u8>> {
+        match self {
+            Self::Unicode => Some(to_utf16le(text)),
+            Self::Oem => to_oem(text),
+        }
+    }
+
+    /// What the wire has, in UTF-16LE.
+    #[must_use]
+    pub fn to_utf16le(self, bytes: &[u8]) -> Cow<'_, [u8]> {
+        match self {
+            Self::Unicode => Cow::Borrowed(bytes),
+            Self::Oem => Cow::Owned(oem_to_utf16le(bytes)),
+        }
+    }
+}
+
 /// UTF-16LE for a person to read: what is not UTF-16 becomes U+FFFD, and control characters are escaped.
 #[derive(Debug, Clone, Copy)]
 pub struct Shown<'a>(pub &'a [u8]);
@@ -37,40 +110,25 @@ impl fmt::Display for Shown<'_> {
 /// `bytes` (UTF-16LE) with every letter in upper case: one unit in, one unit out, as Windows does it, so that `ß` stays.
 #[must_use]
 pub fn upper_utf16le(bytes: &[u8]) -> Vec<u8> {
-    units(bytes).map(upper_unit).flat_map(u16::to_le_bytes).collect()
+    units(bytes).map(upper_case::upper).flat_map(u16::to_le_bytes).collect()
 }
 
 /// `text` with every letter in upper case, likewise.
 #[must_use]
 pub fn upper(text: &str) -> String {
-    char::decode_utf16(text.encode_utf16().map(upper_unit)).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+    char::decode_utf16(text.encode_utf16().map(upper_case::upper))
+        .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
+        .collect()
 }
 
 /// Whether `a` and `b` are the same name: equal once both are in upper case.
 #[must_use]
 pub fn same_name(a: &str, b: &str) -> bool {
-    a.encode_utf16().map(upper_unit).eq(b.encode_utf16().map(upper_unit))
+    a.encode_utf16().map(upper_case::upper).eq(b.encode_utf16().map(upper_case::upper))
 }
 
 fn units(bytes: &[u8]) -> impl Iterator<Item = u16> + '_ {
     bytes.as_chunks().0.iter().map(|unit| u16::from_le_bytes(*unit))
-}
-
-/// The upper case of one UTF-16 unit: its simple mapping where that is one unit as well, else the unit itself.
-fn upper_unit(unit: u16) -> u16 {
-    if let Ok(byte) = u8::try_from(unit)
-        && byte.is_ascii()
-    {
-        return u16::from(byte.to_ascii_uppercase());
-    }
-    let Some(letter) = char::from_u32(u32::from(unit)) else {
-        return unit; // half of a surrogate pair
-    };
-    let mut upper = letter.to_uppercase();
-    match (upper.next(), upper.next()) {
-        (Some(one), None) => iter::once(one).map(u32::from).find_map(|c| u16::try_from(c).ok()).unwrap_or(unit),
-        _ => unit,
-    }
 }
 
 #[cfg(test)]
@@ -87,6 +145,23 @@ mod tests {
     #[test]
     fn keeps_letters_whose_upper_case_is_longer() {
         assert_eq!(upper_utf16le(&to_utf16le("straße")), to_utf16le("STRAßE"));
+    }
+
+    #[test]
+    fn a_password_may_have_half_of_a_surrogate_pair() {
+        let utf16 = |password: &[u8]| password_to_utf16le(password).map(|bytes| bytes.to_vec());
+        assert_eq!(utf16("pä€😀".as_bytes()), Some(to_utf16le("pä€😀")));
+        assert_eq!(utf16(b"a\xed\xa0\x80b\xed\xbf\xbf"), Some(b"a\0\x00\xd8b\0\xff\xdf".to_vec()));
+        for wrong in [&b"\xe4"[..], b"a\xed\xa0", b"\xed\xc0\x80", b"\xf5\x80\x80\x80", b"\xc0\x80", b"\xed\xa0\xc0"] {
+            assert_eq!(utf16(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn oem_is_latin_1() {
+        assert_eq!(to_oem("Müller").as_deref(), Some(&b"M\xfcller"[..]));
+        assert_eq!(to_oem("Кириллица"), None);
+        assert_eq!(oem_to_utf16le(b"M\xfcller"), to_utf16le("Müller"));
     }
 
     #[test]

@@ -6,16 +6,17 @@ use std::sync::{Mutex, MutexGuard};
 use libgssapi_sys as g;
 
 use super::{
-    cred, entry,
+    cred::{self, Borrowed},
+    entry,
     oid::{self, private},
     ptr::{self, Out},
     types::{COMPLETE, Major, same_signature},
 };
 use crate::{
     context::{AcceptRequest, ChannelBindings, Context, ContextFlags, InitiateRequest, Step},
-    cred::Usage,
+    cred::{Credential, Usage},
     error::{ApiMisuse, Error, HostError, Result},
-    name::Name,
+    name::Principal,
     session::{Role, Way},
     sys::System,
 };
@@ -102,12 +103,17 @@ pub(super) unsafe extern "C" fn gss_init_sec_context(
         // SAFETY: by this function's contract.
         unsafe { oid::refuse_other_mech(mech_type) }?;
         // SAFETY: likewise.
-        let target: Option<&Name> = unsafe { ptr::borrow(target_name) };
+        let target: Option<&Principal> = unsafe { ptr::borrow(target_name) };
         // SAFETY: likewise.
         let bindings = unsafe { channel_bindings(input_chan_bindings) }?;
-        // SAFETY: likewise.
-        let credential = unsafe { cred::given_or_default(claimant_cred_handle, Usage::Initiate) }?;
         let policy = System.policy()?;
+        let requested = ContextFlags::from_bits_retain(req_flags);
+        let credential = if claimant_cred_handle.is_null() && requested.contains(ContextFlags::ANON) {
+            Borrowed::Default(Credential::anonymous())
+        } else {
+            // SAFETY: by this function's contract.
+            unsafe { cred::given_or_default(claimant_cred_handle, Usage::Initiate, &policy) }?
+        };
         let token = token?;
         // SAFETY: by this function's contract.
         if token.is_none() && unsafe { !context_handle.is_null() && !context_handle.read().is_null() } {
@@ -115,8 +121,8 @@ pub(super) unsafe extern "C" fn gss_init_sec_context(
         }
         let request = InitiateRequest {
             credential: &credential,
-            target,
-            requested: ContextFlags::from_bits_retain(req_flags),
+            target: target.map(|principal| &principal.name),
+            requested,
             bindings,
             token: token.unwrap_or(&[]),
             policy: &policy,
@@ -171,9 +177,9 @@ pub(super) unsafe extern "C" fn gss_accept_sec_context(
         let token = token?.ok_or(ApiMisuse::NullInput)?;
         // SAFETY: by this function's contract.
         let bindings = unsafe { channel_bindings(input_chan_bindings) }?;
-        // SAFETY: likewise.
-        let credential = unsafe { cred::given_or_default(acceptor_cred_handle, Usage::Accept) }?;
         let policy = System.policy()?;
+        // SAFETY: likewise.
+        let credential = unsafe { cred::given_or_default(acceptor_cred_handle, Usage::Accept, &policy) }?;
         let request = AcceptRequest { credential: &credential, bindings, token, policy: &policy, host: &System };
         let put = |context: &Context, step: Step| {
             output.put(ptr::buffer(&step.token)?);
@@ -306,7 +312,7 @@ pub(super) unsafe extern "C" fn gss_inquire_context(
                 source.put(ptr::handle(established.initiator.clone()));
             }
             if let (true, Some(acceptor)) = (target.is_wanted(), &established.acceptor) {
-                target.put(ptr::handle(acceptor.clone()));
+                target.put(ptr::handle(Principal::from(acceptor.clone())));
             }
             is_open.put(1);
         }

@@ -16,7 +16,8 @@ use super::{
 use crate::{
     cred::{CredStore, Credential, Usage},
     error::{ApiMisuse, CredentialError, Result},
-    name::Name,
+    name::Principal,
+    policy::Policy,
     sys::System,
 };
 
@@ -41,11 +42,15 @@ impl Deref for Borrowed<'_> {
 ///
 /// # Safety
 /// `handle` is NULL or a live credential handle of ours.
-pub(super) unsafe fn given_or_default<'call>(handle: g::gss_cred_id_t, usage: Usage) -> Result<Borrowed<'call>> {
+pub(super) unsafe fn given_or_default<'call>(
+    handle: g::gss_cred_id_t,
+    usage: Usage,
+    policy: &Policy,
+) -> Result<Borrowed<'call>> {
     // SAFETY: by this function's contract.
     match unsafe { ptr::borrow(handle) } {
         Some(credential) => Ok(Borrowed::Given(credential)),
-        None => Credential::acquire(None, usage, &CredStore::default(), &System).map(Borrowed::Default),
+        None => Credential::acquire(None, usage, &CredStore::default(), policy, &System).map(Borrowed::Default),
     }
 }
 
@@ -83,8 +88,9 @@ impl Acquired<'_> {
             _ => return Err(ApiMisuse::BadArgument.into()),
         };
         // SAFETY: by this function's contract.
-        let name: Option<&Name> = unsafe { ptr::borrow(name) };
-        let credential = Credential::acquire(name, usage, store, &System)?;
+        let name: Option<&Principal> = unsafe { ptr::borrow(name) };
+        let name = name.map(|principal| &principal.name);
+        let credential = Credential::acquire(name, usage, store, &System.policy()?, &System)?;
         if self.mechs.is_wanted() {
             self.mechs.put(oid::set_of_ntlm()?);
         }
@@ -162,7 +168,6 @@ pub(super) unsafe extern "C" fn gssspi_acquire_cred_with_password(
         let password = unsafe { ptr::bytes(password) }?.ok_or(ApiMisuse::NullInput)?;
         // Some programs count the NUL of their C string.
         let password = password.strip_suffix(b"\0").unwrap_or(password);
-        let password = str::from_utf8(password).map_err(|_| ApiMisuse::BadPassword)?;
         // SAFETY: by this function's contract.
         unsafe { acquired.acquire(desired_name, cred_usage, &CredStore::with_password(password)?) }
     };
@@ -193,13 +198,7 @@ unsafe fn store<'call>(set: g::gss_const_key_value_set_t) -> Result<CredStore<'c
         let key = unsafe { c_str(key) }?;
         // SAFETY: likewise.
         let value = unsafe { c_str(value) }?;
-        // A key or value of another mechanism may be anything.
-        if let Ok(key) = key.to_str()
-            && (key.starts_with("ntlmssp_") || key == "password")
-        {
-            let misuse = if key.ends_with("password") { ApiMisuse::BadPassword } else { ApiMisuse::BadArgument };
-            store.set(key, value.to_str().map_err(|_| misuse)?)?;
-        }
+        store.set(key.to_bytes(), value.to_bytes())?;
     }
     Ok(store)
 }
@@ -251,12 +250,12 @@ pub(super) unsafe extern "C" fn gss_inquire_cred(
     let mut mechs = unsafe { Out::cleared(mechanisms, core::ptr::null_mut()) };
     let body = || {
         // SAFETY: by this function's contract.
-        let credential = unsafe { given_or_default(cred_handle, Usage::Both) }?;
+        let credential = unsafe { given_or_default(cred_handle, Usage::Both, &System.policy()?) }?;
         if mechs.is_wanted() {
             mechs.put(oid::set_of_ntlm()?);
         }
         if name.is_wanted() {
-            name.put(ptr::handle(credential.name()));
+            name.put(ptr::handle(Principal::from(credential.name())));
         }
         lifetime.put(g::_GSS_C_INDEFINITE);
         usage.put(number(credential.usage()));
@@ -290,9 +289,9 @@ pub(super) unsafe extern "C" fn gss_inquire_cred_by_mech(
         // SAFETY: by this function's contract.
         unsafe { oid::refuse_other_mech(mech_type) }?;
         // SAFETY: likewise.
-        let credential = unsafe { given_or_default(cred_handle, Usage::Both) }?;
+        let credential = unsafe { given_or_default(cred_handle, Usage::Both, &System.policy()?) }?;
         if name.is_wanted() {
-            name.put(ptr::handle(credential.name()));
+            name.put(ptr::handle(Principal::from(credential.name())));
         }
         if credential.initiator().is_ok() {
             initiator.put(g::_GSS_C_INDEFINITE);
@@ -411,5 +410,5 @@ const _: SetCredOption = gssspi_set_cred_option;
 const _: () = {
     const fn shared<T: Send + Sync>() {}
     shared::<Credential>();
-    shared::<Name>();
+    shared::<Principal>();
 };

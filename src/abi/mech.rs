@@ -34,6 +34,7 @@ pub(super) unsafe extern "C" fn gss_inquire_names_for_mech(
             (&raw const g::GSS_C_NT_MACHINE_UID_NAME).cast(),
             (&raw const g::GSS_C_NT_STRING_UID_NAME).cast(),
             (&raw const g::GSS_C_NT_ANONYMOUS).cast(),
+            (&raw const g::GSS_C_NT_EXPORT_NAME).cast(),
         ])?);
         Ok(COMPLETE)
     };
@@ -61,6 +62,7 @@ pub(super) unsafe extern "C" fn gss_inquire_attrs_for_mech(
             attrs.put(oid::set_of([
                 &raw const g::GSS_C_MA_MECH_CONCRETE,
                 &raw const g::GSS_C_MA_AUTH_INIT,
+                &raw const g::GSS_C_MA_AUTH_INIT_ANON,
                 &raw const g::GSS_C_MA_INTEG_PROT,
                 &raw const g::GSS_C_MA_CONF_PROT,
                 &raw const g::GSS_C_MA_MIC,

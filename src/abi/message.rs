@@ -169,11 +169,12 @@ pub(super) unsafe extern "C" fn gss_wrap_size_limit(
 }
 
 /// NTLM has one quality of protection, the default.
-fn refuse_qop(qop: g::gss_qop_t) -> Result<()> {
+pub(super) fn refuse_qop(qop: g::gss_qop_t) -> Result<()> {
     if qop == 0 { Ok(()) } else { Err(ApiMisuse::BadQop.into()) }
 }
 
-fn wrong_length(message: Message) -> Error {
+/// The error that a token of this kind is too short or too long.
+pub(super) fn wrong_length(message: Message) -> Error {
     InvalidMessage { message, field: FieldName::Token, fault: Fault::WrongLength }.into()
 }
 

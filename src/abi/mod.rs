@@ -6,8 +6,10 @@
 
 #![deny(unsafe_op_in_unsafe_fn)]
 
+mod attribute;
 mod context;
 mod cred;
+mod iov;
 mod mech;
 mod message;
 mod name;

@@ -1,4 +1,4 @@
-//! Names: importing, displaying, copying, releasing.
+//! Names: importing, displaying, comparing, exporting, copying, releasing.
 
 use core::ffi::c_int;
 
@@ -7,13 +7,13 @@ use libgssapi_sys as g;
 use super::{
     entry,
     oid::{self, name_type},
-    ptr::{self, Out},
+    ptr::{self, Malloced, Out},
     types::{COMPLETE, Major, same_signature},
 };
 use crate::{
     error::{ApiMisuse, Result},
     host::Host as _,
-    name::Name,
+    name::{Name, Principal},
     sys::{self, System},
 };
 
@@ -34,7 +34,7 @@ pub(super) unsafe extern "C" fn gss_import_name(
         let bytes = unsafe { ptr::bytes(input_name_buffer) }?.ok_or(ApiMisuse::NullInput)?;
         // SAFETY: likewise.
         let kind = unsafe { oid::bytes(input_name_type) }?.unwrap_or(name_type::USER);
-        output.put(ptr::handle(import(bytes, kind)?));
+        output.put(ptr::handle(Principal::from(import(bytes, kind)?)));
         Ok(COMPLETE)
     };
     // SAFETY: by this function's contract.
@@ -42,7 +42,7 @@ pub(super) unsafe extern "C" fn gss_import_name(
 }
 
 /// The name that `bytes` are, read as one of type `kind`.
-fn import(bytes: &[u8], kind: &[u8]) -> Result<Name> {
+pub(super) fn import(bytes: &[u8], kind: &[u8]) -> Result<Name> {
     // Some programs count the NUL of their C string.
     let text = || str::from_utf8(bytes.strip_suffix(b"\0").unwrap_or(bytes)).map_err(|_| ApiMisuse::BadName);
     let user_of = |uid| Name::parse_user(&sys::user_name(uid).ok_or(ApiMisuse::BadName)?);
@@ -50,10 +50,75 @@ fn import(bytes: &[u8], kind: &[u8]) -> Result<Name> {
         name_type::USER => Name::parse_user(text()?),
         name_type::SERVICE | name_type::SERVICE_X => Name::parse_service(text()?, &System.names().dns_computer),
         name_type::ANONYMOUS => Ok(Name::Anonymous),
+        name_type::EXPORT_NAME => {
+            let text = exported_text(bytes).and_then(|text| str::from_utf8(text).ok()).ok_or(ApiMisuse::BadName)?;
+            Name::parse_canonical(text)
+        }
         name_type::STRING_UID => user_of(text()?.parse().map_err(|_| ApiMisuse::BadName)?),
         name_type::MACHINE_UID => user_of(bytes.try_into().map(u32::from_ne_bytes).map_err(|_| ApiMisuse::BadName)?),
         _ => Err(ApiMisuse::BadNameType.into()),
     }
+}
+
+/// The TOK_ID and, in DER, the mechanism of an exported name (RFC 2743 3.2), each behind its length but the TOK_ID.
+fn exported_head() -> Vec<u8> {
+    [&[0x04, 0x01, 0, 12, 0x06, 10][..], &oid::NTLM_BYTES].concat()
+}
+
+/// The name in an exported name, which has to be all of it.
+fn exported_text(token: &[u8]) -> Option<&[u8]> {
+    let (length, text) = token.strip_prefix(&exported_head()[..])?.split_first_chunk()?;
+    (usize::try_from(u32::from_be_bytes(*length)) == Ok(text.len())).then_some(text)
+}
+
+/// # Safety
+/// As RFC 2744 5.13 says; the name is ours.
+#[cfg_attr(not(test), unsafe(no_mangle))]
+pub(super) unsafe extern "C" fn gss_export_name(
+    minor_status: *mut g::OM_uint32,
+    input_name: g::gss_name_t,
+    exported_name: g::gss_buffer_t,
+) -> Major {
+    // SAFETY: by this function's contract.
+    let exported = unsafe { Out::cleared(exported_name, ptr::EMPTY) };
+    let body = || {
+        let mut exported = exported.required()?;
+        // SAFETY: by this function's contract.
+        let principal: &Principal = unsafe { ptr::borrow(input_name) }.ok_or(ApiMisuse::BadName)?;
+        let text = principal.name.canonical();
+        let length = u32::try_from(text.len()).map_err(|_| ApiMisuse::BadName)?.to_be_bytes();
+        let token = Malloced::concat(&[&exported_head(), &length, text.as_bytes()])?;
+        exported.put(token.into_buffer());
+        Ok(COMPLETE)
+    };
+    // SAFETY: by this function's contract.
+    unsafe { entry(minor_status, body) }
+}
+
+/// # Safety
+/// As RFC 2744 5.3 says, but `minor_status` may be NULL, as `gss_userok` has it; the names are ours.
+#[cfg_attr(not(test), unsafe(no_mangle))]
+pub(super) unsafe extern "C" fn gss_compare_name(
+    minor_status: *mut g::OM_uint32,
+    name1: g::gss_name_t,
+    name2: g::gss_name_t,
+    name_equal: *mut c_int,
+) -> Major {
+    // SAFETY: by this function's contract.
+    let equal = unsafe { Out::cleared(name_equal, 0) };
+    let body = || {
+        let mut equal = equal.required()?;
+        // SAFETY: by this function's contract.
+        let first: &Principal = unsafe { ptr::borrow(name1) }.ok_or(ApiMisuse::BadName)?;
+        // SAFETY: likewise.
+        let second: &Principal = unsafe { ptr::borrow(name2) }.ok_or(ApiMisuse::BadName)?;
+        equal.put(c_int::from(first.name.is_same(&second.name)));
+        Ok(COMPLETE)
+    };
+    let mut unwanted = 0;
+    let minor_status = if minor_status.is_null() { &raw mut unwanted } else { minor_status };
+    // SAFETY: by this function's contract.
+    unsafe { entry(minor_status, body) }
 }
 
 /// # Safety
@@ -72,7 +137,7 @@ pub(super) unsafe extern "C" fn gss_display_name(
     let body = || {
         let mut output = output.required()?;
         // SAFETY: by this function's contract.
-        let name: &Name = unsafe { ptr::borrow(input_name) }.ok_or(ApiMisuse::BadName)?;
+        let Principal { name, .. } = unsafe { ptr::borrow(input_name) }.ok_or(ApiMisuse::BadName)?;
         output.put(ptr::text(&name.to_string())?);
         kind.put(type_of(name));
         Ok(COMPLETE)
@@ -102,7 +167,7 @@ pub(super) unsafe extern "C" fn gss_release_name(
 ) -> Major {
     let body = || {
         // SAFETY: by this function's contract.
-        unsafe { ptr::release::<Name, _>(input_name) };
+        unsafe { ptr::release::<Principal, _>(input_name) };
         Ok(COMPLETE)
     };
     // SAFETY: by this function's contract.
@@ -122,68 +187,8 @@ pub(super) unsafe extern "C" fn gss_duplicate_name(
     let body = || {
         let mut copy = copy.required()?;
         // SAFETY: by this function's contract.
-        let name: &Name = unsafe { ptr::borrow(src_name) }.ok_or(ApiMisuse::BadName)?;
-        copy.put(ptr::handle(name.clone()));
-        Ok(COMPLETE)
-    };
-    // SAFETY: by this function's contract.
-    unsafe { entry(minor_status, body) }
-}
-
-/// NTLM names have no attributes: the set of their names is none at all.
-///
-/// # Safety
-/// As RFC 6680 7.4 says; the name is ours.
-#[cfg_attr(not(test), unsafe(no_mangle))]
-pub(super) unsafe extern "C" fn gss_inquire_name(
-    minor_status: *mut g::OM_uint32,
-    name: g::gss_name_t,
-    name_is_mn: *mut c_int,
-    mn_mech: *mut g::gss_OID,
-    attrs: *mut g::gss_buffer_set_t,
-) -> Major {
-    // SAFETY: by this function's contract.
-    let mut is_mn = unsafe { Out::cleared(name_is_mn, 0) };
-    // SAFETY: likewise.
-    let mut mech = unsafe { Out::cleared(mn_mech, core::ptr::null_mut()) };
-    // SAFETY: likewise.
-    let _attrs = unsafe { Out::cleared(attrs, core::ptr::null_mut()) };
-    let body = || {
-        // SAFETY: by this function's contract.
-        let _name: &Name = unsafe { ptr::borrow(name) }.ok_or(ApiMisuse::BadName)?;
-        is_mn.put(1);
-        mech.put(oid::ntlm());
-        Ok(COMPLETE)
-    };
-    // SAFETY: by this function's contract.
-    unsafe { entry(minor_status, body) }
-}
-
-/// The account on this computer that a name stands for: the bare account where its domain is this computer's or none, else
-/// `DOMAIN\account`, so that nobody of a foreign domain passes for a local user.
-///
-/// # Safety
-/// As krb5's `gssapi_ext.h` says; the name is ours.
-#[cfg_attr(not(test), unsafe(no_mangle))]
-pub(super) unsafe extern "C" fn gss_localname(
-    minor_status: *mut g::OM_uint32,
-    name: g::gss_name_t,
-    mech_type: g::gss_const_OID,
-    localname: g::gss_buffer_t,
-) -> Major {
-    // SAFETY: by this function's contract.
-    let local = unsafe { Out::cleared(localname, ptr::EMPTY) };
-    let body = || {
-        let mut local = local.required()?;
-        // SAFETY: by this function's contract.
-        unsafe { oid::refuse_other_mech(mech_type) }?;
-        // SAFETY: likewise.
-        let name: &Name = unsafe { ptr::borrow(name) }.ok_or(ApiMisuse::BadName)?;
-        let Name::User(user) = name else {
-            return Err(ApiMisuse::NotAvailable.into());
-        };
-        let names = System.names();
-        local.put(ptr::text(&user.local(&names.domain, &names.computer))?);
+        let principal: &Principal = unsafe { ptr::borrow(src_name) }.ok_or(ApiMisuse::BadName)?;
+        copy.put(ptr::handle(principal.clone()));
         Ok(COMPLETE)
     };
     // SAFETY: by this function's contract.
@@ -192,9 +197,24 @@ pub(super) unsafe extern "C" fn gss_localname(
 
 same_signature! {
     gss_import_name, _, _, _, _;
+    gss_export_name, _, _, _;
+    gss_compare_name, _, _, _, _;
     gss_display_name, _, _, _, _;
     gss_release_name, _, _;
     gss_duplicate_name, _, _, _;
-    gss_inquire_name, _, _, _, _, _;
-    gss_localname, _, _, _, _;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exported_name_is_all_of_its_token() {
+        let token = [&exported_head()[..], &[0, 0, 0, 6], b"DOM\\al"].concat();
+        assert_eq!(import(&token, name_type::EXPORT_NAME), Name::parse_user("DOM\\al"));
+        for len in 0..token.len() {
+            assert!(import(&token[..len], name_type::EXPORT_NAME).is_err(), "accepted {len} bytes");
+        }
+        assert!(import(&[&token[..], b"x"].concat(), name_type::EXPORT_NAME).is_err());
+    }
 }

@@ -19,7 +19,8 @@ unsafe impl Sync for StaticOid {}
 
 /// 1.3.6.1.4.1.311.2.2.10.
 static NTLM: StaticOid = StaticOid(g::gss_OID_desc { length: 10, elements: NTLM_BYTES.as_ptr().cast_mut().cast() });
-static NTLM_BYTES: [u8; 10] = *b"\x2b\x06\x01\x04\x01\x82\x37\x02\x02\x0a";
+/// Its elements.
+pub(super) static NTLM_BYTES: [u8; 10] = *b"\x2b\x06\x01\x04\x01\x82\x37\x02\x02\x0a";
 
 /// The private OIDs of the mechanism, below 1.3.6.1.4.1.7165.655.1.
 pub(super) mod private {
@@ -56,6 +57,8 @@ pub(super) mod name_type {
     pub(in crate::abi) const SERVICE_X: &[u8] = b"\x2b\x06\x01\x05\x06\x02";
     /// GSS_C_NT_ANONYMOUS, 1.3.6.1.5.6.3.
     pub(in crate::abi) const ANONYMOUS: &[u8] = b"\x2b\x06\x01\x05\x06\x03";
+    /// GSS_C_NT_EXPORT_NAME, 1.3.6.1.5.6.4.
+    pub(in crate::abi) const EXPORT_NAME: &[u8] = b"\x2b\x06\x01\x05\x06\x04";
 }
 
 /// The mechanism's OID for the caller, who does not free it.

@@ -86,6 +86,27 @@ pub(super) unsafe fn slice<'call>(length: usize, value: *const c_void) -> Result
     Ok(unsafe { core::slice::from_raw_parts(value.cast(), length) })
 }
 
+/// The same, to be changed in place.
+///
+/// # Errors
+/// As [`bytes`].
+///
+/// # Safety
+/// The bytes are readable and writable during the call, and nobody else uses them meanwhile.
+pub(super) unsafe fn slice_mut<'call>(length: usize, value: *mut c_void) -> Result<&'call mut [u8]> {
+    if length == 0 {
+        return Ok(&mut []);
+    }
+    if value.is_null() {
+        return Err(ApiMisuse::NullInput.into());
+    }
+    if isize::try_from(length).is_err() {
+        return Err(ApiMisuse::BadArgument.into());
+    }
+    // SAFETY: by this function's contract; not NULL, and no longer than an object can be.
+    Ok(unsafe { core::slice::from_raw_parts_mut(value.cast(), length) })
+}
+
 /// Memory that the caller will free with `free`, ours until then.
 pub(super) struct Malloced {
     value: NonNull<u8>,

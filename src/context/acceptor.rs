@@ -1,24 +1,22 @@
 //! The server's side: ExpectNegotiate, ExpectAuthenticate, Established.
 
 use crate::{
-    cred::{Acceptor, Claim, Credential},
-    crypto::{ExportedSessionKey, KeyExchangeKey, keys},
+    cred::{Acceptor, Credential},
+    crypto::{ExportedSessionKey, KeyExchangeKey, LmHash, SessionBaseKey, keys},
     error::{Fault, FieldName, InvalidMessage, Message, PeerMisbehaved, PolicyError, Result},
     host::Host,
-    name::Name,
+    name::{Attribute, Name, Principal},
     policy::{Policy, TargetNamePolicy},
     session::{Role, Session},
     text::{Shown, from_utf16le, same_name, to_utf16le},
-    wire::{
-        Authenticate, AvId, Challenge, NTLMV1_RESPONSE_LEN, Negotiate, NegotiateFlags, NtlmV2Response, TargetInfo,
-        TargetInfoBuilder, Version,
-    },
+    wire::{Authenticate, AvId, Challenge, Negotiate, NegotiateFlags, TargetInfo, TargetInfoBuilder, Version},
 };
 
 use super::{
     Established, Step,
     bindings::ChannelBindings,
     flags::{self, ContextFlags},
+    response::Answered,
     transcript::Transcript,
     verify::{BindingsChecked, MicChecked, ProofVerified},
 };
@@ -52,7 +50,7 @@ struct Authenticated {
     _proof: ProofVerified,
     mic: MicChecked,
     bindings: BindingsChecked,
-    account: Name,
+    name: Name,
     key: ExportedSessionKey,
 }
 
@@ -61,7 +59,7 @@ pub(super) fn start(request: &AcceptRequest<'_>) -> Result<(ExpectAuthenticate, 
     let AcceptRequest { credential, token, policy, host, .. } = *request;
     let negotiate = Negotiate::decode(token)?;
     host.trace(format_args!("acceptor: got NEGOTIATE_MESSAGE, flags {}", negotiate.flags));
-    let flags = flags::answer(negotiate.flags, credential.options(), policy.minimum)?;
+    let flags = flags::answer(negotiate.flags, credential.options(), policy)?;
 
     let mut server_challenge = [0; 8];
     host.random(&mut server_challenge)?;
@@ -80,7 +78,8 @@ pub(super) fn start(request: &AcceptRequest<'_>) -> Result<(ExpectAuthenticate, 
     let challenge = Challenge {
         flags,
         server_challenge,
-        target_name: &to_utf16le(target_name),
+        // Where the name cannot be said in OEM letters, the target info says it.
+        target_name: &flags.charset().encode(target_name).unwrap_or_default(),
         target_info: &info.finish(),
         version: flags.contains(NegotiateFlags::VERSION).then(|| Version(host.version())),
     }
@@ -101,78 +100,90 @@ impl ExpectAuthenticate {
         let AcceptRequest { credential, policy, host, .. } = *request;
         let acceptor = credential.acceptor()?;
         let challenge = Challenge::decode(&self.challenge)?;
-        let authenticate = Authenticate::decode(request.token)?;
-        let flags = flags::conclude(challenge.flags, authenticate.flags, policy.minimum)?;
+        let authenticate = Authenticate::decode(request.token, challenge.flags)?;
+        let mut flags = flags::conclude(challenge.flags, authenticate.flags, policy.minimum)?;
+        let charset = authenticate.flags.unwrap_or(challenge.flags).charset();
+        let [user, domain, workstation] =
+            [authenticate.user, authenticate.domain, authenticate.workstation].map(|name| charset.to_utf16le(name));
+        let workstation = Shown(&workstation).to_string();
         host.trace(format_args!(
-            "acceptor: got AUTHENTICATE_MESSAGE of {}\\{} from {}, flags {flags}",
-            Shown(authenticate.domain),
-            Shown(authenticate.user),
-            Shown(authenticate.workstation)
+            "acceptor: got AUTHENTICATE_MESSAGE of {}\\{} from {workstation}, flags {flags}",
+            Shown(&domain),
+            Shown(&user),
         ));
 
-        let authenticated = self.authenticate(&challenge, &authenticate, flags, acceptor, request)?;
+        let answered = Answered::read(&authenticate, flags, &challenge.server_challenge, policy)?;
+        flags.set(NegotiateFlags::ANONYMOUS, matches!(answered, Answered::Anonymous));
+        let Authenticated { _proof, mic, bindings, name, key } =
+            self.authenticate(&challenge, &authenticate, [&user, &domain], &answered, flags, acceptor, request)?;
         let mut granted = flags::granted(flags);
-        granted.set(ContextFlags::CHANNEL_BOUND, authenticated.bindings.is_bound);
+        granted.set(ContextFlags::CHANNEL_BOUND, bindings.is_bound);
         host.trace(format_args!(
-            "acceptor: {} is authenticated, MIC {}",
-            authenticated.account, authenticated.mic.has_mic
+            "acceptor: {name} is authenticated by {}, MIC {}, channel bindings {}",
+            answered.name(),
+            mic.has_mic,
+            bindings.is_bound
         ));
+        let account_domain = if let Name::User(user) = &name { user.domain.clone() } else { String::new() };
+        let attributes = [
+            (Attribute::Domain, account_domain),
+            (Attribute::Workstation, workstation),
+            (Attribute::Mic, if mic.has_mic { "verified" } else { "none" }.to_owned()),
+            (Attribute::ChannelBindings, if bindings.is_bound { "matched" } else { "none" }.to_owned()),
+            (Attribute::Version, answered.name().to_owned()),
+        ];
         let established = Established {
-            session: Session::new(Role::Acceptor, flags, authenticated.key),
+            session: Session::new(Role::Acceptor, flags, key),
             flags: granted,
-            initiator: authenticated.account,
+            initiator: Principal::new(name, attributes),
             acceptor: Some(acceptor.name.clone()),
-            has_mic: authenticated.mic.has_mic,
+            has_mic: mic.has_mic,
         };
         Ok((established, Step { token: Vec::new(), flags: granted, is_established: true }))
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the message, what was read of it, and what it is judged by")]
     fn authenticate(
         &self,
         challenge: &Challenge<'_>,
         authenticate: &Authenticate<'_>,
+        [user, domain]: [&[u8]; 2],
+        answered: &Answered<'_>,
         flags: NegotiateFlags,
         acceptor: &Acceptor,
         request: &AcceptRequest<'_>,
     ) -> Result<Authenticated> {
         let AcceptRequest { policy, host, .. } = *request;
-        let response = ntlm_v2_response(authenticate)?;
-        let client = response.client_challenge.target_info;
-        host.trace(format_args!("acceptor: its target info is {client}"));
-        client.refuse_duplicates(Message::Authenticate, FieldName::NtChallengeResponse)?;
+        let server_challenge = &challenge.server_challenge;
+        let client = answered.target_info();
+        if let Some(client) = client {
+            host.trace(format_args!("acceptor: its target info is {client}"));
+            client.refuse_duplicates(Message::Authenticate, FieldName::NtChallengeResponse)?;
+        }
         let encrypted = encrypted_key(authenticate, flags)?;
 
-        let claim = Claim {
-            user: authenticate.user,
-            domain: authenticate.domain,
-            server_challenge: &challenge.server_challenge,
-            nt_proof_str: &response.nt_proof_str,
-            temp: response.temp,
+        let (proof, name, session_base_key, lm_hash) = match answered.claim(user, domain, server_challenge) {
+            Some(claim) => {
+                let (proof, account, session_base_key, lm_hash) =
+                    ProofVerified::check(&acceptor.verifier, &claim, policy, host)?;
+                (proof, Name::User(account), session_base_key, lm_hash)
+            }
+            None => {
+                let proof = ProofVerified::of_nobody(policy)?;
+                (proof, Name::Anonymous, SessionBaseKey::new([0; 16]), LmHash::new([0; 16]))
+            }
         };
-        let (proof, account, session_base_key) = ProofVerified::check(&acceptor.verifier, &claim, host)?;
+        let key = answered.key(flags, server_challenge, authenticate.lm_response, &session_base_key, &lm_hash);
         let transcript =
             Transcript { negotiate: &self.negotiate, challenge: &self.challenge, authenticate: request.token };
-        let keys = exported_keys(keys::kxkey_v2(&session_base_key), encrypted, flags);
-        let (mic, key) = MicChecked::check(
-            &client,
-            &transcript,
-            authenticate.mic_offset,
-            keys.into_iter().flatten(),
-            policy.require_mic,
-        )?;
-        refuse_changed_info(challenge, &client)?;
-        check_target_name(&client, acceptor, policy, host)?;
-        let bindings = BindingsChecked::check(&client, request.bindings.as_ref(), policy.channel_bindings)?;
-        Ok(Authenticated { _proof: proof, mic, bindings, account, key })
-    }
-}
-
-/// The NTLMv2 response; nothing else is good enough.
-fn ntlm_v2_response<'a>(authenticate: &Authenticate<'a>) -> Result<NtlmV2Response<'a>> {
-    match authenticate.nt_response.len() {
-        0 if authenticate.user.is_empty() => Err(PolicyError::Anonymous.into()),
-        0 | NTLMV1_RESPONSE_LEN => Err(PolicyError::NtlmV1.into()),
-        _ => NtlmV2Response::decode(authenticate.nt_response),
+        let keys = exported_keys(key, encrypted, flags).into_iter().flatten();
+        let (mic, key) = MicChecked::check(client, &transcript, authenticate.mic_offset, keys, policy.require_mic)?;
+        if let Some(client) = client {
+            refuse_changed_info(challenge, client)?;
+        }
+        check_target_name(client, acceptor, policy, host)?;
+        let bindings = BindingsChecked::check(client, request.bindings.as_ref(), policy.channel_bindings)?;
+        Ok(Authenticated { _proof: proof, mic, bindings, name, key })
     }
 }
 
@@ -223,11 +234,17 @@ fn refuse_changed_info(challenge: &Challenge<'_>, client: &TargetInfo<'_>) -> Re
 }
 
 /// Compares MsvAvTargetName with the name that the acceptor was given, where it was given one.
-fn check_target_name(client: &TargetInfo<'_>, acceptor: &Acceptor, policy: &Policy, host: &dyn Host) -> Result<()> {
+fn check_target_name(
+    client: Option<&TargetInfo<'_>>,
+    acceptor: &Acceptor,
+    policy: &Policy,
+    host: &dyn Host,
+) -> Result<()> {
     if policy.target_name == TargetNamePolicy::Off {
         return Ok(());
     }
-    let sent = client.find(AvId::MsvAvTargetName).and_then(from_utf16le).filter(|name| !name.is_empty());
+    let sent = client.and_then(|client| client.find(AvId::MsvAvTargetName)).and_then(from_utf16le);
+    let sent = sent.filter(|name| !name.is_empty());
     let expected = match &acceptor.name {
         Name::Service(service) if acceptor.is_named => service.spn(),
         Name::Service(_) | Name::User(_) | Name::Anonymous => None,

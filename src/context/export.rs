@@ -9,7 +9,7 @@ use crate::{
     bytes::{self, Reader},
     crypto::primitive::{MD5_LEN, append_md5, strip_md5},
     error::{ApiMisuse, Error, Fault, FieldName, InvalidMessage, Message, Result},
-    name::Name,
+    name::{Name, Principal},
     session::{Role, Session},
 };
 
@@ -84,7 +84,7 @@ impl Context {
             (ESTABLISHED, role) => {
                 let has_mic = reader.boolean(FieldName::Contents)?;
                 let flags = ContextFlags::from_bits_retain(reader.u32(FieldName::Contents)?);
-                let initiator = Name::import(&mut reader)?;
+                let initiator = Principal::import(&mut reader)?;
                 let acceptor = get_acceptor(&mut reader)?;
                 let session = Session::import(role, &mut reader)?;
                 State::Established(Box::new(Established { session, flags, initiator, acceptor, has_mic }))

@@ -5,7 +5,7 @@ use bitflags::bitflags;
 use crate::{
     cred::Options,
     error::{Fault, FieldName, InvalidMessage, Message, PeerIncompatible, Result},
-    policy::Minimum,
+    policy::{Minimum, Policy},
     wire::NegotiateFlags,
 };
 
@@ -21,6 +21,8 @@ bitflags! {
         const CONF = 0x10;
         /// GSS_C_INTEG_FLAG.
         const INTEG = 0x20;
+        /// GSS_C_ANON_FLAG.
+        const ANON = 0x40;
         /// GSS_C_TRANS_FLAG.
         const TRANS = 0x100;
         /// GSS_C_CHANNEL_BOUND_FLAG.
@@ -36,6 +38,7 @@ bitflags! {
 
 /// What is ours whoever asks: strings, and the best keys that there are.
 const ALWAYS: NegotiateFlags = NegotiateFlags::UNICODE
+    .union(NegotiateFlags::OEM)
     .union(NegotiateFlags::REQUEST_TARGET)
     .union(NegotiateFlags::NTLM)
     .union(NegotiateFlags::ALWAYS_SIGN)
@@ -50,11 +53,16 @@ const PROTECTION: NegotiateFlags = NegotiateFlags::SIGN
     .union(NegotiateFlags::BITS_128)
     .union(NegotiateFlags::EXTENDED_SESSIONSECURITY);
 
-/// What an initiator offers that was asked for `requested`.
-pub(super) fn offer(requested: ContextFlags, options: Options, minimum: Minimum) -> NegotiateFlags {
-    let mut flags = chosen(options).unwrap_or(ALWAYS);
-    let required = required(requested, options, minimum);
-    flags |= required;
+/// What an initiator offers that was asked for `requested`, and has an LM hash or not.
+pub(super) fn offer(requested: ContextFlags, options: Options, policy: &Policy, has_lm_hash: bool) -> NegotiateFlags {
+    let mut flags = chosen(options).unwrap_or_else(|| {
+        let level = policy.lm_level;
+        let mut flags = ALWAYS;
+        flags.set(NegotiateFlags::EXTENDED_SESSIONSECURITY, level.offers_extended_session_security());
+        flags.set(NegotiateFlags::LM_KEY, level.uses_lm() && has_lm_hash);
+        flags
+    });
+    flags |= required(requested, options, policy.minimum);
     if requested.contains(ContextFlags::IDENTIFY) {
         flags |= NegotiateFlags::IDENTIFY;
     }
@@ -79,9 +87,11 @@ pub(super) fn required(requested: ContextFlags, options: Options, minimum: Minim
     flags
 }
 
-/// What the application chose for the credential; without UNICODE nobody would understand it.
+/// What the application chose for the credential; without a charset nobody would understand it.
 fn chosen(options: Options) -> Option<NegotiateFlags> {
-    options.neg_flags.map(|bits| NegotiateFlags::from_bits_retain(bits) | NegotiateFlags::UNICODE)
+    let flags = NegotiateFlags::from_bits_retain(options.neg_flags?);
+    let charset = if has_charset(flags) { NegotiateFlags::empty() } else { NegotiateFlags::UNICODE };
+    Some(flags | charset)
 }
 
 /// What the administrator wants of every context.
@@ -110,7 +120,10 @@ pub(super) fn settle(
     refuse_without_charset(Message::Challenge, challenge)?;
     // What the client says of its own message stays: that it asked for a target, and has a Version.
     let own = NegotiateFlags::REQUEST_TARGET | NegotiateFlags::VERSION;
-    let flags = (offered & (challenge | own)) | (challenge & NegotiateFlags::TARGET_INFO);
+    let flags = one_of_each((offered & (challenge | own)) | (challenge & NegotiateFlags::TARGET_INFO));
+    if !has_charset(flags) {
+        return Err(PeerIncompatible::NoUnicode.into());
+    }
     refuse_without(flags, required)?;
     Ok(flags)
 }
@@ -119,16 +132,19 @@ pub(super) fn settle(
 ///
 /// # Errors
 /// As [`settle`].
-pub(super) fn answer(negotiate: NegotiateFlags, options: Options, minimum: Minimum) -> Result<NegotiateFlags> {
+pub(super) fn answer(negotiate: NegotiateFlags, options: Options, policy: &Policy) -> Result<NegotiateFlags> {
     refuse_without_charset(Message::Negotiate, negotiate)?;
-    let supported = chosen(options).unwrap_or(
-        ALWAYS | NegotiateFlags::SIGN | NegotiateFlags::SEAL | NegotiateFlags::KEY_EXCH | NegotiateFlags::IDENTIFY,
-    );
-    let mut flags = negotiate & supported;
-    if !flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY) {
-        flags.remove(NegotiateFlags::SIGN | NegotiateFlags::SEAL | NegotiateFlags::KEY_EXCH);
+    let supported = chosen(options).unwrap_or_else(|| {
+        let mut flags =
+            ALWAYS | NegotiateFlags::SIGN | NegotiateFlags::SEAL | NegotiateFlags::KEY_EXCH | NegotiateFlags::IDENTIFY;
+        flags.set(NegotiateFlags::LM_KEY, policy.lm_level.uses_lm());
+        flags
+    });
+    let mut flags = one_of_each(negotiate & supported);
+    if !has_charset(flags) {
+        return Err(PeerIncompatible::NoUnicode.into());
     }
-    refuse_without(flags, required_by(minimum))?;
+    refuse_without(flags, required_by(policy.minimum))?;
     flags |= NegotiateFlags::NTLM | NegotiateFlags::TARGET_INFO;
     if flags.contains(NegotiateFlags::REQUEST_TARGET) {
         flags |= NegotiateFlags::TARGET_TYPE_SERVER;
@@ -160,29 +176,44 @@ pub(super) fn granted(flags: NegotiateFlags) -> ContextFlags {
         granted |= ContextFlags::INTEG | ContextFlags::REPLAY | ContextFlags::SEQUENCE;
     }
     granted.set(ContextFlags::CONF, flags.contains(NegotiateFlags::SEAL));
+    granted.set(ContextFlags::ANON, flags.contains(NegotiateFlags::ANONYMOUS));
     granted.set(ContextFlags::IDENTIFY, flags.contains(NegotiateFlags::IDENTIFY));
     granted
 }
 
-/// [MS-NLMP] 2.2.2.5: one of UNICODE and OEM must be set, and UNICODE wins.
+/// Of two that exclude each other the better one ([MS-NLMP] 2.2.2.5).
+fn one_of_each(mut flags: NegotiateFlags) -> NegotiateFlags {
+    if flags.contains(NegotiateFlags::UNICODE) {
+        flags.remove(NegotiateFlags::OEM);
+    }
+    if flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY) {
+        flags.remove(NegotiateFlags::LM_KEY);
+    }
+    flags
+}
+
+const fn has_charset(flags: NegotiateFlags) -> bool {
+    flags.intersects(NegotiateFlags::UNICODE.union(NegotiateFlags::OEM))
+}
+
+/// [MS-NLMP] 2.2.2.5: one of UNICODE and OEM must be set.
 fn refuse_without_charset(message: Message, flags: NegotiateFlags) -> Result<()> {
-    if !flags.intersects(NegotiateFlags::UNICODE | NegotiateFlags::OEM) {
+    if !has_charset(flags) {
         return Err(InvalidMessage { message, field: FieldName::NegotiateFlags, fault: Fault::WrongValue }.into());
     }
     if flags.contains(NegotiateFlags::DATAGRAM) {
         return Err(PeerIncompatible::Datagram.into());
     }
-    if flags.contains(NegotiateFlags::UNICODE) { Ok(()) } else { Err(PeerIncompatible::NoUnicode.into()) }
+    Ok(())
 }
 
 fn refuse_without(flags: NegotiateFlags, required: NegotiateFlags) -> Result<()> {
     let missing = required.difference(flags);
-    let needs_extended = flags.protects() && !flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY);
     if missing.contains(NegotiateFlags::SIGN) {
         Err(PeerIncompatible::NoSign.into())
     } else if missing.contains(NegotiateFlags::SEAL) {
         Err(PeerIncompatible::NoSeal.into())
-    } else if missing.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY) || needs_extended {
+    } else if missing.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY) {
         Err(PeerIncompatible::NoExtendedSessionSecurity.into())
     } else if missing.contains(NegotiateFlags::BITS_128) {
         Err(PeerIncompatible::No128.into())
@@ -193,12 +224,18 @@ fn refuse_without(flags: NegotiateFlags, required: NegotiateFlags) -> Result<()>
 
 #[cfg(test)]
 mod tests {
+    use crate::policy::LmLevel;
+
     use super::*;
 
     const CHALLENGE: NegotiateFlags = ALWAYS.union(NegotiateFlags::TARGET_INFO).union(NegotiateFlags::NTLM);
 
     fn offered(requested: ContextFlags) -> NegotiateFlags {
-        offer(requested, Options::default(), Minimum::empty())
+        offer(requested, Options::default(), &Policy::default(), false)
+    }
+
+    fn at_least(minimum: Minimum) -> Policy {
+        Policy { minimum, ..Policy::default() }
     }
 
     #[test]
@@ -230,7 +267,7 @@ mod tests {
         let weak = CHALLENGE - NegotiateFlags::BITS_128;
         let required = required(ContextFlags::empty(), Options::default(), Minimum::BITS_128);
         assert_eq!(settle(offered(ContextFlags::empty()), weak, required), Err(PeerIncompatible::No128.into()));
-        assert_eq!(answer(weak, Options::default(), Minimum::BITS_128), Err(PeerIncompatible::No128.into()));
+        assert_eq!(answer(weak, Options::default(), &at_least(Minimum::BITS_128)), Err(PeerIncompatible::No128.into()));
         assert_eq!(conclude(CHALLENGE, Some(weak), Minimum::BITS_128), Err(PeerIncompatible::No128.into()));
     }
 
@@ -243,8 +280,8 @@ mod tests {
     #[test]
     fn without_ci_flags_replay_detection_asks_for_nothing() {
         let options = Options { no_ci_flags: true, neg_flags: None };
-        assert!(!offer(ContextFlags::REPLAY | ContextFlags::SEQUENCE, options, Minimum::empty()).protects());
-        assert!(offer(ContextFlags::INTEG, options, Minimum::empty()).protects());
+        assert!(!offer(ContextFlags::REPLAY | ContextFlags::SEQUENCE, options, &Policy::default(), false).protects());
+        assert!(offer(ContextFlags::INTEG, options, &Policy::default(), false).protects());
     }
 
     #[test]
@@ -252,25 +289,43 @@ mod tests {
         let bits = (ALWAYS | NegotiateFlags::SIGN | NegotiateFlags::SEAL).bits();
         let options = Options { neg_flags: Some(bits), no_ci_flags: false };
         let required = required(ContextFlags::empty(), options, Minimum::empty());
-        let offered = offer(ContextFlags::empty(), options, Minimum::empty());
+        let offered = offer(ContextFlags::empty(), options, &Policy::default(), false);
         assert_eq!(settle(offered, CHALLENGE, required), Err(PeerIncompatible::NoSign.into()));
         let none = Options { neg_flags: Some(0), no_ci_flags: false };
-        let offered = offer(ContextFlags::empty(), none, Minimum::empty());
+        let offered = offer(ContextFlags::empty(), none, &Policy::default(), false);
         assert_eq!(offered, NegotiateFlags::UNICODE);
     }
 
     #[test]
     fn unicode_wins_and_one_charset_must_be_there() {
-        let both = CHALLENGE | NegotiateFlags::OEM;
-        assert!(settle(offered(ContextFlags::empty()), both, NegotiateFlags::empty()).is_ok());
-        let oem = both - NegotiateFlags::UNICODE;
-        assert_eq!(
-            settle(offered(ContextFlags::empty()), oem, NegotiateFlags::empty()),
-            Err(PeerIncompatible::NoUnicode.into())
-        );
+        let nothing = NegotiateFlags::empty();
+        let settled = |challenge| settle(offered(ContextFlags::empty()), challenge, nothing);
+        let charsets = NegotiateFlags::UNICODE | NegotiateFlags::OEM;
+        assert_eq!(settled(CHALLENGE | charsets).unwrap() & charsets, NegotiateFlags::UNICODE);
+        assert_eq!(settled(CHALLENGE - NegotiateFlags::UNICODE).unwrap() & charsets, NegotiateFlags::OEM);
+        let only_unicode = offered(ContextFlags::empty()) - NegotiateFlags::OEM;
+        let refused = settle(only_unicode, CHALLENGE - NegotiateFlags::UNICODE, nothing);
+        assert_eq!(refused, Err(PeerIncompatible::NoUnicode.into()));
+        assert!(matches!(settled(CHALLENGE - charsets), Err(crate::error::Error::InvalidMessage(_))));
         assert!(matches!(
-            answer(NegotiateFlags::empty(), Options::default(), Minimum::empty()),
+            answer(nothing, Options::default(), &Policy::default()),
             Err(crate::error::Error::InvalidMessage(_))
         ));
+    }
+
+    #[test]
+    fn lm_keys_are_for_low_levels_and_give_way_to_extended_session_security() {
+        let at = |level| Policy { lm_level: LmLevel::new(level).unwrap(), ..Policy::default() };
+        let both = NegotiateFlags::LM_KEY | NegotiateFlags::EXTENDED_SESSIONSECURITY;
+        let offered =
+            |level, has_lm_hash| offer(ContextFlags::empty(), Options::default(), &at(level), has_lm_hash) & both;
+        assert_eq!(offered(0, true), NegotiateFlags::LM_KEY);
+        assert_eq!(offered(1, true), both);
+        assert_eq!([offered(1, false), offered(2, true)], [NegotiateFlags::EXTENDED_SESSIONSECURITY; 2]);
+        let answered =
+            |asked, level| answer(NegotiateFlags::UNICODE | asked, Options::default(), &at(level)).unwrap() & both;
+        assert_eq!(answered(NegotiateFlags::LM_KEY, 1), NegotiateFlags::LM_KEY);
+        assert_eq!(answered(NegotiateFlags::LM_KEY, 2), NegotiateFlags::empty());
+        assert_eq!(answered(both, 0), NegotiateFlags::EXTENDED_SESSIONSECURITY);
     }
 }

@@ -3,17 +3,17 @@
 use zeroize::Zeroizing;
 
 use crate::{
-    cred::Credential,
-    crypto::{ExportedSessionKey, KeyExchangeKey, keys, ntowf::ntowf_v2, response},
+    cred::{Account, Credential, Initiator},
+    crypto::{ExportedSessionKey, KeyExchangeKey, keys},
     error::{ApiMisuse, FieldName, Message, PeerIncompatible, Result},
     host::{FileTime, Host},
     name::Name,
     policy::{MicPolicy, Policy},
     session::{Role, Session},
-    text::{Shown, to_utf16le},
+    text::{Charset, Shown, to_utf16le},
     wire::{
-        Authenticate, AvFlags, AvId, Challenge, ClientChallengeV2, MIC_LEN, Negotiate, NegotiateFlags, TargetInfo,
-        TargetInfoBuilder, Version,
+        Authenticate, AvFlags, AvId, Challenge, MIC_LEN, Negotiate, NegotiateFlags, TargetInfo, TargetInfoBuilder,
+        Version,
     },
 };
 
@@ -21,6 +21,7 @@ use super::{
     Established, Step,
     bindings::ChannelBindings,
     flags::{self, ContextFlags},
+    response::Answer,
     transcript::Transcript,
 };
 
@@ -43,6 +44,16 @@ pub struct InitiateRequest<'a> {
     pub host: &'a dyn Host,
 }
 
+impl<'a> InitiateRequest<'a> {
+    /// The account that initiates; `None` where nobody in particular does.
+    fn account(&self) -> Result<Option<&'a Account>> {
+        match self.credential.initiator()? {
+            Initiator::Account(account) if !self.requested.contains(ContextFlags::ANON) => Ok(Some(account)),
+            Initiator::Account(_) | Initiator::Anonymous => Ok(None),
+        }
+    }
+}
+
 /// The NEGOTIATE_MESSAGE is out.
 #[derive(Debug)]
 pub(super) struct ExpectChallenge {
@@ -60,7 +71,8 @@ pub(super) fn start(request: &InitiateRequest<'_>) -> Result<(ExpectChallenge, S
     if !request.token.is_empty() {
         return Err(ApiMisuse::NoContext.into()); // a CHALLENGE_MESSAGE without a NEGOTIATE_MESSAGE before it
     }
-    let offered = flags::offer(request.requested, request.credential.options(), request.policy.minimum);
+    let has_lm_hash = request.account()?.is_some_and(|account| account.secret.lm_hash.is_some());
+    let offered = flags::offer(request.requested, request.credential.options(), request.policy, has_lm_hash);
     let version = Some(Version(request.host.version()));
     let token = Negotiate { flags: offered, domain: &[], workstation: &[], version }.encode()?;
     request.host.trace(format_args!("initiator: sends NEGOTIATE_MESSAGE, flags {offered}"));
@@ -76,13 +88,15 @@ impl ExpectChallenge {
 
     /// Answers the CHALLENGE_MESSAGE ([MS-NLMP] 3.1.5.1.2).
     pub(super) fn step(self, request: &InitiateRequest<'_>) -> Result<(Established, Step)> {
+        // What the first call asked for counts.
+        let request = &InitiateRequest { requested: self.requested, ..*request };
         let InitiateRequest { credential, host, policy, .. } = *request;
-        let initiator = credential.initiator()?;
+        let account = request.account()?;
 
         let challenge = Challenge::decode(request.token)?;
         host.trace(format_args!(
             "initiator: got CHALLENGE_MESSAGE from {}, flags {}",
-            Shown(challenge.target_name),
+            Shown(&challenge.flags.charset().to_utf16le(challenge.target_name)),
             challenge.flags
         ));
         let server = server_info(&challenge)?;
@@ -91,40 +105,39 @@ impl ExpectChallenge {
         }
         let offered = Negotiate::decode(&self.negotiate)?.flags;
         let required = flags::required(self.requested, credential.options(), policy.minimum);
-        let flags = flags::settle(offered, challenge.flags, required)?;
-        refuse_without_names(server.as_ref(), required)?;
-
-        let timestamp = server.and_then(|server| server.timestamp());
-        refuse_far_time(timestamp, policy, host)?;
-        let has_mic = timestamp.is_some()
-            && match policy.mic {
-                MicPolicy::Auto => true,
-                MicPolicy::RawOnly => !self.is_in_spnego,
-                MicPolicy::Off => false,
-            };
-        let target_info = client_info(server.as_ref(), has_mic, request)?;
+        let mut flags = flags::settle(offered, challenge.flags, required)?;
+        flags.set(NegotiateFlags::ANONYMOUS, account.is_none());
 
         let mut client_challenge = [0; 8];
         host.random(&mut client_challenge)?;
-        let (user, domain) = (to_utf16le(&initiator.name.user), to_utf16le(&initiator.name.domain));
-        let response_key = ntowf_v2(&initiator.hash, &user, &domain);
-        let time = timestamp.unwrap_or_else(|| host.now().to_bytes());
-        let temp = ClientChallengeV2::encode(time, client_challenge, &target_info);
-        let (nt_proof_str, session_base_key) = response::ntlm_v2(&response_key, &challenge.server_challenge, &temp);
-        let nt_response = [nt_proof_str.as_bytes(), &temp[..]].concat();
-        let lm_response = match timestamp {
-            Some(_) => [0; 24], // what NTLMv2 has made superfluous
-            None => response::lm_v2(&response_key, &challenge.server_challenge, &client_challenge),
+        let mut has_mic = false;
+        let answer = match account {
+            None => Answer::anonymous(),
+            Some(account) if !policy.lm_level.sends_ntlm_v2() => {
+                Answer::ntlm_v1(account, flags, &challenge.server_challenge, client_challenge, policy.lm_level)
+            }
+            Some(account) => {
+                refuse_without_names(server.as_ref(), required)?;
+                let timestamp = server.and_then(|server| server.timestamp());
+                refuse_far_time(timestamp, policy, host)?;
+                has_mic = timestamp.is_some() && self.may_have_mic(policy);
+                let time = timestamp.unwrap_or_else(|| host.now().to_bytes());
+                let info = client_info(server.as_ref(), has_mic, request)?;
+                let has_timestamp = timestamp.is_some();
+                Answer::ntlm_v2(account, &challenge.server_challenge, client_challenge, time, &info, has_timestamp)
+            }
         };
-        let (exported, encrypted) = exported_key(flags, keys::kxkey_v2(&session_base_key), host)?;
+        let (exported, encrypted) = exported_key(flags, answer.key, host)?;
 
-        let workstation = to_utf16le(&host.names().computer);
+        let charset = flags.charset();
+        let (user, domain) = account.map_or(("", ""), |Account { name, .. }| (&name.user, &name.domain));
         let mut token = Authenticate {
-            lm_response: &lm_response,
-            nt_response: &nt_response,
-            domain: &domain,
-            user: &user,
-            workstation: &workstation,
+            lm_response: &answer.lm_response,
+            nt_response: &answer.nt_response,
+            domain: &encode(charset, domain)?,
+            user: &encode(charset, user)?,
+            // Nobody relies on it, and its letters need not be OEM's.
+            workstation: &charset.encode(&host.names().computer).unwrap_or_default(),
             encrypted_random_session_key: encrypted.as_ref().map_or(&[], <[u8; 16]>::as_slice),
             flags: Some(flags),
             version: Some(Version(host.version())),
@@ -136,19 +149,32 @@ impl ExpectChallenge {
             let mic = transcript.mic(&exported, Authenticate::OFFSET_OF_MIC);
             place_mic(&mut token, mic.as_ref().map(crate::crypto::Mic::as_bytes));
         }
-        let name = Name::User(initiator.name.clone());
+        let name = account.map_or(Name::Anonymous, |account| Name::User(account.name.clone()));
         host.trace(format_args!("initiator: sends AUTHENTICATE_MESSAGE of {name}, MIC {has_mic}, flags {flags}"));
 
         let established = Established {
             session: Session::new(Role::Initiator, flags, exported),
             flags: flags::granted(flags),
-            initiator: name,
+            initiator: name.into(),
             acceptor: request.target.cloned(),
             has_mic,
         };
         let step = Step { token, flags: established.flags, is_established: true };
         Ok((established, step))
     }
+
+    const fn may_have_mic(&self, policy: &Policy) -> bool {
+        match policy.mic {
+            MicPolicy::Auto => true,
+            MicPolicy::RawOnly => !self.is_in_spnego,
+            MicPolicy::Off => false,
+        }
+    }
+}
+
+/// A name for the wire.
+fn encode(charset: Charset, name: &str) -> Result<Vec<u8>> {
+    charset.encode(name).ok_or_else(|| PeerIncompatible::NoUnicode.into())
 }
 
 /// The server's AV_PAIRs, if it sent any.

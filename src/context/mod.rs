@@ -7,6 +7,7 @@ mod bindings;
 mod export;
 mod flags;
 mod initiator;
+mod response;
 mod transcript;
 mod verify;
 
@@ -24,7 +25,7 @@ pub use self::{
 
 use crate::{
     error::{ApiMisuse, Error, Result},
-    name::Name,
+    name::{Name, Principal},
     session::{Role, Session},
     wire::MessageSignature,
 };
@@ -54,8 +55,8 @@ pub struct Established {
     pub session: Session,
     /// What the context does for its user.
     pub flags: ContextFlags,
-    /// Who initiated: on the acceptor, the account as the verifier spells it.
-    pub initiator: Name,
+    /// Who initiated: on the acceptor, the account as the verifier spells it, and what was found out about it.
+    pub initiator: Principal,
     /// Who accepted, as far as this side knows.
     pub acceptor: Option<Name>,
     /// Whether the AUTHENTICATE_MESSAGE has a MIC.

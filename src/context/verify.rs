@@ -2,17 +2,17 @@
 
 use crate::{
     cred::{Claim, Verifier},
-    crypto::{ExportedSessionKey, SessionBaseKey},
+    crypto::{ExportedSessionKey, LmHash, SessionBaseKey},
     error::{Error, Fault, FieldName, InvalidMessage, Message, PeerMisbehaved, PolicyError, Result},
     host::Host,
-    name::Name,
-    policy::BindingsPolicy,
+    name::UserName,
+    policy::{BindingsPolicy, Policy},
     wire::{AvFlags, TargetInfo},
 };
 
 use super::{bindings::ChannelBindings, transcript::Transcript};
 
-/// The client knows the secret of an account.
+/// The client knows the secret of an account, or is allowed to be nobody.
 pub(super) struct ProofVerified(());
 
 /// The MIC is right, or none was due.
@@ -28,14 +28,20 @@ pub(super) struct BindingsChecked {
 }
 
 impl ProofVerified {
-    /// Lets `verifier` judge `claim`, and gives the account and the SessionBaseKey that come with a good proof.
+    /// Lets `verifier` judge `claim`, and gives the account and the keys that come with a good proof.
     pub(super) fn check(
         verifier: &dyn Verifier,
         claim: &Claim<'_>,
+        policy: &Policy,
         host: &dyn Host,
-    ) -> Result<(Self, Name, SessionBaseKey)> {
-        let (account, session_base_key) = verifier.judge(claim, host)?.into_parts();
-        Ok((Self(()), account, session_base_key))
+    ) -> Result<(Self, UserName, SessionBaseKey, LmHash)> {
+        let (account, session_base_key, lm_hash) = verifier.judge(claim, policy, host)?.into_parts();
+        Ok((Self(()), account, session_base_key, lm_hash))
+    }
+
+    /// Lets a client that claims nothing pass, where `policy` does.
+    pub(super) fn of_nobody(policy: &Policy) -> Result<Self> {
+        if policy.anonymous { Ok(Self(())) } else { Err(PolicyError::Anonymous.into()) }
     }
 }
 
@@ -43,13 +49,13 @@ impl MicChecked {
     /// Verifies the MIC if the client says, inside what its proof covers, that it sent one ([MS-NLMP] 3.2.5.1.2), under the
     /// first of `keys` that fits; gives that key.
     pub(super) fn check(
-        target_info: &TargetInfo<'_>,
+        target_info: Option<&TargetInfo<'_>>,
         transcript: &Transcript<'_>,
         offset: Option<usize>,
         mut keys: impl Iterator<Item = ExportedSessionKey>,
         is_required: bool,
     ) -> Result<(Self, ExportedSessionKey)> {
-        if !target_info.flags().contains(AvFlags::MIC) {
+        if !target_info.is_some_and(|info| info.flags().contains(AvFlags::MIC)) {
             if is_required {
                 return Err(PolicyError::MicRequired.into());
             }
@@ -67,11 +73,11 @@ impl MicChecked {
 impl BindingsChecked {
     /// Compares the client's channel bindings with this side's, as far as `policy` says.
     pub(super) fn check(
-        target_info: &TargetInfo<'_>,
+        target_info: Option<&TargetInfo<'_>>,
         own: Option<&ChannelBindings<'_>>,
         policy: BindingsPolicy,
     ) -> Result<Self> {
-        match (policy, own, target_info.channel_bindings()) {
+        match (policy, own, target_info.and_then(TargetInfo::channel_bindings)) {
             (BindingsPolicy::Off, ..) => Ok(Self { is_bound: false }),
             (_, Some(own), Some(sent)) if own.av_value() == sent => Ok(Self { is_bound: true }),
             (_, Some(_), Some(_)) => Err(PeerMisbehaved::WrongBindings.into()),

@@ -13,7 +13,7 @@ pub struct CredStore<'a> {
     /// `ntlmssp_nthash`, 32 hexadecimal digits.
     pub nt_hash: Option<NtHash>,
     /// `ntlmssp_password`, or `password`.
-    pub password: Option<&'a str>,
+    pub password: Option<&'a [u8]>,
     /// `ntlmssp_keyfile`: a user file, then the only one looked at.
     pub key_file: Option<&'a str>,
 }
@@ -26,10 +26,8 @@ impl<'a> CredStore<'a> {
     ///
     /// # Errors
     /// [`ApiMisuse::BadPassword`] for a password that cannot be one.
-    pub fn with_password(password: &'a str) -> Result<Self> {
-        let mut store = Self::default();
-        store.set("password", password)?;
-        Ok(store)
+    pub fn with_password(password: &'a [u8]) -> Result<Self> {
+        Ok(Self { password: Some(checked(password)?), ..Self::default() })
     }
 
     /// Whether there is a password or a hash in it.
@@ -41,15 +39,17 @@ impl<'a> CredStore<'a> {
     /// Adds one element.
     ///
     /// # Errors
-    /// [`ApiMisuse::BadPassword`] for a password or hash that cannot be one.
-    pub fn set(&mut self, key: &str, value: &'a str) -> Result<()> {
+    /// [`ApiMisuse::BadPassword`] for a password or hash that cannot be one, [`ApiMisuse::BadArgument`] for a domain or path
+    /// that is not UTF-8.
+    pub fn set(&mut self, key: &[u8], value: &'a [u8]) -> Result<()> {
+        let text = || str::from_utf8(value).map_err(|_| ApiMisuse::BadArgument);
         match key {
-            "ntlmssp_domain" => self.domain = Some(value),
-            "ntlmssp_nthash" => self.nt_hash = Some(parse_hash(value).ok_or(ApiMisuse::BadPassword)?),
-            "ntlmssp_keyfile" => self.key_file = Some(value),
-            "ntlmssp_password" => self.password = Some(checked(value)?),
+            b"ntlmssp_domain" => self.domain = Some(text()?),
+            b"ntlmssp_nthash" => self.nt_hash = Some(parse_hash(value).ok_or(ApiMisuse::BadPassword)?),
+            b"ntlmssp_keyfile" => self.key_file = Some(text()?),
+            b"ntlmssp_password" => self.password = Some(checked(value)?),
             // The mechanism's own key wins over the generic one, whichever comes first.
-            "password" => self.password = self.password.or(Some(checked(value)?)),
+            b"password" => self.password = self.password.or(Some(checked(value)?)),
             _ => {}
         }
         Ok(())
@@ -57,15 +57,20 @@ impl<'a> CredStore<'a> {
 }
 
 /// An NT hash from 32 hexadecimal digits.
-pub(super) fn parse_hash(text: &str) -> Option<NtHash> {
-    if text.len() != 32 || !text.bytes().all(|c| c.is_ascii_hexdigit()) {
-        return None;
-    }
-    u128::from_str_radix(text, 16).ok().map(|number| NtHash::new(number.to_be_bytes()))
+pub(super) fn parse_hash(digits: &[u8]) -> Option<NtHash> {
+    parse_hex(digits).map(NtHash::new)
 }
 
-fn checked(password: &str) -> Result<&str> {
-    if password.is_empty() || password.len() > CredStore::MAX_PASSWORD || password.contains('\0') {
+/// Sixteen bytes from 32 hexadecimal digits.
+pub(super) fn parse_hex(digits: &[u8]) -> Option<[u8; 16]> {
+    if digits.len() != 32 || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    u128::from_str_radix(str::from_utf8(digits).ok()?, 16).ok().map(u128::to_be_bytes)
+}
+
+fn checked(password: &[u8]) -> Result<&[u8]> {
+    if password.is_empty() || password.len() > CredStore::MAX_PASSWORD || password.contains(&0) {
         return Err(ApiMisuse::BadPassword.into());
     }
     Ok(password)
@@ -78,7 +83,7 @@ mod tests {
     #[test]
     fn ignores_the_keys_of_other_mechanisms() {
         let mut store = CredStore::default();
-        store.set("client_keytab", "FILE:/nowhere").unwrap();
+        store.set(b"client_keytab", b"FILE:/\xff").unwrap();
         assert!(store.password.is_none() && store.key_file.is_none());
     }
 
@@ -86,8 +91,8 @@ mod tests {
     fn its_own_password_key_wins() {
         for order in [["ntlmssp_password", "password"], ["password", "ntlmssp_password"]] {
             let mut store = CredStore::default();
-            order.iter().for_each(|key| store.set(key, key).unwrap());
-            assert_eq!(store.password, Some("ntlmssp_password"));
+            order.iter().for_each(|key| store.set(key.as_bytes(), key.as_bytes()).unwrap());
+            assert_eq!(store.password, Some(&b"ntlmssp_password"[..]));
         }
     }
 
@@ -95,11 +100,11 @@ mod tests {
     fn refuses_what_is_no_hash_and_no_password() {
         let mut store = CredStore::default();
         for hash in ["", "00", "+0000000000000000000000000000000", "g0000000000000000000000000000000"] {
-            assert!(store.set("ntlmssp_nthash", hash).is_err(), "{hash}");
+            assert!(store.set(b"ntlmssp_nthash", hash.as_bytes()).is_err(), "{hash}");
         }
-        for password in ["", "a\0b"] {
-            assert!(store.set("password", password).is_err());
+        for password in [&b""[..], b"a\0b"] {
+            assert!(store.set(b"password", password).is_err());
         }
-        assert!(store.set("password", &"x".repeat(CredStore::MAX_PASSWORD + 1)).is_err());
+        assert!(store.set(b"password", &[b'x'; CredStore::MAX_PASSWORD + 1]).is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! A credential as bytes, for another process.
 //!
-//! version (1) ‖ options ‖ the acceptor's name and user file, if there is one ‖ the initiator's name and NT hash, if there
-//! is one ‖ MD5 of all before. The token is a secret: an NT hash is as good as the password.
+//! version (1) ‖ options ‖ the acceptor's name and user file, if there is one ‖ the initiator's name, NT hash and, if there
+//! is one, LM hash, if there is an initiator ‖ MD5 of all before. The token is a secret: an NT hash is as good as the password.
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
@@ -10,17 +10,19 @@ use zeroize::Zeroizing;
 use crate::{
     bytes::{self, Reader},
     crypto::{
-        NtHash,
+        LmHash, NtHash,
         primitive::{MD5_LEN, append_md5, strip_md5},
     },
     error::{Error, Fault, FieldName, InvalidMessage, Message, Result},
     name::Name,
 };
 
-use super::{Acceptor, Credential, FileVerifier, Initiator, Options};
+use super::{Acceptor, Account, Credential, FileVerifier, Initiator, Options, Secret};
 
 /// The form of the token; another one is refused.
 const VERSION: u8 = 1;
+/// The length of an exported secret at most, in bytes.
+const SECRET_MAX: usize = 33;
 const FIELD: FieldName = FieldName::Contents;
 
 impl Credential {
@@ -40,11 +42,19 @@ impl Credential {
             bytes::put(&mut out, acceptor.verifier.path().as_os_str().as_bytes())?;
         }
         out.push(u8::from(self.initiator.is_some()));
-        if let Some(initiator) = &self.initiator {
-            Name::User(initiator.name.clone()).export(&mut out)?;
-            // What follows is secret: a vector that grows leaves copies behind.
-            out.reserve_exact(initiator.hash.expose().len().saturating_add(MD5_LEN));
-            out.extend_from_slice(initiator.hash.expose());
+        match &self.initiator {
+            None => {}
+            Some(Initiator::Anonymous) => Name::Anonymous.export(&mut out)?,
+            Some(Initiator::Account(Account { name, secret })) => {
+                Name::User(name.clone()).export(&mut out)?;
+                // What follows is secret: a vector that grows leaves copies behind.
+                out.reserve_exact(SECRET_MAX.saturating_add(MD5_LEN));
+                out.extend_from_slice(secret.nt_hash.expose());
+                out.push(u8::from(secret.lm_hash.is_some()));
+                if let Some(lm_hash) = &secret.lm_hash {
+                    out.extend_from_slice(lm_hash.expose());
+                }
+            }
         }
         append_md5(&mut out);
         Ok(out)
@@ -78,8 +88,13 @@ impl Credential {
 
 fn initiator(reader: &mut Reader<'_>) -> Result<Initiator> {
     match Name::import(reader)? {
-        Name::User(name) => Ok(Initiator { name, hash: NtHash::new(reader.array(FIELD)?) }),
-        Name::Service(_) | Name::Anonymous => Err(defect(Fault::WrongValue)),
+        Name::User(name) => {
+            let nt_hash = NtHash::new(reader.array(FIELD)?);
+            let lm_hash = if reader.boolean(FIELD)? { Some(LmHash::new(reader.array(FIELD)?)) } else { None };
+            Ok(Initiator::Account(Account { name, secret: Secret { nt_hash, lm_hash } }))
+        }
+        Name::Anonymous => Ok(Initiator::Anonymous),
+        Name::Service(_) => Err(defect(Fault::WrongValue)),
     }
 }
 
@@ -102,7 +117,8 @@ mod tests {
 
     fn sample() -> Credential {
         let name = UserName { user: "alice".to_owned(), domain: "DOM".to_owned() };
-        let initiator = Initiator { name: name.clone(), hash: NtHash::new([7; 16]) };
+        let secret = Secret { nt_hash: NtHash::new([7; 16]), lm_hash: Some(LmHash::new([8; 16])) };
+        let initiator = Initiator::Account(Account { name, secret });
         let verifier = FileVerifier::new("/etc/users".into());
         let acceptor = Acceptor { name: Name::parse_service("HTTP@www", "").unwrap(), is_named: true, verifier };
         Credential::new(Some(initiator), Some(acceptor))
@@ -117,8 +133,16 @@ mod tests {
             (again.usage(), again.name(), again.options()),
             (Usage::Both, credential.name(), credential.options())
         );
-        assert_eq!(again.initiator().unwrap().hash.expose(), &[7; 16]);
+        let Ok(Initiator::Account(account)) = again.initiator() else { panic!("{again:?}") };
+        assert_eq!(account.secret.nt_hash.expose(), &[7; 16]);
+        assert_eq!(account.secret.lm_hash.as_ref().unwrap().expose(), &[8; 16]);
         assert_eq!(again.acceptor().unwrap().verifier.path(), std::path::Path::new("/etc/users"));
+    }
+
+    #[test]
+    fn nobody_comes_back_as_nobody() {
+        let again = Credential::import(&Credential::anonymous().export().unwrap()).unwrap();
+        assert!(matches!(again.initiator(), Ok(Initiator::Anonymous)));
     }
 
     #[test]

@@ -12,14 +12,18 @@ use std::sync::{Mutex, PoisonError};
 pub use self::{
     cred_store::CredStore,
     user_file::UserFile,
-    verifier::{Claim, FileVerifier, Verdict, Verifier},
+    verifier::{Claim, FileVerifier, Proof, Verdict, Verifier},
 };
 
 use crate::{
-    crypto::{NtHash, ntowf::nt_hash},
+    crypto::{
+        LmHash, NtHash,
+        ntowf::{lm_hash, nt_hash},
+    },
     error::{ApiMisuse, CredentialError, Result},
     host::Host,
     name::{Name, ServiceName, UserName},
+    policy::Policy,
 };
 
 /// What a credential is for.
@@ -41,13 +45,31 @@ pub struct Credential {
     options: Mutex<Options>,
 }
 
-/// Who initiates, and the secret that proves it.
+/// Who initiates.
 #[derive(Debug)]
-pub struct Initiator {
+pub enum Initiator {
+    /// An account, with what proves it.
+    Account(Account),
+    /// Nobody in particular.
+    Anonymous,
+}
+
+/// An account and its secret.
+#[derive(Debug)]
+pub struct Account {
     /// The account.
     pub name: UserName,
     /// Its secret.
-    pub hash: NtHash,
+    pub secret: Secret,
+}
+
+/// What is kept of a password, and is as good as the password.
+#[derive(Debug)]
+pub struct Secret {
+    /// Its NT hash.
+    pub nt_hash: NtHash,
+    /// Its LM hash, where LM_COMPAT_LEVEL uses it and the password has one.
+    pub lm_hash: Option<LmHash>,
 }
 
 /// Who accepts, and who judges the clients.
@@ -72,7 +94,7 @@ pub struct Options {
 
 impl Credential {
     /// Acquires a credential for `name`, or for whoever there is a secret of, from `store` and, where that names no source,
-    /// from NTLM_USER_FILE.
+    /// from NTLM_USER_FILE. An anonymous name needs no secret.
     ///
     /// With [`Usage::Both`] one half is enough, unless a user is named or a secret given, which is to initiate;
     /// [`Credential::usage`] tells which halves there are.
@@ -80,11 +102,19 @@ impl Credential {
     /// # Errors
     /// [`crate::error::Error::Credential`] when there is no secret (the error says where it was looked for), [`crate::error::Error::ApiMisuse`] for a
     /// password that cannot be one or a secret without a user's name.
-    pub fn acquire(name: Option<&Name>, usage: Usage, store: &CredStore<'_>, host: &dyn Host) -> Result<Self> {
+    pub fn acquire(
+        name: Option<&Name>,
+        usage: Usage,
+        store: &CredStore<'_>,
+        policy: &Policy,
+        host: &dyn Host,
+    ) -> Result<Self> {
+        let initiator = || Initiator::acquire(name, store, policy, host);
+        let acceptor = || Acceptor::acquire(name, store, policy, host);
         let (initiator, acceptor) = match usage {
-            Usage::Initiate => (Some(Initiator::acquire(name, store, host)?), None),
-            Usage::Accept => (None, Some(Acceptor::acquire(name, store, host)?)),
-            Usage::Both => match (Initiator::acquire(name, store, host), Acceptor::acquire(name, store, host)) {
+            Usage::Initiate => (Some(initiator()?), None),
+            Usage::Accept => (None, Some(acceptor()?)),
+            Usage::Both => match (initiator(), acceptor()) {
                 (Err(error), Err(_)) => return Err(error),
                 // Who names a user, or brings a secret, means to initiate.
                 (Err(error), Ok(_)) if matches!(name, Some(Name::User(_))) || store.has_secret() => return Err(error),
@@ -92,6 +122,12 @@ impl Credential {
             },
         };
         Ok(Self::new(initiator, acceptor))
+    }
+
+    /// The credential of nobody in particular, to initiate with.
+    #[must_use]
+    pub const fn anonymous() -> Self {
+        Self::new(Some(Initiator::Anonymous), None)
     }
 
     /// A credential of these halves.
@@ -114,9 +150,9 @@ impl Credential {
     #[must_use]
     pub fn name(&self) -> Name {
         match (&self.initiator, &self.acceptor) {
-            (Some(initiator), _) => Name::User(initiator.name.clone()),
+            (Some(Initiator::Account(account)), _) => Name::User(account.name.clone()),
             (None, Some(acceptor)) => acceptor.name.clone(),
-            (None, None) => Name::Anonymous,
+            (Some(Initiator::Anonymous), _) | (None, None) => Name::Anonymous,
         }
     }
 
@@ -148,34 +184,54 @@ impl Credential {
     }
 }
 
+impl Secret {
+    /// The secret of a password; `None` when it is not the text that [`crate::text::password_to_utf16le`] reads.
+    fn of_password(password: &[u8], policy: &Policy) -> Option<Self> {
+        let lm_hash = if policy.lm_level.uses_lm() { lm_hash(password) } else { None };
+        nt_hash(password).map(|nt_hash| Self { nt_hash, lm_hash })
+    }
+
+    fn copy(&self) -> Self {
+        Self {
+            nt_hash: NtHash::new(*self.nt_hash.expose()),
+            lm_hash: self.lm_hash.as_ref().map(|hash| LmHash::new(*hash.expose())),
+        }
+    }
+}
+
 impl Initiator {
-    fn acquire(name: Option<&Name>, store: &CredStore<'_>, host: &dyn Host) -> Result<Self> {
+    fn acquire(name: Option<&Name>, store: &CredStore<'_>, policy: &Policy, host: &dyn Host) -> Result<Self> {
         let mut asked = match name {
             None => None,
             Some(Name::User(user)) => Some(user.clone()),
-            Some(Name::Service(_) | Name::Anonymous) => return Err(CredentialError::NotAUser.into()),
+            Some(Name::Anonymous) => return Ok(Self::Anonymous),
+            Some(Name::Service(_)) => return Err(CredentialError::NotAUser.into()),
         };
         if let (Some(user), Some(domain)) = (&mut asked, store.domain) {
             domain.clone_into(&mut user.domain);
         }
         let given = match (&store.nt_hash, store.password) {
-            (Some(hash), _) => Some(NtHash::new(*hash.expose())),
-            (None, Some(password)) => Some(nt_hash(password)),
+            (Some(hash), _) => Some(Secret { nt_hash: NtHash::new(*hash.expose()), lm_hash: None }),
+            (None, Some(password)) => Some(Secret::of_password(password, policy).ok_or(ApiMisuse::BadPassword)?),
             (None, None) => None,
         };
-        match (given, asked) {
-            (Some(hash), Some(name)) => Ok(Self { name, hash }),
-            (Some(_), None) => Err(ApiMisuse::BadName.into()),
-            (None, asked) => UserFile::configured(store.key_file, host)?.secret_of(asked.as_ref()),
-        }
+        let account = match (given, asked) {
+            (Some(secret), Some(name)) => Account { name, secret },
+            (Some(_), None) => return Err(ApiMisuse::BadName.into()),
+            (None, asked) => UserFile::configured(store.key_file, policy, host)?.account_of(asked.as_ref())?,
+        };
+        Ok(Self::Account(account))
     }
 }
 
 impl Acceptor {
-    fn acquire(name: Option<&Name>, store: &CredStore<'_>, host: &dyn Host) -> Result<Self> {
+    fn acquire(name: Option<&Name>, store: &CredStore<'_>, policy: &Policy, host: &dyn Host) -> Result<Self> {
+        if matches!(name, Some(Name::Anonymous)) {
+            return Err(ApiMisuse::BadName.into());
+        }
         let path = UserFile::configured_path(store.key_file, host)?;
         // Read now, so that a file that cannot be read is told where the administrator looks.
-        UserFile::load(&path, host)?;
+        UserFile::load(&path, policy, host)?;
         Ok(Self {
             name: name
                 .cloned()
@@ -198,11 +254,12 @@ mod tests {
         std::fs::write(&path, "DOM:alice:x\n").unwrap();
         let host = Silent { user_file: Some(path.display().to_string()), ..Silent::default() };
         let usage = |name: Option<Name>, store: &CredStore<'_>| {
-            Credential::acquire(name.as_ref(), Usage::Both, store, &host).map(|credential| credential.usage())
+            Credential::acquire(name.as_ref(), Usage::Both, store, &Policy::default(), &host)
+                .map(|credential| credential.usage())
         };
         let user = |name| Some(Name::parse_user(name).unwrap());
         let service = || Some(Name::parse_service("HTTP@www", "").unwrap());
-        let (none, password) = (CredStore::default(), CredStore::with_password("x").unwrap());
+        let (none, password) = (CredStore::default(), CredStore::with_password(b"x").unwrap());
         let results = [
             usage(None, &none),
             usage(user("alice"), &none),

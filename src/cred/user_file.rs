@@ -1,8 +1,8 @@
 //! The user file: NTLM_USER_FILE, or `ntlmssp_keyfile` of a credential store.
 //!
-//! Two kinds of lines, which may be mixed: `DOMAIN:USER:PASSWORD` (the password is all that follows, colons too; the
-//! domain may be empty) and those of smbpasswd(5), `NAME:UID:LMHASH:NTHASH:[FLAGS]:LCT-...`, whose name may be
-//! `DOMAIN\NAME`. Lines that start with `#` are comments.
+//! Two kinds of lines, which may be mixed: `DOMAIN:USER:PASSWORD` (the password is all that follows, colons too, or nothing;
+//! the domain may be empty) and those of smbpasswd(5), `NAME:UID:LMHASH:NTHASH:[FLAGS]:LCT-...`, whose name may be
+//! `DOMAIN\NAME`; with the flag `N` the password is empty. Lines that start with `#` are comments.
 
 use std::{
     fs::{File, OpenOptions},
@@ -15,14 +15,18 @@ use std::{
 use zeroize::Zeroizing;
 
 use crate::{
-    crypto::{NtHash, ntowf::nt_hash},
+    crypto::LmHash,
     error::{CredentialError, Result},
     host::{FileTime, Host},
     name::UserName,
+    policy::Policy,
     text,
 };
 
-use super::{Initiator, cred_store::parse_hash};
+use super::{
+    Account, Secret,
+    cred_store::{parse_hash, parse_hex},
+};
 
 /// A user file, read.
 #[derive(Debug)]
@@ -41,7 +45,7 @@ pub struct Entry {
     /// The account and its domain as the file spells them; an empty domain stands for any.
     pub name: UserName,
     /// Its secret.
-    pub hash: NtHash,
+    pub secret: Secret,
     /// smbpasswd's flag `D`.
     pub is_disabled: bool,
 }
@@ -58,6 +62,8 @@ struct Stamp {
 struct Cached {
     path: PathBuf,
     stamp: Stamp,
+    /// Whether LM hashes were kept.
+    with_lm: bool,
     file: Arc<UserFile>,
 }
 
@@ -90,20 +96,22 @@ impl UserFile {
     ///
     /// # Errors
     /// As [`UserFile::configured_path`] and [`UserFile::load`].
-    pub fn configured(key_file: Option<&str>, host: &dyn Host) -> Result<Arc<Self>> {
-        Self::load(&Self::configured_path(key_file, host)?, host)
+    pub fn configured(key_file: Option<&str>, policy: &Policy, host: &dyn Host) -> Result<Arc<Self>> {
+        Self::load(&Self::configured_path(key_file, host)?, policy, host)
     }
 
     /// The user file at `path`: as read before, if it has not changed since.
     ///
     /// # Errors
     /// [`CredentialError`] when it cannot be read, is no regular file, is longer than 16 MiB, or may be written by anybody.
-    pub fn load(path: &Path, host: &dyn Host) -> Result<Arc<Self>> {
+    pub fn load(path: &Path, policy: &Policy, host: &dyn Host) -> Result<Arc<Self>> {
         let unreadable = |reason: String| CredentialError::Unreadable { path: path.display().to_string(), reason };
         let metadata = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?;
         let stamp = Stamp::of(&metadata);
+        let with_lm = policy.lm_level.uses_lm();
         let cache = || CACHE.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(cached) = cache().iter().find(|cached| cached.path == path && cached.stamp == stamp) {
+        let is_same = |cached: &&Cached| cached.path == path && cached.stamp == stamp && cached.with_lm == with_lm;
+        if let Some(cached) = cache().iter().find(is_same) {
             return Ok(Arc::clone(&cached.file));
         }
 
@@ -124,14 +132,14 @@ impl UserFile {
         }
         let stamp = Stamp::of(&metadata);
         let text = read(file).map_err(unreadable)?;
-        let file = Arc::new(Self::new(path, parse(&text, path, host)));
+        let file = Arc::new(Self::new(path, parse(&text, path, policy, host)));
 
         // A file that has just changed may change again within the same tick of its time stamps.
         if stamp.is_older_than_a_moment(host) {
             let mut cache = cache();
             cache.retain(|cached| cached.path != path);
             cache.truncate(CACHE_LEN.saturating_sub(1));
-            cache.insert(0, Cached { path: path.to_owned(), stamp, file: Arc::clone(&file) });
+            cache.insert(0, Cached { path: path.to_owned(), stamp, with_lm, file: Arc::clone(&file) });
         }
         Ok(file)
     }
@@ -143,40 +151,44 @@ impl UserFile {
         Self { path: path.to_owned(), entries, by_user }
     }
 
-    /// The secret of `name`, or of the first account if no name is asked for.
+    /// The account of that `name`, or the first if none is asked for, with its secret.
     ///
     /// # Errors
     /// [`CredentialError::NoEntry`] when there is none.
-    pub fn secret_of(&self, name: Option<&UserName>) -> Result<Initiator> {
+    pub fn account_of(&self, name: Option<&UserName>) -> Result<Account> {
         let entry = match name {
             None => self.entries.iter().find(|entry| !entry.is_disabled),
-            Some(name) => self.account(&name.user, &name.domain),
+            Some(name) => self.entry(&name.user, &name.domain),
         };
         let Some(entry) = entry.filter(|entry| !entry.is_disabled) else {
             let name = name.map(|name| crate::name::Name::User(name.clone()).to_string()).unwrap_or_default();
             return Err(CredentialError::NoEntry { name, path: self.path.display().to_string() }.into());
         };
-        let domain = name.map(|name| &name.domain).filter(|domain| !domain.is_empty()).unwrap_or(&entry.name.domain);
-        Ok(Initiator {
-            name: UserName { user: entry.name.user.clone(), domain: domain.clone() },
-            hash: NtHash::new(*entry.hash.expose()),
-        })
+        let mut name = name.cloned().unwrap_or_else(|| entry.name.clone());
+        // Who asks for a user principal name sends it; else the account is called as the file spells it.
+        if text::same_name(&name.user, &entry.name.user) {
+            name.user.clone_from(&entry.name.user);
+            if name.domain.is_empty() {
+                name.domain.clone_from(&entry.name.domain);
+            }
+        }
+        Ok(Account { name, secret: entry.secret.copy() })
     }
 
     /// The account that a client means who calls itself `user` of `domain`: the entry of that domain if there is one, else
-    /// one that serves every domain; without a domain the first of that name.
+    /// one that serves every domain. Without a domain it is the first of that name, else the one that `user` as a user
+    /// principal name (`account@domain`) spells.
     #[must_use]
-    pub fn account(&self, user: &str, domain: &str) -> Option<&Entry> {
-        let user = text::upper(user);
-        let first = self.by_user.partition_point(|(name, _)| *name < user);
-        let places = self.by_user.iter().skip(first).take_while(|(name, _)| *name == user);
-        let mut of_user = places.filter_map(|(_, at)| self.entries.get(*at));
+    pub fn entry(&self, user: &str, domain: &str) -> Option<&Entry> {
         if domain.is_empty() {
-            return of_user.next();
+            let by_principal_name = || {
+                user.rsplit_once('@').and_then(|(user, domain)| self.entries_of(user).find(|entry| entry.is_of(domain)))
+            };
+            return self.entries_of(user).next().or_else(by_principal_name);
         }
         let mut for_any_domain = None;
-        for entry in of_user {
-            if text::same_name(&entry.name.domain, domain) {
+        for entry in self.entries_of(user) {
+            if entry.is_of(domain) {
                 return Some(entry);
             }
             if entry.name.domain.is_empty() {
@@ -184,6 +196,20 @@ impl UserFile {
             }
         }
         for_any_domain
+    }
+
+    /// The entries whose account is called `user`, in the order of the file.
+    fn entries_of(&self, user: &str) -> impl Iterator<Item = &Entry> {
+        let user = text::upper(user);
+        let first = self.by_user.partition_point(|(name, _)| *name < user);
+        let places = self.by_user.iter().skip(first).take_while(move |(name, _)| *name == user);
+        places.filter_map(|(_, at)| self.entries.get(*at))
+    }
+}
+
+impl Entry {
+    fn is_of(&self, domain: &str) -> bool {
+        !domain.is_empty() && text::same_name(&self.name.domain, domain)
     }
 }
 
@@ -215,14 +241,14 @@ fn read(file: File) -> core::result::Result<Zeroizing<Vec<u8>>, String> {
     Ok(text)
 }
 
-fn parse(text: &[u8], path: &Path, host: &dyn Host) -> Vec<Entry> {
+fn parse(text: &[u8], path: &Path, policy: &Policy, host: &dyn Host) -> Vec<Entry> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let lines = text.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     lines
         .zip(1_u32..)
         .filter(|(line, _)| !line.is_empty() && !line.trim_ascii_start().starts_with(b"#"))
         .filter_map(|(line, number)| {
-            let entry = if line.len() > MAX_LINE { None } else { str::from_utf8(line).ok().and_then(parse_line) };
+            let entry = if line.len() > MAX_LINE { None } else { parse_line(line, policy) };
             if entry.is_none() {
                 host.trace(format_args!("line {number} of the user file {} is no entry: ignored", path.display()));
             }
@@ -231,54 +257,71 @@ fn parse(text: &[u8], path: &Path, host: &dyn Host) -> Vec<Entry> {
         .collect()
 }
 
-fn parse_line(line: &str) -> Option<Entry> {
-    let parts: Vec<_> = line.splitn(6, ':').collect();
+fn parse_line(line: &[u8], policy: &Policy) -> Option<Entry> {
+    let parts: Vec<_> = line.splitn(6, |byte| *byte == b':').collect();
     let entry = match *parts.as_slice() {
         [name, uid, lm_hash, nt_hash, flags, ..]
-            if lm_hash.len() == 32 && nt_hash.len() == 32 && flags.starts_with('[') =>
+            if lm_hash.len() == 32 && nt_hash.len() == 32 && flags.starts_with(b"[") =>
         {
-            smbpasswd_entry(name, uid, nt_hash, flags, parts.len())?
+            smbpasswd_entry(name, uid, [lm_hash, nt_hash], flags, parts.len(), policy)?
         }
-        [domain, user, first, ..] if !first.is_empty() || parts.len() > 3 => {
-            let (_, password) = line.split_once(':')?.1.split_once(':')?;
-            let name = UserName { user: user.to_owned(), domain: domain.to_owned() };
-            Entry { name, hash: nt_hash(password), is_disabled: false }
+        [domain, user, _, ..] => {
+            let password = line.splitn(3, |byte| *byte == b':').nth(2)?;
+            let [user, domain] = [utf8(user)?, utf8(domain)?];
+            let secret = Secret::of_password(password, policy)?;
+            Entry { name: UserName { user, domain }, secret, is_disabled: false }
         }
         _ => return None,
     };
-    // A name that could be taken for another one when it is shown.
-    let UserName { user, domain } = &entry.name;
-    let is_clear = !user.is_empty() && !user.starts_with('@') && !user.contains('\\') && !domain.contains('\\');
-    (is_clear && !line.contains('\0')).then_some(entry)
+    (entry.name.is_unmistakable() && !line.contains(&0)).then_some(entry)
 }
 
-/// The entry of a line of smbpasswd(5): that must have all of its fields, and a hash.
-fn smbpasswd_entry(name: &str, uid: &str, nt_hash: &str, flags: &str, fields: usize) -> Option<Entry> {
-    let flags = flags.strip_prefix('[')?.strip_suffix(']')?;
-    let is_number = !uid.is_empty() && uid.bytes().all(|c| c.is_ascii_digit());
-    if !is_number || fields != 6 {
+/// The entry of a line of smbpasswd(5): that must have all of its fields, and a hash or the flag for no password.
+fn smbpasswd_entry(
+    name: &[u8],
+    uid: &[u8],
+    [lm_hash, nt_hash]: [&[u8]; 2],
+    flags: &[u8],
+    fields: usize,
+    policy: &Policy,
+) -> Option<Entry> {
+    let flags = flags.strip_prefix(b"[")?.strip_suffix(b"]")?;
+    if uid.is_empty() || !uid.iter().all(u8::is_ascii_digit) || fields != 6 {
         return None;
     }
-    let (domain, user) = name.split_once('\\').unwrap_or(("", name));
+    let name = utf8(name)?;
+    let (domain, user) = name.split_once('\\').unwrap_or(("", &name));
     let name = UserName { user: user.to_owned(), domain: domain.to_owned() };
-    Some(Entry { name, hash: parse_hash(nt_hash)?, is_disabled: flags.contains('D') })
+    let secret = match parse_hash(nt_hash) {
+        Some(nt_hash) => {
+            let lm_hash = parse_hex(lm_hash).filter(|_| policy.lm_level.uses_lm()).map(LmHash::new);
+            Secret { nt_hash, lm_hash }
+        }
+        None if flags.contains(&b'N') && nt_hash.starts_with(b"NO PASSWORD") => Secret::of_password(b"", policy)?,
+        None => return None,
+    };
+    Some(Entry { name, secret, is_disabled: flags.contains(&b'D') })
+}
+
+fn utf8(bytes: &[u8]) -> Option<String> {
+    str::from_utf8(bytes).ok().map(str::to_owned)
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::host::tests::Silent;
+    use crate::{crypto::ntowf::nt_hash, host::tests::Silent, policy::LmLevel};
 
     use super::*;
 
     fn file(text: &str) -> UserFile {
         let path = PathBuf::from("users");
-        UserFile::new(&path, parse(text.as_bytes(), &path, &Silent::default()))
+        UserFile::new(&path, parse(text.as_bytes(), &path, &Policy::default(), &Silent::default()))
     }
 
     const HASH: &str = "A4F49C406510BDCAB6824EE7C30FD852"; // of "Password"
 
     fn has_password(entry: Option<&Entry>, password: &str) -> bool {
-        entry.is_some_and(|entry| entry.hash.expose() == nt_hash(password).expose())
+        entry.is_some_and(|entry| *entry.secret.nt_hash.expose() == *nt_hash(password.as_bytes()).unwrap().expose())
     }
 
     #[test]
@@ -290,11 +333,53 @@ mod tests {
              nobody:1002:XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX:NO PASSWORDXXXXXXXXXXXXXXXXXXXXX:[U          ]:LCT-0:\n"
         ));
         assert_eq!(file.entries.len(), 4);
-        assert!(has_password(file.account("ALICE", "dom"), "pa:ss:word"));
-        assert!(has_password(file.account("bob", "ANY"), "x"));
-        assert!(has_password(file.account("carol", ""), "Password"));
-        assert!(file.account("dave", "DOM").is_some_and(|entry| entry.is_disabled));
-        assert!(file.account("comment", "DOM").is_none());
+        assert!(has_password(file.entry("ALICE", "dom"), "pa:ss:word"));
+        assert!(has_password(file.entry("bob", "ANY"), "x"));
+        assert!(has_password(file.entry("carol", ""), "Password"));
+        assert!(file.entry("dave", "DOM").is_some_and(|entry| entry.is_disabled));
+        assert!(file.entry("comment", "DOM").is_none());
+    }
+
+    #[test]
+    fn a_password_may_be_empty_where_the_file_says_so() {
+        let none = "NO PASSWORDXXXXXXXXXXXXXXXXXXXXX";
+        let file = file(&format!(
+            "D:alice:\nbob:1:{none}:{none}:[NU         ]:LCT-0:\ncarol:1:{none}:{none}:[U          ]:LCT-0:\n"
+        ));
+        assert!(has_password(file.entry("alice", "D"), "") && has_password(file.entry("bob", "D"), ""));
+        assert!(file.entry("carol", "D").is_none());
+    }
+
+    #[test]
+    fn a_password_need_not_be_text_that_a_person_can_type() {
+        let line = b"D:HOST$:\xed\xa0\x80x";
+        let entry = parse_line(line, &Policy::default()).unwrap();
+        assert_eq!(*entry.secret.nt_hash.expose(), *crate::crypto::ntowf::ntowf_v1(b"\x00\xd8x\0").expose());
+        assert!(parse_line(b"D:alice:caf\xe9", &Policy::default()).is_none());
+    }
+
+    #[test]
+    fn lm_hashes_are_kept_only_where_the_level_uses_them() {
+        let lm = "E52CAC67419A9A224A3B108F3FA6CB6D"; // of "Password"
+        let lines = [format!("a:1:{lm}:{HASH}:[U          ]:LCT-0:"), "D:a:Password".to_owned()];
+        let hash = |line: &str, level| {
+            let policy = Policy { lm_level: LmLevel::new(level).unwrap(), ..Policy::default() };
+            parse_line(line.as_bytes(), &policy).unwrap().secret.lm_hash.map(|hash| u128::from_be_bytes(*hash.expose()))
+        };
+        for line in lines {
+            assert_eq!(hash(&line, 1), u128::from_str_radix(lm, 16).ok());
+            assert_eq!(hash(&line, 2), None);
+        }
+    }
+
+    #[test]
+    fn a_user_principal_name_is_looked_up_as_such() {
+        let file = file("ex.test:alice:1\n:bob@ex.test:2\nother.test:carol:3\n");
+        assert!(has_password(file.entry("Alice@EX.test", ""), "1"));
+        assert!(has_password(file.entry("bob@ex.test", ""), "2"));
+        assert!(file.entry("carol@ex.test", "").is_none() && file.entry("alice@", "").is_none());
+        let name = UserName { user: "alice@ex.test".to_owned(), domain: String::new() };
+        assert_eq!(file.account_of(Some(&name)).unwrap().name, name);
     }
 
     #[test]
@@ -302,14 +387,14 @@ mod tests {
         let file =
             file(&format!("#{}\nD:{}:x\nD:alice:right\n", "x".repeat(MAX_LINE * 2), "D:alice:wrong".repeat(500)));
         assert_eq!(file.entries.len(), 1);
-        assert!(has_password(file.account("alice", "D"), "right"));
+        assert!(has_password(file.entry("alice", "D"), "right"));
     }
 
     #[test]
     fn an_indented_comment_is_a_comment() {
         let file = file("  # DOM:alice:old\n\t#DOM:alice:older\nDOM:alice:new\n");
         assert_eq!(file.entries.len(), 1);
-        assert!(has_password(file.account("alice", ""), "new"));
+        assert!(has_password(file.entry("alice", ""), "new"));
     }
 
     #[test]
@@ -318,7 +403,6 @@ mod tests {
         for line in [
             format!("DOM\\x:1:{xs}:{HASH}:[UX]"),
             format!("x:one:{xs}:{HASH}:[U          ]:LCT-0"),
-            "DOM:alice:".to_owned(),
             "DOM::password".to_owned(),
             "DOM:alice".to_owned(),
             "A\\B:alice:x".to_owned(),
@@ -336,7 +420,8 @@ mod tests {
         std::fs::create_dir(&folder).unwrap();
         let fifo = folder.join("fifo");
         assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-        let results = [&folder, &fifo, &folder.join("missing")].map(|path| UserFile::load(path, &Silent::default()));
+        let results = [&folder, &fifo, &folder.join("missing")]
+            .map(|path| UserFile::load(path, &Policy::default(), &Silent::default()));
         std::fs::remove_dir_all(&folder).unwrap();
         for result in results {
             assert!(matches!(result, Err(crate::error::Error::Credential(CredentialError::Unreadable { .. }))));
@@ -350,7 +435,10 @@ mod tests {
         let changed = u64::try_from(std::fs::metadata(&path).unwrap().ctime()).unwrap();
         let is_kept = |unix_seconds| {
             let host = Silent { unix_seconds, ..Silent::default() };
-            Arc::ptr_eq(&UserFile::load(&path, &host).unwrap(), &UserFile::load(&path, &host).unwrap())
+            Arc::ptr_eq(
+                &UserFile::load(&path, &Policy::default(), &host).unwrap(),
+                &UserFile::load(&path, &Policy::default(), &host).unwrap(),
+            )
         };
         let (at_once, later) = (is_kept(changed + 1), is_kept(changed + 2));
         std::fs::remove_file(&path).unwrap();
@@ -360,17 +448,17 @@ mod tests {
     #[test]
     fn an_entry_with_a_domain_serves_that_domain_and_clients_that_send_none() {
         let file = file("ONE:alice:1\nTWO:alice:2\n:alice:any\n");
-        assert!(has_password(file.account("alice", "two"), "2"));
-        assert!(has_password(file.account("alice", ""), "1"));
-        assert!(has_password(file.account("alice", "THREE"), "any"));
+        assert!(has_password(file.entry("alice", "two"), "2"));
+        assert!(has_password(file.entry("alice", ""), "1"));
+        assert!(has_password(file.entry("alice", "THREE"), "any"));
         let strict = self::file("ONE:alice:1\n");
-        assert!(strict.account("alice", "THREE").is_none());
+        assert!(strict.entry("alice", "THREE").is_none());
     }
 
     #[test]
     fn without_a_name_the_first_entry_is_meant() {
         let file = file("ONE:alice:1\nTWO:bob:2\n");
-        assert_eq!(file.secret_of(None).unwrap().name.user, "alice");
-        assert!(file.secret_of(Some(&UserName { user: "carol".to_owned(), domain: String::new() })).is_err());
+        assert_eq!(file.account_of(None).unwrap().name.user, "alice");
+        assert!(file.account_of(Some(&UserName { user: "carol".to_owned(), domain: String::new() })).is_err());
     }
 }

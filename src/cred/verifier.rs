@@ -3,42 +3,75 @@
 use std::path::PathBuf;
 
 use crate::{
-    crypto::{NtHash, NtProofStr, SessionBaseKey, ntowf::ntowf_v2, response::ntlm_v2},
+    crypto::{
+        LmHash, NtHash, SessionBaseKey,
+        keys::kxkey_non_nt,
+        ntowf::ntowf_v2,
+        primitive::equal,
+        response::{NTLM_V1_LEN, lm_v1, ntlm_v1, ntlm_v2},
+    },
     error::{PeerMisbehaved, Result},
     host::Host,
-    name::Name,
+    name::UserName,
+    policy::Policy,
     text::{Shown, from_utf16le},
 };
 
-use super::UserFile;
+use super::{Secret, UserFile};
 
 /// What a client claims, and how it proves it.
 #[derive(Clone, Copy)]
 pub struct Claim<'a> {
-    /// UserName in UTF-16LE, as on the wire.
+    /// UserName in UTF-16LE, spelled as on the wire.
     pub user: &'a [u8],
-    /// DomainName in UTF-16LE, as on the wire.
+    /// DomainName in UTF-16LE, spelled as on the wire.
     pub domain: &'a [u8],
-    /// The challenge of this acceptor.
-    pub server_challenge: &'a [u8; 8],
-    /// NTProofStr as sent.
-    pub nt_proof_str: &'a [u8; 16],
-    /// What it was made over.
-    pub temp: &'a [u8],
+    /// The proof.
+    pub proof: Proof<'a>,
+}
+
+/// The response that a claim rests on.
+#[derive(Clone, Copy)]
+pub enum Proof<'a> {
+    /// NTLMv2_RESPONSE.
+    NtlmV2 {
+        /// The challenge of this acceptor.
+        server_challenge: &'a [u8; 8],
+        /// NTProofStr as sent.
+        nt_proof_str: &'a [u8; 16],
+        /// What it was made over.
+        temp: &'a [u8],
+    },
+    /// NTLM_RESPONSE.
+    NtlmV1 {
+        /// What is answered: the challenge of this acceptor, or that and the client's in one.
+        challenge: &'a [u8; 8],
+        /// The response as sent.
+        response: &'a [u8; NTLM_V1_LEN],
+    },
+    /// LM_RESPONSE, and no other.
+    Lm {
+        /// The challenge of this acceptor.
+        challenge: &'a [u8; 8],
+        /// The response as sent.
+        response: &'a [u8; NTLM_V1_LEN],
+    },
 }
 
 /// That a claim is true. Only a verifier makes one.
 #[derive(Debug)]
 pub struct Verdict {
-    account: Name,
+    account: UserName,
     session_base_key: SessionBaseKey,
+    lm_hash: LmHash,
 }
 
 impl Verdict {
-    /// The account, as the verifier spells it.
+    /// The account, as the verifier spells it; the SessionBaseKey; and what KXKEY with an LM key needs of LMOWFv1, its first
+    /// eight bytes, which are zeros for an account without LM hash.
     #[must_use]
-    pub fn into_parts(self) -> (Name, SessionBaseKey) {
-        (self.account, self.session_base_key)
+    pub fn into_parts(self) -> (UserName, SessionBaseKey, LmHash) {
+        (self.account, self.session_base_key, self.lm_hash)
     }
 }
 
@@ -49,7 +82,7 @@ pub trait Verifier: Send + Sync {
     /// # Errors
     /// [`PeerMisbehaved::LogonFailure`] when it is not, whatever the reason: the trace tells unknown users from wrong
     /// passwords, the peer is not told. Others when the verifier cannot work.
-    fn judge(&self, claim: &Claim<'_>, host: &dyn Host) -> Result<Verdict>;
+    fn judge(&self, claim: &Claim<'_>, policy: &Policy, host: &dyn Host) -> Result<Verdict>;
 }
 
 /// Judges by the secrets in a user file, which is read again when it has changed.
@@ -73,18 +106,19 @@ impl FileVerifier {
 }
 
 impl Verifier for FileVerifier {
-    fn judge(&self, claim: &Claim<'_>, host: &dyn Host) -> Result<Verdict> {
-        let file = UserFile::load(&self.path, host)?;
+    fn judge(&self, claim: &Claim<'_>, policy: &Policy, host: &dyn Host) -> Result<Verdict> {
+        let file = UserFile::load(&self.path, policy, host)?;
         let account = match (from_utf16le(claim.user), from_utf16le(claim.domain)) {
-            (Some(user), Some(domain)) => file.account(&user, &domain),
+            (Some(user), Some(domain)) => file.entry(&user, &domain),
             _ => None,
         };
         // An unknown account takes as long to refuse as a wrong password.
-        let nobody = NtHash::new([0; 16]);
-        let session_base_key = prove(claim, account.map_or(&nobody, |account| &account.hash));
-        match (account, session_base_key) {
+        let nobody = Secret { nt_hash: NtHash::new([0; 16]), lm_hash: Some(LmHash::new([0; 16])) };
+        let secret = account.map_or(&nobody, |account| &account.secret);
+        match (account, prove(claim, secret)) {
             (Some(account), Some(session_base_key)) if !account.is_disabled => {
-                Ok(Verdict { account: Name::User(account.name.clone()), session_base_key })
+                let lm_hash = LmHash::new(secret.lm_hash.as_ref().map_or([0; 16], |hash| *hash.expose()));
+                Ok(Verdict { account: account.name.clone(), session_base_key, lm_hash })
             }
             (account, _) => {
                 let why = match account {
@@ -99,12 +133,25 @@ impl Verifier for FileVerifier {
     }
 }
 
-/// The SessionBaseKey, if the proof was made with `hash` and the names as the client spells them, or with an empty domain
-/// ([MS-NLMP] 3.2.5.1.2).
-fn prove(claim: &Claim<'_>, hash: &NtHash) -> Option<SessionBaseKey> {
-    [claim.domain, &[]].into_iter().take(if claim.domain.is_empty() { 1 } else { 2 }).find_map(|domain| {
-        let key = ntowf_v2(hash, claim.user, domain);
-        let (nt_proof_str, session_base_key): (NtProofStr, _) = ntlm_v2(&key, claim.server_challenge, claim.temp);
-        nt_proof_str.matches(claim.nt_proof_str).then_some(session_base_key)
-    })
+/// The SessionBaseKey, if the proof was made with `secret`.
+fn prove(claim: &Claim<'_>, secret: &Secret) -> Option<SessionBaseKey> {
+    match claim.proof {
+        // With the names as the client spells them, or with an empty domain ([MS-NLMP] 3.2.5.1.2).
+        Proof::NtlmV2 { server_challenge, nt_proof_str, temp } => {
+            let domains = [claim.domain, &[]].into_iter().take(if claim.domain.is_empty() { 1 } else { 2 });
+            domains.map(|domain| ntowf_v2(&secret.nt_hash, claim.user, domain)).find_map(|key| {
+                let (expected, session_base_key) = ntlm_v2(&key, server_challenge, temp);
+                expected.matches(nt_proof_str).then_some(session_base_key)
+            })
+        }
+        Proof::NtlmV1 { challenge, response } => {
+            let (expected, session_base_key) = ntlm_v1(&secret.nt_hash, challenge);
+            equal(&expected, response).then_some(session_base_key)
+        }
+        Proof::Lm { challenge, response } => {
+            let hash = secret.lm_hash.as_ref()?;
+            let session_base_key = SessionBaseKey::new(*kxkey_non_nt(hash).expose());
+            equal(&lm_v1(hash, challenge), response).then_some(session_base_key)
+        }
+    }
 }

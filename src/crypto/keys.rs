@@ -1,8 +1,10 @@
 //! From the SessionBaseKey to the keys of a session, [MS-NLMP] 3.4.5, and the MIC.
 
+use zeroize::Zeroizing;
+
 use super::{
-    ExportedSessionKey, KeyExchangeKey, Mic, SealingKey, SessionBaseKey, SigningKey,
-    primitive::{hmac_md5, md5},
+    ExportedSessionKey, KeyExchangeKey, LmHash, Mic, SealingKey, SessionBaseKey, SigningKey,
+    primitive::{des, hmac_md5, md5},
     rc4::rc4k,
 };
 
@@ -26,10 +28,38 @@ pub enum Strength {
     Bits40,
 }
 
-/// KXKEY with NTLMv2: the SessionBaseKey itself.
+/// KXKEY with NTLMv2, and with NTLMv1 where none of the others applies: the SessionBaseKey itself.
 #[must_use]
-pub const fn kxkey_v2(key: &SessionBaseKey) -> KeyExchangeKey {
+pub const fn kxkey(key: &SessionBaseKey) -> KeyExchangeKey {
     KeyExchangeKey::new(*key.expose())
+}
+
+/// KXKEY of NTLMv1 with extended session security, over the first eight bytes of LmChallengeResponse.
+#[must_use]
+pub fn kxkey_extended(key: &SessionBaseKey, server_challenge: &[u8; 8], lm_response: &[u8; 8]) -> KeyExchangeKey {
+    KeyExchangeKey::new(hmac_md5(key.expose(), &[server_challenge, lm_response]))
+}
+
+/// KXKEY of NTLMv1 with LM_KEY, over the first eight bytes of LmChallengeResponse.
+#[must_use]
+pub fn kxkey_lm(hash: &LmHash, lm_response: &[u8; 8]) -> KeyExchangeKey {
+    let [h0, h1, h2, h3, h4, h5, h6, h7, ..] = *hash.expose();
+    let first = des([h0, h1, h2, h3, h4, h5, h6], *lm_response);
+    let second = des([h7, 0xbd, 0xbd, 0xbd, 0xbd, 0xbd, 0xbd], *lm_response);
+    KeyExchangeKey::new(*two_halves(first, second))
+}
+
+/// KXKEY of NTLMv1 with REQUEST_NON_NT_SESSION_KEY; also the SessionBaseKey of an LM response alone.
+#[must_use]
+pub fn kxkey_non_nt(hash: &LmHash) -> KeyExchangeKey {
+    let [h0, h1, h2, h3, h4, h5, h6, h7, ..] = *hash.expose();
+    KeyExchangeKey::new(*two_halves([h0, h1, h2, h3, h4, h5, h6, h7], [0; 8]))
+}
+
+fn two_halves(first: [u8; 8], second: [u8; 8]) -> Zeroizing<[u8; 16]> {
+    let mut key = Zeroizing::new([0; 16]);
+    key.iter_mut().zip(first.into_iter().chain(second)).for_each(|(to, from)| *to = from);
+    key
 }
 
 /// EncryptedRandomSessionKey: RC4K(KeyExchangeKey, ExportedSessionKey).
@@ -75,6 +105,21 @@ pub fn seal_key(key: &ExportedSessionKey, strength: Strength, direction: Directi
             Direction::ServerToClient => b"session key to server-to-client sealing key magic constant\0",
         },
     ]))
+}
+
+/// SEALKEY without extended session security: the ExportedSessionKey itself, for both directions.
+#[must_use]
+pub const fn seal_key_whole(key: &ExportedSessionKey) -> SealingKey {
+    SealingKey::new(*key.expose())
+}
+
+/// SEALKEY without extended session security where LM_KEY was negotiated: seven bytes of the key and one constant, or five
+/// and three. RC4 goes round its key, so that the eight bytes twice are the same key as the eight bytes.
+#[must_use]
+pub fn seal_key_lm(key: &ExportedSessionKey, is_56_bits: bool) -> SealingKey {
+    let [k0, k1, k2, k3, k4, k5, k6, ..] = *key.expose();
+    let half = if is_56_bits { [k0, k1, k2, k3, k4, k5, k6, 0xa0] } else { [k0, k1, k2, k3, k4, 0xe5, 0x38, 0xb0] };
+    SealingKey::new(*two_halves(half, half))
 }
 
 /// The MIC over the messages, in the parts that the caller has them in, with zeros where the MIC stands.

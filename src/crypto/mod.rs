@@ -10,5 +10,6 @@ pub mod response;
 pub mod secret;
 
 pub use self::secret::{
-    ExportedSessionKey, KeyExchangeKey, Mic, NtHash, NtProofStr, ResponseKeyNt, SealingKey, SessionBaseKey, SigningKey,
+    ExportedSessionKey, KeyExchangeKey, LmHash, Mic, NtHash, NtProofStr, ResponseKeyNt, SealingKey, SessionBaseKey,
+    SigningKey,
 };

@@ -5,8 +5,8 @@ use zeroize::Zeroizing;
 use crate::text;
 
 use super::{
-    NtHash, ResponseKeyNt,
-    primitive::{hmac_md5, md4},
+    LmHash, NtHash, ResponseKeyNt,
+    primitive::{des, hmac_md5, md4},
 };
 
 /// NTOWFv1 of a password in UTF-16LE, or of whatever bytes a service account has in its place.
@@ -15,10 +15,34 @@ pub fn ntowf_v1(password: &[u8]) -> NtHash {
     NtHash::new(md4(&[password]))
 }
 
-/// NTOWFv1 of a password as a person types it.
+/// NTOWFv1 of a password as a person types it, in the UTF-8 of [`text::password_to_utf16le`]; `None` when it is none.
 #[must_use]
-pub fn nt_hash(password: &str) -> NtHash {
-    ntowf_v1(&Zeroizing::new(text::to_utf16le(password)))
+pub fn nt_hash(password: &[u8]) -> Option<NtHash> {
+    text::password_to_utf16le(password).map(|password| ntowf_v1(&password))
+}
+
+/// LMOWFv1 of a password in the OEM code page, in upper case, with zeros behind it.
+#[must_use]
+pub fn lmowf_v1(password: &[u8; 14]) -> LmHash {
+    let [p0, p1, p2, p3, p4, p5, p6, p7, p8, p9, p10, p11, p12, p13] = *password;
+    let constant = *b"KGS!@#$%";
+    let halves = [des([p0, p1, p2, p3, p4, p5, p6], constant), des([p7, p8, p9, p10, p11, p12, p13], constant)]
+        .map(Zeroizing::new);
+    let mut hash = Zeroizing::new([0; 16]);
+    hash.iter_mut().zip(halves.iter().flat_map(|half| half.iter())).for_each(|(to, from)| *to = *from);
+    LmHash::new(*hash)
+}
+
+/// LMOWFv1 of a password as a person types it. `None` where there is none to count on: of more than fourteen letters, or
+/// with letters that are not ASCII, which every OEM code page spells in its own way.
+#[must_use]
+pub fn lm_hash(password: &[u8]) -> Option<LmHash> {
+    if password.len() > 14 || !password.is_ascii() {
+        return None;
+    }
+    let mut oem = Zeroizing::new([0; 14]);
+    oem.iter_mut().zip(password).for_each(|(to, from)| *to = from.to_ascii_uppercase());
+    Some(lmowf_v1(&oem))
 }
 
 /// NTOWFv2 over the names in UTF-16LE, as the client spells them on the wire; the user's is put in upper case here.

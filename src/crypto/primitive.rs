@@ -4,6 +4,7 @@ use des::cipher::{Array, BlockCipherEncrypt, KeyInit as _};
 use hmac::{Hmac, Mac};
 use md4::Md4;
 use md5::{Digest, Md5};
+use subtle::ConstantTimeEq as _;
 
 /// The length of an MD5, in bytes.
 pub const MD5_LEN: usize = 16;
@@ -65,14 +66,39 @@ impl HmacMd5 {
     }
 }
 
+/// Whether `a` is `b`, found out in constant time.
+#[must_use]
+pub fn equal(a: &[u8], b: &[u8]) -> bool {
+    a.ct_eq(b).into()
+}
+
 /// CRC32 as in zlib (ISO 3309), of the concatenated parts.
 #[must_use]
-pub fn crc32(parts: &[&[u8]]) -> u32 {
-    let bytes = parts.iter().flat_map(|part| part.iter());
-    !bytes.fold(!0_u32, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 })
+pub fn crc32<'a>(parts: impl Iterator<Item = &'a [u8]>) -> u32 {
+    !parts.flatten().fold(!0_u32, |crc, byte| {
+        let [low, ..] = crc.to_le_bytes();
+        #[expect(clippy::indexing_slicing, reason = "a u8 indexes 256 entries")]
+        let of_byte = CRC32_OF_BYTE[usize::from(low ^ byte)];
+        (crc >> 8) ^ of_byte
     })
 }
+
+const CRC32_OF_BYTE: [u32; 256] = {
+    let mut table = [0; 256];
+    let mut rest: &mut [u32] = &mut table;
+    let mut byte = 0_u32;
+    while let [entry, others @ ..] = rest {
+        *entry = byte;
+        let mut bit = 0_u32;
+        while bit < u8::BITS {
+            *entry = (*entry >> 1) ^ if *entry & 1 == 1 { 0xedb8_8320 } else { 0 };
+            bit = bit.wrapping_add(1);
+        }
+        byte = byte.wrapping_add(1);
+        rest = others;
+    }
+    table
+};
 
 /// DES(K, D): one block under a key of seven bytes, which are spread over eight with room for the parity bits.
 #[must_use]

@@ -1,9 +1,32 @@
-//! ComputeResponse of NTLMv2, [MS-NLMP] 3.3.2.
+//! ComputeResponse, [MS-NLMP] 3.3.1 and 3.3.2.
 
 use super::{
-    NtProofStr, ResponseKeyNt, SessionBaseKey,
-    primitive::{HmacMd5, hmac_md5},
+    LmHash, NtHash, NtProofStr, ResponseKeyNt, SessionBaseKey,
+    primitive::{HmacMd5, desl, hmac_md5, md4, md5},
 };
+
+/// The length of an NTLMv1 or LM response, in bytes.
+pub const NTLM_V1_LEN: usize = 24;
+
+/// NTLM_RESPONSE over the challenge, which is the server's or, with extended session security, [`combined_challenge`]; and
+/// the SessionBaseKey that goes with it.
+#[must_use]
+pub fn ntlm_v1(hash: &NtHash, challenge: &[u8; 8]) -> ([u8; NTLM_V1_LEN], SessionBaseKey) {
+    (desl(hash.expose(), *challenge), SessionBaseKey::new(md4(&[hash.expose()])))
+}
+
+/// LM_RESPONSE over the server's challenge.
+#[must_use]
+pub fn lm_v1(hash: &LmHash, challenge: &[u8; 8]) -> [u8; NTLM_V1_LEN] {
+    desl(hash.expose(), *challenge)
+}
+
+/// What NTLMv1 with extended session security answers to in place of the server's challenge alone.
+#[must_use]
+pub fn combined_challenge(server_challenge: &[u8; 8], client_challenge: &[u8; 8]) -> [u8; 8] {
+    let [c0, c1, c2, c3, c4, c5, c6, c7, ..] = md5(&[server_challenge, client_challenge]);
+    [c0, c1, c2, c3, c4, c5, c6, c7]
+}
 
 /// NTProofStr over the challenge and *temp*, and the SessionBaseKey that goes with it.
 #[must_use]

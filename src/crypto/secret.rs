@@ -65,6 +65,8 @@ macro_rules! tag {
 secret! {
     /// NTOWFv1: the MD4 of the password. As good as the password.
     NtHash
+    /// LMOWFv1: what is left of the first fourteen letters of the password, without their case.
+    LmHash
     /// NTOWFv2.
     ResponseKeyNt
     /// SessionBaseKey: what both sides can compute from the response.

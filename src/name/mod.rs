@@ -2,7 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+mod attribute;
+
 use core::fmt;
+
+pub use self::attribute::{Attribute, Principal};
 
 use crate::{
     bytes::{self, Reader},
@@ -58,11 +62,8 @@ impl Name {
                 None => (text.to_owned(), String::new()),
             },
         };
-        // An `@` at its start would make the displayed `DOM\@...` an escaped one.
-        if user.is_empty() || user.starts_with('@') || user.contains('\\') || domain.contains('\\') || !is_plain(text) {
-            return Err(ApiMisuse::BadName.into());
-        }
-        Ok(Self::User(UserName { user, domain }))
+        let name = UserName { user, domain };
+        if is_plain(text) && name.is_unmistakable() { Ok(Self::User(name)) } else { Err(ApiMisuse::BadName.into()) }
     }
 
     /// The name of a service: `svc@host`, `svc` on the host `local_host`, `@host` without an SPN; also the SPN `svc/host`.
@@ -71,10 +72,51 @@ impl Name {
     /// [`ApiMisuse::BadName`] when it is empty, has a NUL, or is longer than [`MAX_NAME`].
     pub fn parse_service(text: &str, local_host: &str) -> Result<Self> {
         let (service, host) = text.split_once('@').or_else(|| text.split_once('/')).unwrap_or((text, local_host));
-        if text.is_empty() || host.is_empty() || host.contains('@') || service.contains('/') || !is_plain(text) {
+        let is_plain = is_plain(text) && !text.is_empty() && !text.contains('\\');
+        if !is_plain || host.is_empty() || host.contains('@') || service.contains('/') {
             return Err(ApiMisuse::BadName.into());
         }
         Ok(Self::Service(ServiceName { service: service.to_owned(), host: host.to_owned() }))
+    }
+
+    /// The one spelling by which this name is exported (RFC 2743 3.2): a user's has a backslash, a service's has none.
+    #[must_use]
+    pub fn canonical(&self) -> String {
+        match self {
+            Self::User(UserName { user, domain }) => format!("{domain}\\{user}"),
+            Self::Service(_) | Self::Anonymous => self.to_string(),
+        }
+    }
+
+    /// The name that [`Name::canonical`] spells, or gss-ntlmssp, which has a NUL at the end and no backslash where a user has
+    /// no domain.
+    ///
+    /// # Errors
+    /// [`ApiMisuse::BadName`] when it is neither.
+    pub fn parse_canonical(text: &str) -> Result<Self> {
+        let (text, is_foreign) = text.strip_suffix('\0').map_or((text, false), |text| (text, true));
+        if text == ANONYMOUS {
+            Ok(Self::Anonymous)
+        } else if text.contains('\\') {
+            Self::parse_user(text)
+        } else if text.contains('/') || !is_foreign && text.starts_with('@') {
+            Self::parse_service(text, "")
+        } else if is_foreign {
+            Self::parse_user(&format!("\\{text}"))
+        } else {
+            Err(ApiMisuse::BadName.into())
+        }
+    }
+
+    /// Whether both mean the same, in any letter case. A domain is never left out of account, and nobody is like nobody
+    /// (RFC 2743 2.4.3).
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::User(a), Self::User(b)) => same_name(&a.user, &b.user) && same_name(&a.domain, &b.domain),
+            (Self::Service(a), Self::Service(b)) => same_name(&a.service, &b.service) && same_name(&a.host, &b.host),
+            (Self::User(_) | Self::Service(_) | Self::Anonymous, _) => false,
+        }
     }
 
     /// Appends the name to an exported token.
@@ -122,7 +164,21 @@ const EXPORTED_USER: u8 = 1;
 const EXPORTED_SERVICE: u8 = 2;
 const EXPORTED_ANONYMOUS: u8 = 3;
 
+/// How Windows calls nobody in particular.
+const ANONYMOUS: &str = "NT AUTHORITY\\ANONYMOUS LOGON";
+
 impl UserName {
+    /// Whether no spelling of this name could be taken for another's: not with a backslash of its own, nor an `@` at its start
+    /// (`DOM\@` would be an escaped one), nor as that of nobody in particular.
+    #[must_use]
+    pub fn is_unmistakable(&self) -> bool {
+        !(self.user.is_empty()
+            || self.user.starts_with('@')
+            || self.user.contains('\\')
+            || self.domain.contains('\\')
+            || same_name(&format!("{}\\{}", self.domain, self.user), ANONYMOUS))
+    }
+
     /// The name of an account on this computer, whose domains are `domain` and `computer`: the bare account when it is
     /// of one of those or of none, else with its domain, which is never dropped.
     #[must_use]
@@ -152,7 +208,7 @@ impl fmt::Display for Name {
             Self::User(UserName { user, .. }) => f.write_str(&user.replace('@', "\\@")),
             Self::Service(name) if name.service.is_empty() => write!(f, "@{}", name.host),
             Self::Service(name) => write!(f, "{}/{}", name.service, name.host),
-            Self::Anonymous => f.write_str("NT AUTHORITY\\ANONYMOUS LOGON"),
+            Self::Anonymous => f.write_str(ANONYMOUS),
         }
     }
 }
@@ -197,7 +253,9 @@ mod tests {
 
     #[test]
     fn refuses_what_names_no_user() {
-        for text in ["", "DOM\\", "@DOM", "\\", "A\\B\\C", "a\0b", "a\\@b\\c", "\\@x@DOM"] {
+        for text in
+            ["", "DOM\\", "@DOM", "\\", "A\\B\\C", "a\0b", "a\\@b\\c", "\\@x@DOM", "NT Authority\\Anonymous Logon"]
+        {
             assert!(Name::parse_user(text).is_err(), "{text}");
         }
         assert!(Name::parse_user(&"x".repeat(MAX_NAME + 1)).is_err());
@@ -216,9 +274,47 @@ mod tests {
 
     #[test]
     fn refuses_what_names_no_service() {
-        for text in ["", "HTTP@", "@", "HTTP@a@b", "HTTP/x@y", "a\0b"] {
+        for text in ["", "HTTP@", "@", "HTTP@a@b", "HTTP/x@y", "a\0b", "DOM\\alice"] {
             assert!(Name::parse_service(text, "local").is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn the_canonical_form_gives_the_same_name_again() {
+        let users = ["alice", "DOM\\alice", "alice\\@suffix", "alice\\@suffix@DOM", "HTTP/www"];
+        let users = users.iter().map(|text| Name::parse_user(text).unwrap());
+        let services = ["HTTP@www", "HTTP@www/extra", "@www"].iter().map(|text| Name::parse_service(text, "").unwrap());
+        for name in users.chain(services).chain([Name::Anonymous]) {
+            assert_eq!(Name::parse_canonical(&name.canonical()), Ok(name));
+        }
+        for text in ["", "alice", "alice@DOM", "a\\b\\c", "\\", "nt authority\\anonymous logon"] {
+            assert!(Name::parse_canonical(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_the_canonical_form_of_gss_ntlmssp() {
+        for (text, expected) in [
+            ("alice\0", user("alice", "")),
+            ("DOM\\alice\0", user("alice", "DOM")),
+            ("alice@suffix\0", user("alice@suffix", "")),
+            ("HTTP/www\0", Name::parse_service("HTTP@www", "").unwrap()),
+            ("NT AUTHORITY\\ANONYMOUS LOGON\0", Name::Anonymous),
+        ] {
+            assert_eq!(Name::parse_canonical(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn compares_all_of_a_name() {
+        let same = |a: &Name, b: &Name| a.is_same(b);
+        assert!(same(&user("Alice", "dom"), &user("aLICE", "DOM")));
+        for other in [user("alice", ""), user("alice", "OTHER"), user("bob", "DOM"), Name::Anonymous] {
+            assert!(!same(&user("alice", "DOM"), &other) && !same(&other, &user("alice", "DOM")));
+        }
+        let service = |text| Name::parse_service(text, "").unwrap();
+        assert!(same(&service("HTTP@WWW"), &service("http/www")) && !same(&service("HTTP@www"), &service("@www")));
+        assert!(!same(&Name::Anonymous, &Name::Anonymous));
     }
 
     #[test]

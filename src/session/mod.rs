@@ -17,7 +17,7 @@ use crate::{
         primitive::HmacMd5,
         rc4::Handle,
     },
-    error::{Fault, FieldName, Result},
+    error::{ApiMisuse, Fault, FieldName, Result},
     wire::NegotiateFlags,
 };
 
@@ -39,19 +39,20 @@ pub enum Way {
     Receive,
 }
 
-/// The session security of a context: connection-oriented, with extended session security where it protects messages.
+/// The session security of a connection-oriented context.
 #[derive(Debug)]
 pub struct Session {
     flags: NegotiateFlags,
     key: ExportedSessionKey,
-    /// Nothing without SIGN and SEAL, or without extended session security.
+    /// Nothing without SIGN and SEAL.
     protection: Option<Protection>,
 }
 
 #[derive(Debug)]
 struct Protection {
     send: Half,
-    receive: Half,
+    /// Without extended session security there is one key, and one stream and one count for both ways.
+    receive: Option<Half>,
 }
 
 /// The keys of one direction.
@@ -65,10 +66,18 @@ pub struct Keys {
 
 /// One direction: its keys, its RC4 stream, its sequence number.
 struct Half {
-    signing: HmacMd5,
+    checksum: Checksum,
     sealing_key: SealingKey,
     handle: Handle,
     seq_num: u32,
+}
+
+/// What a signature's checksum is made with.
+enum Checksum {
+    /// With extended session security ([MS-NLMP] 3.4.4.2), under the signing key; encrypted only where keys are exchanged.
+    Hmac { signing: HmacMd5, key_exch: bool },
+    /// Without it (3.4.4.1): there is no signing key.
+    Crc32,
 }
 
 impl Session {
@@ -82,11 +91,13 @@ impl Session {
         Self::with_keys(flags, key, send, receive)
     }
 
-    /// The same with the signing and sealing keys of both directions given.
+    /// The same with the signing and sealing keys of both directions given. Without extended session security only the
+    /// sealing key of the way out means something.
     #[must_use]
     pub fn with_keys(flags: NegotiateFlags, key: ExportedSessionKey, send: Keys, receive: Keys) -> Self {
-        let fresh = |keys: Keys| Half::new(Handle::new(&keys.sealing), 0, keys);
-        let protection = is_protected(flags).then(|| Protection { send: fresh(send), receive: fresh(receive) });
+        let half = |keys: Keys| Half::new(flags, Handle::new(&keys.sealing), 0, keys);
+        let receive = is_extended(flags).then_some(receive);
+        let protection = flags.protects().then(|| Protection { send: half(send), receive: receive.map(half) });
         Self { flags, key, protection }
     }
 
@@ -96,19 +107,25 @@ impl Session {
         self.flags
     }
 
+    /// Refuses a session that cannot wrap.
+    ///
+    /// # Errors
+    /// [`ApiMisuse::NoProtection`] without SIGN and SEAL.
+    pub fn refuse_unprotected(&self) -> Result<()> {
+        if self.protection.is_some() { Ok(()) } else { Err(ApiMisuse::NoProtection.into()) }
+    }
+
     /// The ExportedSessionKey, which applications ask for to make keys of their own.
     #[must_use]
     pub const fn key(&self) -> &ExportedSessionKey {
         &self.key
     }
 
-    /// Restarts the RC4 stream of one way; its sequence number goes on. SPNEGO does this after each mechListMIC.
+    /// Restarts the RC4 stream of one way, which is that of both without extended session security; its sequence number goes
+    /// on. SPNEGO does this after each mechListMIC.
     pub fn reset_crypto(&mut self, way: Way) {
-        if let Some(Protection { send, receive }) = &mut self.protection {
-            let half = match way {
-                Way::Send => send,
-                Way::Receive => receive,
-            };
+        if let Some(protection) = &mut self.protection {
+            let half = protection.half(way);
             half.handle = Handle::new(&half.sealing_key);
         }
     }
@@ -135,7 +152,7 @@ impl Session {
         out.extend_from_slice(&self.flags.bits().to_le_bytes());
         out.extend_from_slice(self.key.expose());
         if let Some(Protection { send, receive }) = &self.protection {
-            for half in [send, receive] {
+            for half in [Some(send), receive.as_ref()].into_iter().flatten() {
                 out.extend_from_slice(&half.seq_num.to_le_bytes());
                 half.handle.export(out);
             }
@@ -150,18 +167,28 @@ impl Session {
         let field = FieldName::Contents;
         let flags = NegotiateFlags::from_bits_retain(reader.u32(field)?);
         let key = ExportedSessionKey::new(reader.array(field)?);
-        if !is_protected(flags) {
+        if !flags.protects() {
             return Ok(Self { flags, key, protection: None });
         }
         let mut half = |keys| -> Result<_> {
             let seq_num = reader.u32(field)?;
             let state = Zeroizing::new(reader.array(field)?);
             let handle = Handle::import(&state).ok_or_else(|| reader.error(field, Fault::WrongValue))?;
-            Ok(Half::new(handle, seq_num, keys))
+            Ok(Half::new(flags, handle, seq_num, keys))
         };
         let [send, receive] = Keys::of_both_ways(role, flags, &key);
-        let protection = Some(Protection { send: half(send)?, receive: half(receive)? });
-        Ok(Self { flags, key, protection })
+        let send = half(send)?;
+        let receive = if is_extended(flags) { Some(half(receive)?) } else { None };
+        Ok(Self { flags, key, protection: Some(Protection { send, receive }) })
+    }
+}
+
+impl Protection {
+    fn half(&mut self, way: Way) -> &mut Half {
+        match (way, &mut self.receive) {
+            (Way::Receive, Some(receive)) => receive,
+            _ => &mut self.send,
+        }
     }
 }
 
@@ -176,16 +203,21 @@ impl Role {
 
 impl Keys {
     fn of_both_ways(role: Role, flags: NegotiateFlags, key: &ExportedSessionKey) -> [Self; 2] {
-        [Way::Send, Way::Receive].map(|way| role.direction(way)).map(|direction| Self {
-            signing: keys::sign_key(key, direction),
-            sealing: keys::seal_key(key, strength(flags), direction),
-        })
+        [Way::Send, Way::Receive]
+            .map(|way| role.direction(way))
+            .map(|direction| Self { signing: keys::sign_key(key, direction), sealing: seal_key(flags, key, direction) })
     }
 }
 
 impl Half {
-    fn new(handle: Handle, seq_num: u32, keys: Keys) -> Self {
-        Self { signing: HmacMd5::new(keys.signing.expose()), sealing_key: keys.sealing, handle, seq_num }
+    fn new(flags: NegotiateFlags, handle: Handle, seq_num: u32, keys: Keys) -> Self {
+        let checksum = if is_extended(flags) {
+            let signing = HmacMd5::new(keys.signing.expose());
+            Checksum::Hmac { signing, key_exch: flags.contains(NegotiateFlags::KEY_EXCH) }
+        } else {
+            Checksum::Crc32
+        };
+        Self { checksum, sealing_key: keys.sealing, handle, seq_num }
     }
 }
 
@@ -195,8 +227,20 @@ impl core::fmt::Debug for Half {
     }
 }
 
-const fn is_protected(flags: NegotiateFlags) -> bool {
-    flags.protects() && flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY)
+const fn is_extended(flags: NegotiateFlags) -> bool {
+    flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY)
+}
+
+/// SEALKEY, [MS-NLMP] 3.4.5.3.
+#[must_use]
+pub fn seal_key(flags: NegotiateFlags, key: &ExportedSessionKey, direction: Direction) -> SealingKey {
+    if is_extended(flags) {
+        keys::seal_key(key, strength(flags), direction)
+    } else if flags.contains(NegotiateFlags::LM_KEY) {
+        keys::seal_key_lm(key, flags.contains(NegotiateFlags::BITS_56))
+    } else {
+        keys::seal_key_whole(key)
+    }
 }
 
 const fn strength(flags: NegotiateFlags) -> Strength {

@@ -1,14 +1,14 @@
 //! GSS_GetMIC, GSS_VerifyMIC, GSS_Wrap and GSS_Unwrap, [MS-NLMP] 3.4.2 to 3.4.9.
 
 use subtle::ConstantTimeEq;
-use zeroize::Zeroize;
 
 use crate::{
+    crypto::primitive::crc32,
     error::{ApiMisuse, PeerMisbehaved, Result, Sequence},
     wire::{MessageSignature, NegotiateFlags},
 };
 
-use super::{Half, Protection, Session};
+use super::{Checksum, Half, Session, Way};
 
 /// A part of a message to wrap or unwrap. All parts are signed, in their order.
 #[derive(Debug)]
@@ -36,11 +36,11 @@ impl Session {
     /// # Errors
     /// [`ApiMisuse::NoProtection`] when not even that was negotiated.
     pub fn get_mic(&mut self, message: &[&[u8]]) -> Result<MessageSignature> {
-        let key_exch = self.flags.contains(NegotiateFlags::KEY_EXCH);
         match &mut self.protection {
-            Some(Protection { send, .. }) => {
-                let signature = send.signature(message.iter().copied(), key_exch);
-                send.seq_num = send.seq_num.wrapping_add(1);
+            Some(protection) => {
+                let send = protection.half(Way::Send);
+                let signature = send.signature(message.iter().copied());
+                send.count();
                 Ok(signature)
             }
             None if has_dummy(self.flags) => Ok(MessageSignature::DUMMY),
@@ -53,11 +53,11 @@ impl Session {
     /// # Errors
     /// [`PeerMisbehaved::BadSignature`]; [`ApiMisuse::NoProtection`] as [`Session::get_mic`].
     pub fn verify_mic(&mut self, message: &[&[u8]], signature: &MessageSignature) -> Result<()> {
-        let key_exch = self.flags.contains(NegotiateFlags::KEY_EXCH);
         match &mut self.protection {
-            Some(Protection { receive, .. }) => {
+            Some(protection) => {
+                let receive = protection.half(Way::Receive);
                 let before = receive.handle.clone();
-                let expected = receive.signature(message.iter().copied(), key_exch);
+                let expected = receive.signature(message.iter().copied());
                 receive.judge(&expected, signature).inspect_err(|_| receive.handle = before)
             }
             None if !has_dummy(self.flags) => Err(ApiMisuse::NoProtection.into()),
@@ -71,36 +71,37 @@ impl Session {
     /// # Errors
     /// [`ApiMisuse::NoProtection`] without SIGN and SEAL.
     pub fn wrap(&mut self, message: &mut [Buffer<'_>]) -> Result<MessageSignature> {
-        let key_exch = self.flags.contains(NegotiateFlags::KEY_EXCH);
-        let Protection { send, .. } = self.protection.as_mut().ok_or(ApiMisuse::NoProtection)?;
+        let send = self.protection.as_mut().ok_or(ApiMisuse::NoProtection)?.half(Way::Send);
         // The checksum is over the clear text, but encrypted behind it ([MS-NLMP] 3.4.3).
-        let checksum = send.checksum(message.iter().map(Buffer::as_bytes));
+        let sum = send.sum(message.iter().map(Buffer::as_bytes));
         send.apply(message);
-        let signature = send.seal_checksum(checksum, key_exch);
-        send.seq_num = send.seq_num.wrapping_add(1);
+        let signature = send.seal(sum);
+        send.count();
         Ok(signature)
     }
 
-    /// Decrypts the data in place and verifies the `signature` that came before it. When it is refused, the data is wiped
-    /// and the session is as it was.
+    /// Decrypts the data in place and verifies the `signature` that came before it. When it is refused, the data is encrypted
+    /// again and the session is as it was.
     ///
     /// # Errors
     /// [`PeerMisbehaved::BadSignature`]; [`ApiMisuse::NoProtection`] without SIGN and SEAL.
     pub fn unwrap(&mut self, message: &mut [Buffer<'_>], signature: &MessageSignature) -> Result<()> {
-        let key_exch = self.flags.contains(NegotiateFlags::KEY_EXCH);
-        let Protection { receive, .. } = self.protection.as_mut().ok_or(ApiMisuse::NoProtection)?;
+        let receive = self.protection.as_mut().ok_or(ApiMisuse::NoProtection)?.half(Way::Receive);
         let before = receive.handle.clone();
         receive.apply(message);
-        let expected = receive.signature(message.iter().map(Buffer::as_bytes), key_exch);
+        let expected = receive.signature(message.iter().map(Buffer::as_bytes));
         receive.judge(&expected, signature).inspect_err(|_| {
-            for buffer in message {
-                if let Buffer::Data(data) = buffer {
-                    data.zeroize();
-                }
-            }
+            receive.handle = before.clone();
+            receive.apply(message);
             receive.handle = before;
         })
     }
+}
+
+/// The checksum of a message, not encrypted yet.
+enum Sum {
+    Hmac([u8; 8]),
+    Crc32(u32),
 }
 
 impl Half {
@@ -112,32 +113,63 @@ impl Half {
         }
     }
 
-    /// MAC of 3.4.4.2 with the next sequence number, which is not counted up yet.
-    fn signature<'a>(&mut self, message: impl Iterator<Item = &'a [u8]>, key_exch: bool) -> MessageSignature {
-        let checksum = self.checksum(message);
-        self.seal_checksum(checksum, key_exch)
+    const fn count(&mut self) {
+        self.seq_num = self.seq_num.wrapping_add(1);
     }
 
-    fn checksum<'a>(&self, message: impl Iterator<Item = &'a [u8]>) -> [u8; 8] {
-        let [c0, c1, c2, c3, c4, c5, c6, c7, ..] = self.signing.mac(&self.seq_num.to_le_bytes(), message);
-        [c0, c1, c2, c3, c4, c5, c6, c7]
+    /// MAC of 3.4.4 with the next sequence number, which is not counted up yet.
+    fn signature<'a>(&mut self, message: impl Iterator<Item = &'a [u8]>) -> MessageSignature {
+        let sum = self.sum(message);
+        self.seal(sum)
     }
 
-    fn seal_checksum(&mut self, mut checksum: [u8; 8], key_exch: bool) -> MessageSignature {
-        if key_exch {
-            self.handle.apply(&mut checksum);
+    fn sum<'a>(&self, message: impl Iterator<Item = &'a [u8]>) -> Sum {
+        match &self.checksum {
+            Checksum::Hmac { signing, .. } => {
+                let [c0, c1, c2, c3, c4, c5, c6, c7, ..] = signing.mac(&self.seq_num.to_le_bytes(), message);
+                Sum::Hmac([c0, c1, c2, c3, c4, c5, c6, c7])
+            }
+            Checksum::Crc32 => Sum::Crc32(crc32(message)),
         }
-        MessageSignature::with_extended_session_security(checksum, self.seq_num)
+    }
+
+    fn seal(&mut self, sum: Sum) -> MessageSignature {
+        match sum {
+            Sum::Hmac(mut checksum) => {
+                if matches!(self.checksum, Checksum::Hmac { key_exch: true, .. }) {
+                    self.handle.apply(&mut checksum);
+                }
+                MessageSignature::with_extended_session_security(checksum, self.seq_num)
+            }
+            Sum::Crc32(checksum) => {
+                // The stream goes on by RandomPad's length, too, though RandomPad is sent as zeros.
+                let mut random_pad = [0; 4];
+                let [mut checksum, mut seq_num] = [checksum.to_le_bytes(), self.seq_num.to_le_bytes()];
+                for part in [&mut random_pad, &mut checksum, &mut seq_num] {
+                    self.handle.apply(part);
+                }
+                MessageSignature::without_extended_session_security(checksum, seq_num)
+            }
+        }
     }
 
     /// Accepts the signature, and counts it, if it is the expected one.
     fn judge(&mut self, expected: &MessageSignature, got: &MessageSignature) -> Result<()> {
-        if equal(expected, got) {
-            self.seq_num = self.seq_num.wrapping_add(1);
+        let got = match self.checksum {
+            Checksum::Hmac { .. } => *got,
+            Checksum::Crc32 => got.without_random_pad(),
+        };
+        if equal(expected, &got) {
+            self.count();
             return Ok(());
         }
-        // Nobody vouches for the number in a wrong signature: it is a hint for a person, no more.
-        let sequence = match got.seq_num() {
+        // Nobody vouches for the number in a wrong signature: it is a hint for a person, no more. Where it is encrypted, it is
+        // so in the same way as the expected one.
+        let number = match self.checksum {
+            Checksum::Hmac { .. } => got.seq_num(),
+            Checksum::Crc32 => got.seq_num() ^ expected.seq_num() ^ self.seq_num,
+        };
+        let sequence = match number {
             number if number == self.seq_num => Sequence::Expected,
             number if number < self.seq_num => Sequence::Duplicate,
             _ => Sequence::Gap,
@@ -157,11 +189,7 @@ fn equal(a: &MessageSignature, b: &MessageSignature) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::{
-        crypto::ExportedSessionKey,
-        error::Error,
-        session::{Role, Way},
-    };
+    use crate::{crypto::ExportedSessionKey, error::Error, session::Role};
 
     use super::*;
 
@@ -191,8 +219,9 @@ mod tests {
         for bit in 0..data.len() * 8 {
             let mut changed = data;
             changed[bit / 8] ^= 1 << (bit % 8);
+            let sealed = changed;
             assert!(server.unwrap(&mut [Buffer::Data(&mut changed)], &signature).is_err());
-            assert_eq!(changed, [0; 14], "hands out nothing");
+            assert_eq!(changed, sealed, "hands out nothing");
             assert_eq!(state(&server), before);
         }
         for bit in 0..128 {

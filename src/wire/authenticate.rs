@@ -19,7 +19,7 @@ pub struct Authenticate<'a> {
     pub lm_response: &'a [u8],
     /// NtChallengeResponse.
     pub nt_response: &'a [u8],
-    /// DomainName, in UTF-16LE with the UNICODE flag, else in the OEM code page.
+    /// DomainName, in the charset of the flags.
     pub domain: &'a [u8],
     /// UserName, likewise.
     pub user: &'a [u8],
@@ -49,10 +49,11 @@ impl<'a> Authenticate<'a> {
     pub const OFFSET_OF_MIC: usize = Self::WITH_VERSION;
 
     /// The message in `token`. How long its header is (52, 60, 64, 72, 80 or 88 bytes) follows from where its payload starts.
+    /// Where it has no NegotiateFlags, `agreed`, those of the CHALLENGE_MESSAGE, tell in which charset its strings are.
     ///
     /// # Errors
     /// When it is none.
-    pub fn decode(token: &'a [u8]) -> Result<Self> {
+    pub fn decode(token: &'a [u8], agreed: NegotiateFlags) -> Result<Self> {
         let message = Message::Authenticate;
         let mut reader = codec::open(message, Self::MESSAGE_TYPE, token)?;
         let lm_response = Field::read(&mut reader, FieldName::LmChallengeResponse)?;
@@ -82,14 +83,8 @@ impl<'a> Authenticate<'a> {
             && header >= Self::WITH_VERSION
             && mic_offset != Some(Self::WITH_FLAGS);
 
-        let unicode = flags.is_none_or(|flags| flags.contains(NegotiateFlags::UNICODE));
-        let text = |field: Field| {
-            if unicode {
-                field.resolve_utf16(message, token, Self::SHORTEST)
-            } else {
-                field.resolve(message, token, Self::SHORTEST)
-            }
-        };
+        let charset = flags.unwrap_or(agreed).charset();
+        let text = |field: Field| field.resolve_text(charset, message, token, Self::SHORTEST);
         Ok(Self {
             lm_response: lm_response.resolve(message, token, Self::SHORTEST)?,
             nt_response: nt_response.resolve(message, token, Self::SHORTEST)?,
@@ -164,6 +159,10 @@ impl fmt::Debug for Authenticate<'_> {
 mod tests {
     use super::*;
 
+    fn decode(token: &[u8]) -> Result<Authenticate<'_>> {
+        Authenticate::decode(token, NegotiateFlags::UNICODE)
+    }
+
     fn sample(mic_offset: Option<usize>) -> Vec<u8> {
         Authenticate {
             lm_response: &[0; 24],
@@ -184,25 +183,25 @@ mod tests {
     fn refuses_every_truncation() {
         let bytes = sample(Some(72));
         for len in 0..bytes.len() {
-            assert!(Authenticate::decode(&bytes[..len]).is_err(), "accepted {len} bytes");
+            assert!(decode(&bytes[..len]).is_err(), "accepted {len} bytes");
         }
     }
 
     #[test]
     fn a_truncated_or_changed_message_is_refused_or_read_as_what_it_says() {
         for mic_offset in [None, Some(72)] {
-            crate::wire::tests::sweep(&sample(mic_offset), |bytes| Authenticate::decode(bytes)?.encode());
+            crate::wire::tests::sweep(&sample(mic_offset), |bytes| decode(bytes)?.encode());
         }
     }
 
     #[test]
     fn the_header_is_as_long_as_the_payload_leaves_it() {
-        assert_eq!(Authenticate::decode(&sample(None)).unwrap().mic_offset, None);
-        assert_eq!(Authenticate::decode(&sample(Some(72))).unwrap().mic_offset, Some(72));
+        assert_eq!(decode(&sample(None)).unwrap().mic_offset, None);
+        assert_eq!(decode(&sample(Some(72))).unwrap().mic_offset, Some(72));
         let mut oldest = sample(None);
         oldest.truncate(52);
         oldest[12..52].fill(0);
-        let authenticate = Authenticate::decode(&oldest).unwrap();
+        let authenticate = decode(&oldest).unwrap();
         assert_eq!((authenticate.flags, authenticate.version), (None, None));
     }
 }

@@ -14,7 +14,7 @@ pub struct Challenge<'a> {
     pub flags: NegotiateFlags,
     /// ServerChallenge.
     pub server_challenge: [u8; 8],
-    /// TargetName, in UTF-16LE with the UNICODE flag, else in the OEM code page.
+    /// TargetName, in the charset of the flags.
     pub target_name: &'a [u8],
     /// TargetInfo as it stands; empty without its flag. Not looked into here.
     pub target_info: &'a [u8],
@@ -41,11 +41,7 @@ impl<'a> Challenge<'a> {
         let flags = NegotiateFlags::from_bits_retain(reader.u32(FieldName::NegotiateFlags)?);
         let server_challenge = reader.array(FieldName::ServerChallenge)?;
 
-        let target_name = if flags.contains(NegotiateFlags::UNICODE) {
-            target_name_field.resolve_utf16(message, token, Self::SHORTEST)
-        } else {
-            target_name_field.resolve(message, token, Self::SHORTEST)
-        };
+        let target_name = target_name_field.resolve_text(flags.charset(), message, token, Self::SHORTEST);
         let target_name =
             if flags.contains(NegotiateFlags::REQUEST_TARGET) { target_name? } else { target_name.unwrap_or(&[]) };
 

@@ -3,6 +3,7 @@
 use crate::{
     bytes::Reader,
     error::{Fault, FieldName, InvalidMessage, Message, Result},
+    text::Charset,
 };
 
 use super::{MAX_TOKEN, SIGNATURE};
@@ -73,13 +74,13 @@ impl Field {
             .ok_or_else(|| InvalidMessage { message, field: self.name, fault: Fault::OutsideMessage }.into())
     }
 
-    /// The same for text in UTF-16LE, whose number of bytes must be even.
+    /// The same for text, whose number of bytes must be even in UTF-16LE.
     ///
     /// # Errors
     /// As [`Field::resolve`], and when the length is odd.
-    pub(super) fn resolve_utf16(self, message: Message, token: &[u8], header: usize) -> Result<&[u8]> {
+    pub(super) fn resolve_text(self, charset: Charset, message: Message, token: &[u8], header: usize) -> Result<&[u8]> {
         let text = self.resolve(message, token, header)?;
-        if text.len().is_multiple_of(2) {
+        if charset == Charset::Oem || text.len().is_multiple_of(2) {
             Ok(text)
         } else {
             Err(InvalidMessage { message, field: self.name, fault: Fault::OddLength }.into())

@@ -2,6 +2,8 @@
 
 use bitflags::bitflags;
 
+use crate::text::Charset;
+
 bitflags! {
     /// NEGOTIATE, [MS-NLMP] 2.2.2.5. Bits without a name are kept.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +58,12 @@ bitflags! {
 }
 
 impl NegotiateFlags {
+    /// What strings are in ([MS-NLMP] 2.2.2.5): UNICODE wins over OEM.
+    #[must_use]
+    pub const fn charset(self) -> Charset {
+        if self.contains(Self::UNICODE) { Charset::Unicode } else { Charset::Oem }
+    }
+
     /// SIGN or SEAL: whether messages are protected.
     #[must_use]
     pub const fn protects(self) -> bool {

@@ -17,7 +17,7 @@ pub use self::{
     challenge::Challenge,
     flags::NegotiateFlags,
     negotiate::{Negotiate, Version},
-    response::{ClientChallengeV2, NTLMV1_RESPONSE_LEN, NtlmV2Response},
+    response::{ClientChallengeV2, NtlmV2Response},
     signature::MessageSignature,
 };
 

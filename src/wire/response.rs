@@ -7,9 +7,6 @@ use crate::{
 
 use super::TargetInfo;
 
-/// The length of an NTLMv1 response, in bytes; any other length is NTLMv2's.
-pub const NTLMV1_RESPONSE_LEN: usize = 24;
-
 /// NTLMv2_RESPONSE: the proof, and what it is made over.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct NtlmV2Response<'a> {

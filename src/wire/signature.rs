@@ -25,7 +25,22 @@ impl MessageSignature {
         Self([v0, v1, v2, v3, c0, c1, c2, c3, c4, c5, c6, c7, s0, s1, s2, s3])
     }
 
-    /// SeqNum of 2.2.2.9.2, which nothing has vouched for.
+    /// The structure of 2.2.2.9.1, with nothing in RandomPad.
+    #[must_use]
+    pub const fn without_extended_session_security(checksum: [u8; 4], seq_num: [u8; 4]) -> Self {
+        let [c0, c1, c2, c3] = checksum;
+        Self::with_extended_session_security([0, 0, 0, 0, c0, c1, c2, c3], u32::from_le_bytes(seq_num))
+    }
+
+    /// The same signature with nothing in RandomPad, which means nothing and is not to be compared.
+    #[must_use]
+    pub const fn without_random_pad(&self) -> Self {
+        let [v0, v1, v2, v3, _, _, _, _, rest @ ..] = self.0;
+        let [c0, c1, c2, c3, s0, s1, s2, s3] = rest;
+        Self([v0, v1, v2, v3, 0, 0, 0, 0, c0, c1, c2, c3, s0, s1, s2, s3])
+    }
+
+    /// SeqNum, as it stands there, which nothing has vouched for.
     #[must_use]
     pub const fn seq_num(&self) -> u32 {
         let [.., s0, s1, s2, s3] = self.0;

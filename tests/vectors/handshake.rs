@@ -4,18 +4,19 @@ use gss_ntlm::{
     bytes::Reader,
     context::{AcceptRequest, Context, ContextFlags, ExpectAuthenticate, InitiateRequest},
     cred::{CredStore, Credential, Usage},
-    crypto::{ExportedSessionKey, NtHash, keys, ntowf, response},
+    crypto::{ExportedSessionKey, KeyExchangeKey, LmHash, NtHash, SessionBaseKey, keys, ntowf, response},
     error::{ApiMisuse, Error, Fault, FieldName, Message, PeerMisbehaved, PolicyError, Result},
     host::FileTime,
-    name::{Name, UserName},
-    policy::{BindingsPolicy, Minimum, Policy},
+    name::{Attribute, Name, UserName},
+    policy::{BindingsPolicy, LmLevel, Minimum, Policy},
     session::{Buffer, Role, Session},
     text,
-    wire::{Authenticate, AvFlags, Challenge, MIC_LEN, MessageSignature, NegotiateFlags, NtlmV2Response},
+    wire::{Authenticate, Challenge, MIC_LEN, MessageSignature, NegotiateFlags, NtlmV2Response},
 };
 use serde_json::Value;
 
 use crate::{
+    crypto::key_exchange_key,
     messages::same_pairs,
     support::{Accounts, Bindings, Fixed, Map, Outcome, array, hex, same, unhex},
 };
@@ -35,7 +36,7 @@ pub(crate) fn exchange(inputs: Map<'_>, expected: Map<'_>) -> Outcome {
     let credential = accounts.acceptor();
     let server_challenge = Challenge::decode(&challenge).map(|sent| sent.server_challenge).map_err(|e| e.to_string());
     let mut context = Context::resume(ExpectAuthenticate { negotiate, challenge });
-    let policy = Policy::default();
+    let policy = Policy { lm_level: level(0), anonymous: true, ..Policy::default() };
     let host = Fixed::default();
     let request =
         AcceptRequest { credential: &credential, bindings: None, token: &token, policy: &policy, host: &host };
@@ -43,50 +44,109 @@ pub(crate) fn exchange(inputs: Map<'_>, expected: Map<'_>) -> Outcome {
     same("accept", &accepted.is_ok(), &expected.boolean("accept"))
         .map_err(|why| format!("{why}: {}", accepted.as_ref().err().map(ToString::to_string).unwrap_or_default()))?;
 
-    let authenticate = Authenticate::decode(&token).map_err(|e| e.to_string())?;
+    let authenticate = Authenticate::decode(&token, NegotiateFlags::UNICODE).map_err(|e| e.to_string())?;
     same("flags", &authenticate.flags.map(|f| f.bits()), &Some(expected.u32("flags")))?;
     same("user", authenticate.user, &expected.bytes("user"))?;
     same("domain", authenticate.domain, &expected.bytes("domain"))?;
     same("workstation", authenticate.workstation, &expected.bytes("workstation"))?;
-    let response = NtlmV2Response::decode(authenticate.nt_response).map_err(|e| e.to_string())?;
-    let info = response.client_challenge.target_info;
-    same_pairs(&info, expected)?;
-    same("ntlmv2_trailer", info.after_eol(), &expected.bytes("ntlmv2_trailer"))?;
-
-    let identity = Map(&inputs.0["ntowfv2_identity"]);
-    let (user, domain) = (identity.bytes("user_upper_utf16le"), identity.bytes("domain_utf16le"));
-    same("the user in upper case", &text::upper_utf16le(authenticate.user), &user)?;
-    let key = ntowf::ntowf_v2(&nt_hash(&inputs.0["credentials"]), authenticate.user, &domain);
-    same("response_key_nt", key.expose(), &expected.array("response_key_nt"))?;
-    let server_challenge = server_challenge?;
-    let (proof, session_base_key) = response::ntlm_v2(&key, &server_challenge, response.temp);
-    same("nt_response_valid", &proof.matches(&response.nt_proof_str), &expected.boolean("nt_response_valid"))?;
+    let recorded = Recorded { authenticate, server_challenge: server_challenge?, account: &account };
+    let session_base_key = match expected.text("version") {
+        "ntlmv2" => recorded.ntlm_v2(inputs, expected)?,
+        "ntlmv1" => recorded.ntlm_v1(&recorded.server_challenge, expected)?,
+        "ntlmv1-ess" => {
+            let client_challenge = recorded.authenticate.lm_response.first_chunk().ok_or("no client challenge")?;
+            recorded.ntlm_v1(&response::combined_challenge(&recorded.server_challenge, client_challenge), expected)?
+        }
+        "lm-only" => recorded.lm()?,
+        "anonymous" => SessionBaseKey::new([0; 16]),
+        version => return Err(format!("the version {version} is unknown")),
+    };
     same("session_base_key", session_base_key.expose(), &expected.array("session_base_key"))?;
-    same("key_exchange_key", keys::kxkey_v2(&session_base_key).expose(), &expected.array("key_exchange_key"))?;
-    same("version", &"ntlmv2", &expected.text("version"))?;
+    let key = recorded.key_exchange_key(&session_base_key, expected.text("version"));
+    same("key_exchange_key", key.expose(), &expected.array("key_exchange_key"))?;
 
-    let has_mic = context.established().map_err(|e| e.to_string())?.has_mic;
-    let session = context.session().map_err(|e| e.to_string())?;
-    same("exported_session_key", session.key().expose(), &expected.array("exported_session_key"))?;
+    let established = context.established().map_err(|e| e.to_string())?;
+    let version = established.initiator.get(Attribute::Version).unwrap_or_default();
+    let version_of_vector = match version {
+        "NTLMv2" => "ntlmv2",
+        "NTLMv1" if established.session.flags().contains(NegotiateFlags::EXTENDED_SESSIONSECURITY) => "ntlmv1-ess",
+        "NTLMv1" => "ntlmv1",
+        "LM" => "lm-only",
+        other => other,
+    };
+    same("version", &version_of_vector, &expected.text("version"))?;
+    same("exported_session_key", established.session.key().expose(), &expected.array("exported_session_key"))?;
     let sent_mic = Map(&expected.0["mic"]);
-    same("mic.present", &info.flags().contains(AvFlags::MIC), &sent_mic.boolean("present"))?;
-    if has_mic {
+    same("mic.present", &established.has_mic, &sent_mic.boolean("present"))?;
+    if established.has_mic {
         same("mic.valid", &Some(true), &sent_mic.0["valid"].as_bool())?;
-        same(
-            "mic.offset",
-            &authenticate.mic_offset.and_then(|at| u32::try_from(at).ok()),
-            &Some(sent_mic.u32("offset")),
-        )?;
         let at = authenticate.mic_offset.unwrap_or_default();
+        same("mic.offset", &u32::try_from(at).ok(), &Some(sent_mic.u32("offset")))?;
         same("mic.value", &token[at..at + MIC_LEN], &sent_mic.bytes("value"))?;
     }
     Ok(())
 }
 
+/// A recorded AUTHENTICATE_MESSAGE, and what its account knows.
+struct Recorded<'a> {
+    authenticate: Authenticate<'a>,
+    server_challenge: [u8; 8],
+    account: &'a Value,
+}
+
+impl Recorded<'_> {
+    fn ntlm_v2(&self, inputs: Map<'_>, expected: Map<'_>) -> core::result::Result<SessionBaseKey, String> {
+        let Authenticate { nt_response, user, flags, .. } = self.authenticate;
+        let response = NtlmV2Response::decode(nt_response).map_err(|e| e.to_string())?;
+        let info = response.client_challenge.target_info;
+        same_pairs(&info, expected)?;
+        same("ntlmv2_trailer", info.after_eol(), &expected.bytes("ntlmv2_trailer"))?;
+        let identity = Map(&inputs.0["ntowfv2_identity"]);
+        let (upper, domain) = (identity.bytes("user_upper_utf16le"), identity.bytes("domain_utf16le"));
+        let user = flags.unwrap_or(NegotiateFlags::UNICODE).charset().to_utf16le(user);
+        same("the user in upper case", &text::upper_utf16le(&user), &upper)?;
+        let key = ntowf::ntowf_v2(&nt_hash(self.account), &user, &domain);
+        same("response_key_nt", key.expose(), &expected.array("response_key_nt"))?;
+        let (proof, session_base_key) = response::ntlm_v2(&key, &self.server_challenge, response.temp);
+        same("nt_response_valid", &proof.matches(&response.nt_proof_str), &expected.boolean("nt_response_valid"))?;
+        Ok(session_base_key)
+    }
+
+    fn ntlm_v1(&self, challenge: &[u8; 8], expected: Map<'_>) -> core::result::Result<SessionBaseKey, String> {
+        let (response, session_base_key) = response::ntlm_v1(&nt_hash(self.account), challenge);
+        let is_valid = self.authenticate.nt_response == response;
+        same("nt_response_valid", &is_valid, &expected.boolean("nt_response_valid"))?;
+        Ok(session_base_key)
+    }
+
+    fn lm(&self) -> core::result::Result<SessionBaseKey, String> {
+        let hash = self.lm_hash();
+        same("the LM response", self.authenticate.lm_response, &response::lm_v1(&hash, &self.server_challenge)[..])?;
+        Ok(SessionBaseKey::new(*keys::kxkey_non_nt(&hash).expose()))
+    }
+
+    fn lm_hash(&self) -> LmHash {
+        let password = self.account["password"].as_str().unwrap_or_default();
+        ntowf::lm_hash(password.as_bytes()).unwrap_or_else(|| LmHash::new([0; 16]))
+    }
+
+    fn key_exchange_key(&self, session_base_key: &SessionBaseKey, version: &str) -> KeyExchangeKey {
+        let flags = match version {
+            "ntlmv2" | "anonymous" => NegotiateFlags::empty(),
+            _ => self.authenticate.flags.unwrap_or(NegotiateFlags::empty()),
+        };
+        let lm_response = self.authenticate.lm_response;
+        key_exchange_key(flags, session_base_key, &self.lm_hash(), &self.server_challenge, lm_response)
+    }
+}
+
 /// The CHALLENGE_MESSAGE of a recording, or the shortest one with its ServerChallenge.
 fn exchange_challenge(inputs: Map<'_>, token: &[u8]) -> Vec<u8> {
     inputs.optional_bytes("challenge").unwrap_or_else(|| {
-        let flags = Authenticate::decode(token).expect("a recorded message").flags.unwrap_or(NegotiateFlags::empty());
+        let flags = Authenticate::decode(token, NegotiateFlags::UNICODE)
+            .expect("a recorded message")
+            .flags
+            .unwrap_or(NegotiateFlags::empty());
         let server_challenge = inputs.array("server_challenge");
         let challenge = Challenge { flags, server_challenge, target_name: &[], target_info: &[], version: None };
         challenge.encode().expect("a short message")
@@ -117,7 +177,6 @@ pub(crate) fn malformed(inputs: Map<'_>, expected: Map<'_>) -> Outcome {
             "bad_bindings"
         }
         Err(Error::PeerMisbehaved(PeerMisbehaved::BadSignature(_))) => "bad_sig",
-        Err(Error::ApiMisuse(ApiMisuse::NoProtection)) => return Err("not there yet".to_owned()),
         Err(_) => "reject_auth",
     };
     if acceptable.contains(&outcome) { Ok(()) } else { Err(format!("{got:?} is {outcome}, not one of {acceptable:?}")) }
@@ -128,7 +187,10 @@ pub(crate) fn accept(mut context: Context, token: &[u8], circumstances: Map<'_>,
         Accounts::new(&circumstances.0["credentials"].as_array().map_or_else(Vec::new, |all| all.iter().collect()));
     let credential = accounts.acceptor();
     let owned = circumstances.0.get("channel_bindings").map(Bindings::new);
+    let allows = |what: &str| circumstances.0[what] == true;
     let policy = Policy {
+        lm_level: level(if allows("allow_ntlmv1") { 2 } else { 3 }),
+        anonymous: allows("allow_anonymous"),
         minimum: minimum(circumstances),
         channel_bindings: if expected.text("outcome") == "bad_bindings" {
             BindingsPolicy::Required
@@ -197,6 +259,83 @@ pub(crate) fn minimum(circumstances: Map<'_>) -> Minimum {
     if circumstances.0["require_128"] == true { Minimum::BITS_128 } else { Minimum::empty() }
 }
 
+fn level(number: u8) -> LmLevel {
+    LmLevel::new(number).expect("a level")
+}
+
+#[test]
+fn the_whole_messages_of_ms_nlmp_4_2_2_come_out_byte_for_byte() {
+    // The text's AUTHENTICATE_MESSAGE has TARGET_INFO, which its CHALLENGE_MESSAGE lacks.
+    let (token, mut context) = answer(
+        0,
+        "4e544c4d53535000020000000c000c0038000000338202e20123456789abcdef0000000000000000000000000000000000060070170000000f\
+         530065007200760065007200",
+        NegotiateFlags::TARGET_INFO,
+    );
+    assert_eq!(
+        token,
+        "4e544c4d5353500003000000180018006c00000018001800840000000c000c00480000000800080054000000100010005c00000010001000\
+         9c000000358280e20501280a0000000f44006f006d00610069006e00550073006500720043004f004d0050005500540045005200\
+         98def7b87f88aa5dafe2df779688a172def11c7d5ccdef13\
+         67c43011f30298a2ad35ece64f16331c44bdbed927841f94\
+         518822b1b3f350c8958682ecbb3e3cb7"
+    );
+    // 4.2.2.4, but for the RandomPad, which only that example keeps.
+    let mut data = text::to_utf16le("Plaintext");
+    let signature = context.session().unwrap().wrap(&mut [Buffer::Data(&mut data)]).unwrap();
+    assert_eq!(hex(&data), "56fe04d861f9319af0d7238a2e3b4d457fb8");
+    assert_eq!(hex(&signature.0), "010000000000000009dcd1df2e459d36");
+}
+
+#[test]
+fn the_whole_messages_of_ms_nlmp_4_2_3_come_out_byte_for_byte() {
+    let (token, mut context) = answer(
+        2,
+        "4e544c4d53535000020000000c000c003800000033820a820123456789abcdef0000000000000000000000000000000000060070170000000f\
+         530065007200760065007200",
+        NegotiateFlags::empty(),
+    );
+    assert_eq!(
+        token,
+        "4e544c4d5353500003000000180018006c00000018001800840000000c000c00480000000800080054000000100010005c00000000000000\
+         9c000000358208820501280a0000000f44006f006d00610069006e00550073006500720043004f004d0050005500540045005200\
+         aaaaaaaaaaaaaaaa00000000000000000000000000000000\
+         7537f803ae367128ca458204bde7caf81e97ed2683267232"
+    );
+    // 4.2.3.4.
+    let mut data = text::to_utf16le("Plaintext");
+    let signature = context.session().unwrap().wrap(&mut [Buffer::Data(&mut data)]).unwrap();
+    assert_eq!(hex(&data), "a02372f6530273f3aa1eb90190ce5200c99d");
+    assert_eq!(hex(&signature.0), "01000000ff2aeb52f681793a00000000");
+}
+
+/// What the initiator of [MS-NLMP] 4.2 answers at that level, with `added` flags, and its context.
+fn answer(lm_level: u8, challenge: &str, added: NegotiateFlags) -> (String, Context) {
+    let challenge = unhex(challenge);
+    let policy = Policy { lm_level: level(lm_level), ..Policy::default() };
+    let name = Name::User(UserName { user: "User".to_owned(), domain: "Domain".to_owned() });
+    let store = CredStore::with_password(b"Password").unwrap();
+    let host = Fixed::default();
+    let credential = Credential::acquire(Some(&name), Usage::Initiate, &store, &policy, &host).unwrap();
+    let mut context = Context::new(Role::Initiator);
+    let mut request = InitiateRequest {
+        credential: &credential,
+        target: None,
+        requested: ContextFlags::INTEG | ContextFlags::CONF,
+        bindings: None,
+        token: &[],
+        policy: &policy,
+        host: &host,
+    };
+    context.initiate(&request).unwrap();
+    request.token = &challenge;
+    let step = context.initiate(&request).unwrap();
+    assert!(step.is_established);
+    let mut token = step.token;
+    token[60..64].iter_mut().zip(added.bits().to_le_bytes()).for_each(|(byte, added)| *byte |= added);
+    (hex(&token), context)
+}
+
 #[test]
 pub(crate) fn the_whole_messages_of_ms_nlmp_4_2_4_come_out_byte_for_byte() {
     let challenge = unhex(
@@ -230,7 +369,10 @@ pub(crate) fn the_whole_messages_of_ms_nlmp_4_2_4_come_out_byte_for_byte() {
 
     // And as the codec alone reads and writes them.
     assert_eq!(Challenge::decode(&challenge).unwrap().encode().as_deref(), Ok(&challenge[..]));
-    assert_eq!(Authenticate::decode(&step.token).unwrap().encode().as_deref(), Ok(&step.token[..]));
+    assert_eq!(
+        Authenticate::decode(&step.token, NegotiateFlags::empty()).unwrap().encode().as_deref(),
+        Ok(&step.token[..])
+    );
 
     // 4.2.4.4: the first message of that session.
     let mut data = text::to_utf16le("Plaintext");
@@ -240,13 +382,14 @@ pub(crate) fn the_whole_messages_of_ms_nlmp_4_2_4_come_out_byte_for_byte() {
 }
 
 pub(crate) fn credential(name: &Name, password: &str) -> Credential {
-    let store = CredStore::with_password(password).expect("a password");
-    Credential::acquire(Some(name), Usage::Initiate, &store, &Fixed::default()).expect("a credential")
+    let store = CredStore::with_password(password.as_bytes()).expect("a password");
+    let (policy, host) = (Policy::default(), Fixed::default());
+    Credential::acquire(Some(name), Usage::Initiate, &store, &policy, &host).expect("a credential")
 }
 
 pub(crate) fn nt_hash(account: &Value) -> NtHash {
     match account["nt_hash"].as_str() {
         Some(hash) => NtHash::new(array(&unhex(hash))),
-        None => ntowf::nt_hash(account["password"].as_str().expect("a password")),
+        None => ntowf::nt_hash(account["password"].as_str().expect("a password").as_bytes()).expect("text"),
     }
 }

@@ -48,7 +48,7 @@ pub(crate) fn message(inputs: Map<'_>, expected: Map<'_>) -> Outcome {
             same("the message written again", &Challenge::decode(&again), &Ok(challenge))
         }
         3 => {
-            let authenticate = Authenticate::decode(&token).map_err(|e| e.to_string())?;
+            let authenticate = Authenticate::decode(&token, NegotiateFlags::UNICODE).map_err(|e| e.to_string())?;
             same("flags", &authenticate.flags.map(|f| f.bits()), &Some(expected.u32("flags")))?;
             for (name, field) in [
                 ("lm_response", authenticate.lm_response),
@@ -66,7 +66,7 @@ pub(crate) fn message(inputs: Map<'_>, expected: Map<'_>) -> Outcome {
             let mic = authenticate.mic_offset.filter(|_| announced).map(|at| token[at..at + MIC_LEN].to_vec());
             same("mic", &mic, &expected.optional_bytes("mic"))?;
             let again = authenticate.encode().map_err(|e| e.to_string())?;
-            same("the message written again", &Authenticate::decode(&again), &Ok(authenticate))
+            same("the message written again", &Authenticate::decode(&again, NegotiateFlags::UNICODE), &Ok(authenticate))
         }
         other => Err(format!("message_type {other}")),
     }

@@ -43,7 +43,7 @@ fn a_server_cannot_state_what_only_a_client_states() {
         builder.push(AvId::MsvAvChannelBindings, &[1; 16]).unwrap();
     });
     let token = answer_to(&pair, &challenge).unwrap();
-    let authenticate = Authenticate::decode(&token).unwrap();
+    let authenticate = Authenticate::decode(&token, NegotiateFlags::empty()).unwrap();
     let info = NtlmV2Response::decode(authenticate.nt_response).unwrap().client_challenge.target_info;
     info.refuse_duplicates(Message::Authenticate, FieldName::NtChallengeResponse).unwrap();
     assert_eq!(info.flags(), AvFlags::MIC);
@@ -112,7 +112,7 @@ impl Forged {
         }
         let (user, domain) = (to_utf16le("alice"), to_utf16le("DOM"));
         let temp = ClientChallengeV2::encode([9; 8], [8; 8], &builder.finish());
-        let key = ntowf::ntowf_v2(&ntowf::nt_hash("secret"), &user, &domain);
+        let key = ntowf::ntowf_v2(&ntowf::nt_hash(b"secret").unwrap(), &user, &domain);
         let (proof, session_base_key) = response::ntlm_v2(&key, &sent.server_challenge, &temp);
         let mut token = Authenticate {
             lm_response: &[],
@@ -128,7 +128,7 @@ impl Forged {
         .encode()
         .unwrap();
         if let Some(which) = self.mic {
-            let exchange = keys::kxkey_v2(&session_base_key);
+            let exchange = keys::kxkey(&session_base_key);
             let key = match which {
                 Key::Exchange => ExportedSessionKey::new(*exchange.expose()),
                 Key::Decrypted => keys::decrypt_session_key(&exchange, self.encrypted[..].try_into().unwrap()),

@@ -79,13 +79,13 @@ impl Pair {
 
     fn with_password(password: &str) -> Self {
         let name = Name::parse_user("DOM\\alice").unwrap();
-        let store = CredStore::with_password(password).unwrap();
+        let store = CredStore::with_password(password.as_bytes()).unwrap();
         let service = Name::parse_service("HTTP@srv", "").unwrap();
         let user_file = TemporaryFile::new();
         let verifier = FileVerifier::new(user_file.0.clone());
         let acceptor = Acceptor { name: service.clone(), is_named: true, verifier };
         Self {
-            client: Credential::acquire(Some(&name), Usage::Initiate, &store, &Fixed(NOW)).unwrap(),
+            client: Credential::acquire(Some(&name), Usage::Initiate, &store, &Policy::default(), &Fixed(NOW)).unwrap(),
             server: Credential::new(None, Some(acceptor)),
             target: service,
             requested: ContextFlags::INTEG | ContextFlags::CONF,
@@ -177,7 +177,7 @@ fn both_sides_get_the_same_keys_and_true_flags() {
     let protected = ContextFlags::INTEG | ContextFlags::CONF | ContextFlags::REPLAY | ContextFlags::SEQUENCE;
     assert_eq!(step.flags, protected | ContextFlags::TRANS);
     assert_eq!(client.established().unwrap().flags, step.flags);
-    assert_eq!(server.established().unwrap().initiator.to_string(), "DOM\\Alice", "as the file spells it");
+    assert_eq!(server.established().unwrap().initiator.name.to_string(), "DOM\\Alice", "as the file spells it");
     assert!(server.established().unwrap().has_mic);
     for message in [&b"hello"[..], b"", b"a longer one"] {
         exchange(&mut client, &mut server, message);
@@ -286,17 +286,18 @@ fn a_token_for_an_established_context_changes_nothing() {
 fn a_wrong_password_and_an_unknown_user_are_the_same_to_the_client() {
     assert_eq!(Pair::with_password("wrong").error(), PeerMisbehaved::LogonFailure.into());
     let name = Name::parse_user("DOM\\mallory").unwrap();
-    let store = CredStore::with_password("secret").unwrap();
-    let client = Credential::acquire(Some(&name), Usage::Initiate, &store, &Fixed(NOW)).unwrap();
+    let store = CredStore::with_password(b"secret").unwrap();
+    let client = Credential::acquire(Some(&name), Usage::Initiate, &store, &Policy::default(), &Fixed(NOW)).unwrap();
     assert_eq!(Pair { client, ..Pair::new() }.error(), PeerMisbehaved::LogonFailure.into());
 }
 
 #[test]
 fn a_domain_that_is_not_the_entrys_is_refused_and_none_is_served() {
     for (name, is_served) in [("alice", true), ("dom\\ALICE", true), ("OTHER\\alice", false)] {
-        let store = CredStore::with_password("secret").unwrap();
+        let store = CredStore::with_password(b"secret").unwrap();
         let name = Name::parse_user(name).unwrap();
-        let client = Credential::acquire(Some(&name), Usage::Initiate, &store, &Fixed(NOW)).unwrap();
+        let client =
+            Credential::acquire(Some(&name), Usage::Initiate, &store, &Policy::default(), &Fixed(NOW)).unwrap();
         assert_eq!(Pair { client, ..Pair::new() }.handshake(|_, _| ()).is_ok(), is_served, "{name}");
     }
 }
@@ -412,7 +413,7 @@ fn a_context_goes_on_in_another_process_from_every_state() {
     let (mut client, mut server) = (again(client), again(server));
     exchange(&mut client, &mut server, b"after");
     exchange(&mut server, &mut client, b"after");
-    assert_eq!(server.established().unwrap().initiator.to_string(), "DOM\\Alice");
+    assert_eq!(server.established().unwrap().initiator.name.to_string(), "DOM\\Alice");
     assert!(client.export().unwrap().len() <= 900);
 }
 

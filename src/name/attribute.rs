@@ -1,0 +1,185 @@
+//! What an authentication found out about a name: the attributes of RFC 6680.
+
+use crate::{
+    bytes::{self, Reader},
+    error::{Fault, FieldName, Result},
+};
+
+use super::Name;
+
+/// An attribute of an authenticated name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attribute {
+    /// The SIDs of the account and of its groups, separated by commas.
+    Sids,
+    /// The domain of the account, as the verifier spells it.
+    Domain,
+    /// The NetBIOS name of the client's computer, as the client says.
+    Workstation,
+    /// `verified` or `none`: the MIC of the AUTHENTICATE_MESSAGE.
+    Mic,
+    /// `matched` or `none`: the channel bindings.
+    ChannelBindings,
+    /// `NTLMv2`, `NTLMv1`, `LM` or `anonymous`.
+    Version,
+}
+
+impl Attribute {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Sids, Self::Domain, Self::Workstation, Self::Mic, Self::ChannelBindings, Self::Version];
+
+    /// Its name at the API.
+    #[must_use]
+    pub const fn urn(self) -> &'static str {
+        match self {
+            Self::Sids => "urn:gssntlmssp:sids",
+            Self::Domain => "urn:gss-ntlm:domain",
+            Self::Workstation => "urn:gss-ntlm:workstation",
+            Self::Mic => "urn:gss-ntlm:mic",
+            Self::ChannelBindings => "urn:gss-ntlm:channel-bindings",
+            Self::Version => "urn:gss-ntlm:version",
+        }
+    }
+
+    /// The attribute of that name.
+    #[must_use]
+    pub fn named(urn: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|attribute| attribute.urn().as_bytes() == urn)
+    }
+
+    const fn number(self) -> u8 {
+        match self {
+            Self::Sids => 1,
+            Self::Domain => 2,
+            Self::Workstation => 3,
+            Self::Mic => 4,
+            Self::ChannelBindings => 5,
+            Self::Version => 6,
+        }
+    }
+}
+
+/// A name, and what is known about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// The name.
+    pub name: Name,
+    attributes: Vec<(Attribute, String)>,
+}
+
+impl From<Name> for Principal {
+    fn from(name: Name) -> Self {
+        Self { name, attributes: Vec::new() }
+    }
+}
+
+impl Principal {
+    /// The name with `attributes`, of which those without a value are left out.
+    #[must_use]
+    pub fn new(name: Name, attributes: impl IntoIterator<Item = (Attribute, String)>) -> Self {
+        Self { name, attributes: attributes.into_iter().filter(|(_, value)| !value.is_empty()).collect() }
+    }
+
+    /// The attributes that the name has.
+    pub fn attributes(&self) -> impl Iterator<Item = Attribute> {
+        self.attributes.iter().map(|(attribute, _)| *attribute)
+    }
+
+    /// The value of an attribute, if the name has it.
+    #[must_use]
+    pub fn get(&self, attribute: Attribute) -> Option<&str> {
+        self.attributes.iter().find(|(other, _)| *other == attribute).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether somebody vouches for the attribute: the verifier, or this side that checked it. What the client says of its
+    /// computer only the MIC protects.
+    #[must_use]
+    pub fn is_vouched_for(&self, attribute: Attribute) -> bool {
+        attribute != Attribute::Workstation || self.get(Attribute::Mic) == Some("verified")
+    }
+
+    /// Appends the name and its attributes to an exported token.
+    ///
+    /// # Errors
+    /// [`crate::error::ApiMisuse::BadArgument`] when a part is longer than 64 KiB.
+    pub fn export(&self, out: &mut Vec<u8>) -> Result<()> {
+        self.name.export(out)?;
+        for (attribute, value) in &self.attributes {
+            out.push(attribute.number());
+            bytes::put(out, value.as_bytes())?;
+        }
+        out.push(0);
+        Ok(())
+    }
+
+    /// The name that [`Principal::export`] wrote.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::InvalidMessage`] when there is none.
+    pub fn import(reader: &mut Reader<'_>) -> Result<Self> {
+        let field = FieldName::Contents;
+        let mut principal = Self::from(Name::import(reader)?);
+        loop {
+            let [number] = reader.array(field)?;
+            if number == 0 {
+                return Ok(principal);
+            }
+            let attribute = Attribute::ALL.into_iter().find(|attribute| attribute.number() == number);
+            let attribute = attribute.filter(|attribute| principal.get(*attribute).is_none());
+            let value = str::from_utf8(reader.counted(field)?).ok().filter(|value| !value.is_empty());
+            let (Some(attribute), Some(value)) = (attribute, value) else {
+                return Err(reader.error(field, Fault::WrongValue));
+            };
+            principal.attributes.push((attribute, value.to_owned()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::error::Message;
+
+    use super::*;
+
+    fn import(bytes: &[u8]) -> Result<Principal> {
+        let mut reader = Reader::new(Message::ExportedContext, bytes);
+        let principal = Principal::import(&mut reader)?;
+        reader.end(FieldName::Contents).map(|()| principal)
+    }
+
+    #[test]
+    fn attributes_go_along_with_their_name() {
+        let name = Name::parse_user("DOM\\alice").unwrap();
+        let all = Attribute::ALL.map(|attribute| (attribute, attribute.urn().to_owned()));
+        let principal = Principal::new(name, all);
+        let mut bytes = Vec::new();
+        principal.export(&mut bytes).unwrap();
+        assert_eq!(import(&bytes).as_ref(), Ok(&principal));
+        for len in 0..bytes.len() {
+            assert!(import(&bytes[..len]).is_err(), "accepted {len} bytes");
+        }
+        for attribute in Attribute::ALL {
+            assert_eq!(Attribute::named(attribute.urn().as_bytes()), Some(attribute));
+        }
+        assert_eq!(Attribute::named(b"urn:gssntlmssp:sids\0"), None);
+    }
+
+    #[test]
+    fn nothing_stands_twice_or_empty() {
+        let name = Name::Anonymous;
+        assert_eq!(Principal::new(name.clone(), [(Attribute::Domain, String::new())]), Principal::from(name));
+        assert_eq!(import(&[3, 4, 1, 0, b'x', 0]).map(|p| p.attributes.len()), Ok(1));
+        for wrong in [&[3, 4, 1, 0, b'x', 4, 1, 0, b'y', 0][..], &[3, 4, 0, 0, 0], &[3, 7, 1, 0, b'x', 0]] {
+            assert!(import(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_mic_vouches_for_the_workstation() {
+        let with = |mic: &str| Principal::new(Name::Anonymous, [(Attribute::Mic, mic.to_owned())]);
+        assert!(with("verified").is_vouched_for(Attribute::Workstation));
+        assert!(!with("none").is_vouched_for(Attribute::Workstation));
+        assert!(with("none").is_vouched_for(Attribute::Version));
+    }
+}
