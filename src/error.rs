@@ -201,8 +201,10 @@ pub enum ApiMisuse {
     NoProtection,
     /// Connectionless (datagram) NTLM was asked for.
     Datagram,
-    /// A credential of the other usage.
-    WrongUsage,
+    /// An acceptor's credential, to initiate with.
+    NotAnInitiator,
+    /// An initiator's credential, to accept with.
+    NotAnAcceptor,
     /// A password or hash that cannot be one.
     BadPassword,
     /// An attribute that the name does not have.
@@ -295,7 +297,8 @@ impl core::error::Error for Error {}
 
 impl fmt::Display for InvalidMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "The {} is malformed: {} {}", self.message.name(), self.field.name(), self.fault.sentence())
+        let Self { message, field, fault } = self;
+        write!(f, "The {} is malformed, {} {}: {ADVICE}", message.name(), field.name(), fault.sentence())
     }
 }
 
@@ -303,9 +306,11 @@ impl InvalidMessage {
     /// The sentence for a person where the fault is forgotten.
     #[must_use]
     pub fn sentence_without_fault(message: Message, field: FieldName) -> String {
-        format!("The {} is malformed: look at {}", message.name(), field.name())
+        format!("The {} is malformed, in {}: {ADVICE}", message.name(), field.name())
     }
 }
+
+const ADVICE: &str = "see whether it was cut on its way, and what made it";
 
 impl Message {
     /// The specification's name.
@@ -366,22 +371,22 @@ impl Fault {
 impl fmt::Display for PeerMisbehaved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::LogonFailure => "The user name or the password is wrong",
+            Self::LogonFailure => "The user name or the password is wrong: the trace of the server (GSSNTLMSSP_DEBUG) tells which",
             Self::WrongMic => {
-                "The MIC of the AUTHENTICATE_MESSAGE is wrong: a message was changed on its way, or the session keys differ"
+                "The MIC of the AUTHENTICATE_MESSAGE is wrong: look for who changes messages between client and server"
             }
             Self::WrongBindings => {
-                "The channel bindings differ: client and server do not speak over the same TLS connection, or somebody stands between them"
+                "The channel bindings differ: look for who ends the TLS connection between client and server"
             }
             Self::ChangedTargetInfo => {
-                "The client sent back other names or another time than the CHALLENGE_MESSAGE had: the message was changed on its way"
+                "The client sent back other names or another time than the CHALLENGE_MESSAGE had: look for who changes messages between client and server"
             }
-            Self::BadSignature(Sequence::Expected) => "The signature does not fit the message",
+            Self::BadSignature(Sequence::Expected) => "The signature does not fit the message: drop the message, the security context goes on",
             Self::BadSignature(Sequence::Duplicate) => {
-                "The signature has the sequence number of an earlier message: it was replayed"
+                "The signature has the sequence number of an earlier message: drop the message, it is a replay; the security context goes on"
             }
             Self::BadSignature(Sequence::Gap) => {
-                "The signature has the sequence number of a later message: one got lost or the order changed"
+                "The signature has the sequence number of a later message: verify messages in the order in which they were signed, all of them"
             }
         })
     }
@@ -390,24 +395,24 @@ impl fmt::Display for PeerMisbehaved {
 impl fmt::Display for PeerIncompatible {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoUnicode => "The peer offers OEM strings only (no NTLMSSP_NEGOTIATE_UNICODE), and the name has other letters than Latin-1's, or NEG_FLAGS rules them out",
+            Self::NoUnicode => "The peer takes OEM strings only: use a name in Latin-1 letters, and do not rule OEM out with NEG_FLAGS",
             Self::NoSign => {
-                "Integrity was asked for or is required by policy, but the peer does not offer NTLMSSP_NEGOTIATE_SIGN"
+                "The peer does not offer integrity (NTLMSSP_NEGOTIATE_SIGN): let it, or ask for none (GSS_C_INTEG_FLAG, GSS_NTLM_MINIMUM)"
             }
             Self::NoSeal => {
-                "Confidentiality was asked for or is required by policy, but the peer does not offer NTLMSSP_NEGOTIATE_SEAL"
+                "The peer does not offer confidentiality (NTLMSSP_NEGOTIATE_SEAL): let it, or ask for none (GSS_C_CONF_FLAG, GSS_NTLM_MINIMUM)"
             }
-            Self::No128 => "GSS_NTLM_MINIMUM or NEG_FLAGS requires 128-bit keys, but the peer does not offer NTLMSSP_NEGOTIATE_128",
+            Self::No128 => "The peer does not offer 128-bit keys (NTLMSSP_NEGOTIATE_128): let it, or require none (GSS_NTLM_MINIMUM, NEG_FLAGS)",
             Self::NoExtendedSessionSecurity => {
-                "GSS_NTLM_MINIMUM or NEG_FLAGS requires extended session security, but the peer does not offer NTLMSSP_NEGOTIATE_EXTENDED_SESSIONSECURITY"
+                "The peer does not offer extended session security: let it, or require none (GSS_NTLM_MINIMUM, NEG_FLAGS)"
             }
             Self::NoNetBiosNames => {
-                "Integrity or confidentiality was asked for, but the CHALLENGE_MESSAGE has no NetBIOS names of the server"
+                "The CHALLENGE_MESSAGE has no NetBIOS names of the server: let it send them, or ask for neither integrity nor confidentiality"
             }
             Self::ClockSkew => {
                 "The server's clock is too far from this host's: set the clocks, or raise GSS_NTLM_MAX_SKEW (hours)"
             }
-            Self::Datagram => "The peer wants connectionless (datagram) NTLM, which this side did not ask for",
+            Self::Datagram => "The peer wants connectionless (datagram) NTLM, which this side did not ask for: let it use the connection-oriented one",
         })
     }
 }
@@ -415,30 +420,31 @@ impl fmt::Display for PeerIncompatible {
 impl fmt::Display for ApiMisuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NullInput => "A required input argument is NULL",
-            Self::NullOutput => "A required output argument is NULL",
+            Self::NullInput => "A required input argument is NULL: look at how the program calls",
+            Self::NullOutput => "A required output argument is NULL: look at how the program calls",
             Self::NoContext => "There is no security context, or its handshake failed: start a new one",
             Self::WrongRole => "The security context has the other role: one side initiates, the other accepts",
             Self::NotEstablished => "The security context is not established yet: go on with the handshake",
             Self::AlreadyEstablished => "The security context is established already: it takes no more handshake tokens",
-            Self::BadArgument => "An argument has a wrong length or value",
+            Self::BadArgument => "An argument has a wrong length or value: look at how the program calls",
             Self::BadQop => "The quality of protection must be 0 (GSS_C_QOP_DEFAULT)",
-            Self::BadMech => "The mechanism is not NTLM (1.3.6.1.4.1.311.2.2.10)",
-            Self::BadName => "The name is empty, not UTF-8, or not of a form that NTLM knows (DOMAIN\\user, user@DOMAIN, service@host)",
-            Self::BadNameType => "NTLM has no names of this type",
-            Self::BadStatus => "This is not a status code of the NTLM mechanism",
-            Self::UnknownOption => "The NTLM mechanism does not know this object identifier here",
-            Self::NotAvailable => "Not available in this state of the security context",
+            Self::BadMech => "The mechanism is not NTLM: ask for 1.3.6.1.4.1.311.2.2.10",
+            Self::BadName => "The name is empty, too long, not UTF-8 or of no form that NTLM knows: write DOMAIN\\user, user@DOMAIN or service@host",
+            Self::BadNameType => "NTLM has no names of this type: import it as a user's or a host-based service's",
+            Self::BadStatus => "This is not a status code of the NTLM mechanism: ask the mechanism that it is from",
+            Self::UnknownOption => "The NTLM mechanism does not know this object identifier here: gssapi/gssapi_ntlmssp.h has those that it knows",
+            Self::NotAvailable => "Not available in this state of the security context: ask again when it is established",
             Self::NoProtection => {
-                "Messages cannot be protected: neither integrity nor confidentiality was negotiated for this security context"
+                "Neither integrity nor confidentiality was negotiated for this security context: ask for them (GSS_C_INTEG_FLAG, GSS_C_CONF_FLAG)"
             }
-            Self::Datagram => "Connectionless (datagram) NTLM is not available on this security context",
-            Self::WrongUsage => "The credential is of the other usage: an initiator's for accepting, or an acceptor's for initiating",
+            Self::Datagram => "Connectionless (datagram) NTLM is not available on this security context: do without GSS_C_DATAGRAM_FLAG",
+            Self::NotAnInitiator => "The credential is an acceptor's: acquire one with GSS_C_INITIATE or GSS_C_BOTH, for a user",
+            Self::NotAnAcceptor => "The credential is an initiator's: acquire one with GSS_C_ACCEPT or GSS_C_BOTH",
             Self::NoAttribute => "The name has no such attribute: gss_inquire_name lists those that it has",
             Self::BadBuffers => {
                 "The buffers make up no message: there must be one HEADER (or MIC_TOKEN) of 16 bytes, no PADDING or TRAILER of more than 0, and, beside a STREAM, one DATA"
             }
-            Self::BadPassword => "The password is not UTF-8, too long or has a NUL inside, or ntlmssp_nthash is not 32 hexadecimal digits",
+            Self::BadPassword => "The password or hash cannot be one: a password must be UTF-8 without NUL, of at most 64 KiB, and ntlmssp_nthash 32 hexadecimal digits",
         })
     }
 }
@@ -446,9 +452,9 @@ impl fmt::Display for ApiMisuse {
 impl fmt::Display for CredentialError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoUserFile => f.write_str(
-                "No credentials: NTLM_USER_FILE is not set, and neither a password nor ntlmssp_keyfile was given",
-            ),
+            Self::NoUserFile => {
+                f.write_str("There are no credentials: set NTLM_USER_FILE, or give a password or ntlmssp_keyfile")
+            }
             Self::Unreadable { path, reason } => {
                 write!(f, "The user file {} cannot be read: {}", Path(path), Reason(reason))
             }
@@ -456,10 +462,16 @@ impl fmt::Display for CredentialError {
                 write!(f, "The user file {} is refused because anybody may write it: chmod o-w", Path(path))
             }
             Self::NoEntry { name, path } if name.is_empty() => {
-                write!(f, "The user file {} has no usable entry", Path(path))
+                write!(f, "The user file {} has no usable entry: add a line DOMAIN:USER:PASSWORD", Path(path))
             }
-            Self::NoEntry { name, path } => write!(f, "The user file {} has no usable entry for {name}", Path(path)),
-            Self::NotAUser => f.write_str("The name is not a user's, so there is no password for it"),
+            Self::NoEntry { name, path } => write!(
+                f,
+                "The user file {} has no usable entry for {name}: add one, or see whether it is disabled",
+                Path(path)
+            ),
+            Self::NotAUser => {
+                f.write_str("The name is not a user's: acquire the credential of a user, or of an acceptor")
+            }
         }
     }
 }
@@ -472,16 +484,16 @@ impl fmt::Display for PolicyError {
             Self::NtlmV1 => f.write_str(
                 "The client answered with NTLMv1 or LM: let it use NTLMv2, or lower LM_COMPAT_LEVEL here (2 accepts NTLMv1, 1 also LM alone)",
             ),
-            Self::Anonymous => f.write_str("The client is anonymous, and GSS_NTLM_ANONYMOUS is not set to yes"),
+            Self::Anonymous => f.write_str("The client is anonymous: let it name an account, or set GSS_NTLM_ANONYMOUS to yes"),
             Self::NotThisAccount => f.write_str(
                 "The name is not that of this local account: the account must be called as gss_localname says, and a foreign domain is part of that",
             ),
-            Self::MicRequired => f.write_str("The client sent no MIC, and GSS_NTLM_REQUIRE_MIC wants one"),
+            Self::MicRequired => f.write_str("The client sent no MIC: let it, or set GSS_NTLM_REQUIRE_MIC to no"),
             Self::BindingsRequired => {
-                f.write_str("There are no channel bindings to compare, and GSS_NTLM_CHANNEL_BINDINGS requires them")
+                f.write_str("There are no channel bindings to compare: let both sides give them, or set GSS_NTLM_CHANNEL_BINDINGS to when-sent")
             }
             Self::TargetName => f.write_str(
-                "The client did not name this service as its target (MsvAvTargetName), and GSS_NTLM_TARGET_NAME requires it",
+                "The client did not name this service as its target (MsvAvTargetName): let it, or set GSS_NTLM_TARGET_NAME to audit",
             ),
         }
     }
@@ -490,8 +502,8 @@ impl fmt::Display for PolicyError {
 impl fmt::Display for HostError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Randomness => "The operating system gave no random bytes",
-            Self::Memory => "There is not enough memory",
+            Self::Randomness => "The operating system gave no random bytes: see what keeps getrandom(2) from it",
+            Self::Memory => "There is not enough memory: raise the limits of the process",
         })
     }
 }

@@ -91,13 +91,14 @@ pub(super) const fn code(error: &Error) -> (Major, Minor) {
             ApiMisuse::NotAvailable => (g::_GSS_S_UNAVAILABLE, 0x16),
             ApiMisuse::NoProtection => (g::_GSS_S_UNAVAILABLE, 0x32),
             ApiMisuse::Datagram => (g::_GSS_S_UNAVAILABLE, 0x33),
-            ApiMisuse::WrongUsage => (g::_GSS_S_NO_CRED, 0x34),
+            ApiMisuse::NotAnInitiator => (g::_GSS_S_NO_CRED, 0x12),
+            ApiMisuse::NotAnAcceptor => (g::_GSS_S_NO_CRED, 0x11),
             ApiMisuse::BadPassword => (g::_GSS_S_DEFECTIVE_CREDENTIAL, 0x35),
             ApiMisuse::NoAttribute => (g::_GSS_S_UNAVAILABLE, 0x3D),
             ApiMisuse::BadBuffers => (g::_GSS_S_FAILURE, 0x3E),
         },
         Error::Credential(error) => match error {
-            CredentialError::NoUserFile => (g::_GSS_S_NO_CRED, 0x12),
+            CredentialError::NoUserFile => (g::_GSS_S_NO_CRED, 0x34),
             CredentialError::Unreadable { .. } => (g::_GSS_S_NO_CRED, 0x36),
             CredentialError::Writable { .. } => (g::_GSS_S_NO_CRED, 0x37),
             CredentialError::NoEntry { .. } => (g::_GSS_S_NO_CRED, 0x1D),
@@ -156,7 +157,8 @@ const EXAMPLES: &[Error] = &[
     Error::ApiMisuse(ApiMisuse::NotAvailable),
     Error::ApiMisuse(ApiMisuse::NoProtection),
     Error::ApiMisuse(ApiMisuse::Datagram),
-    Error::ApiMisuse(ApiMisuse::WrongUsage),
+    Error::ApiMisuse(ApiMisuse::NotAnInitiator),
+    Error::ApiMisuse(ApiMisuse::NotAnAcceptor),
     Error::ApiMisuse(ApiMisuse::BadPassword),
     Error::ApiMisuse(ApiMisuse::NoAttribute),
     Error::ApiMisuse(ApiMisuse::BadBuffers),
@@ -167,7 +169,7 @@ const EXAMPLES: &[Error] = &[
     Error::Credential(CredentialError::NotAUser),
     Error::Policy(PolicyError::BadSwitch {
         variable: "A GSS_NTLM_ variable",
-        allowed: "one of its values in gss-ntlm's README",
+        allowed: "one of its values in gss-ntlm(8)",
     }),
     Error::Policy(PolicyError::BadLmLevel),
     Error::Policy(PolicyError::NtlmV1),
@@ -179,6 +181,19 @@ const EXAMPLES: &[Error] = &[
     Error::Host(HostError::Randomness),
     Error::Host(HostError::Memory),
     Error::Internal,
+];
+
+/// The codes of gss-ntlmssp that this mechanism does not give: a program may have one from there, in a log or over a wire.
+const NOT_OURS: [(Minor, &str); 9] = [
+    (0x01, "A token could not be decoded: see whether it was cut on its way"),
+    (0x02, "A token could not be encoded: use shorter names"),
+    (0x07, "The name is not a service's: use service@host"),
+    (0x0E, "The peer did not set a flag that is needed: let it, or ask for less"),
+    (0x10, "The negotiate flags exclude each other: choose others with NEG_FLAGS"),
+    (0x14, "The token is empty or missing: give the one that the peer sent"),
+    (0x17, "The name is too long: use one of at most 1024 bytes"),
+    (0x1A, "The security context or credential has expired: make a new one"),
+    (0x1B, "A key has a wrong length: see whether the token was cut on its way"),
 ];
 
 const MESSAGES: [Message; 7] = [
@@ -255,7 +270,8 @@ fn sentence(minor: Minor) -> Option<String> {
         return Some("The NTLM mechanism reported no error".to_owned());
     }
     let example = EXAMPLES.iter().find(|error| code(error).1 == minor).map(ToString::to_string);
-    example.or_else(|| {
+    let not_ours = || NOT_OURS.iter().find(|(number, _)| BASE | number == minor).map(|(_, words)| (*words).to_owned());
+    example.or_else(not_ours).or_else(|| {
         let mut all = MESSAGES.iter().flat_map(|message| FIELDS.iter().map(move |field| (*message, *field)));
         all.find(|(message, field)| malformed(*message, *field) == minor)
             .map(|(message, field)| InvalidMessage::sentence_without_fault(message, field))
@@ -316,6 +332,20 @@ mod tests {
             assert!(seen.insert(minor), "{minor:#x} stands twice");
             let words = sentence(minor).unwrap();
             assert!(words.contains(message.name()) && words.contains(field.name()), "{words}");
+        }
+    }
+
+    #[test]
+    fn every_number_of_gss_ntlmssp_has_a_sentence_and_every_sentence_says_what_to_do() {
+        let all = (0x01..=0x1D).chain(0x20..=0x3F).chain(0x100..=0x16F);
+        for number in all {
+            let words = sentence(BASE | number).unwrap_or_else(|| panic!("{number:#x} has no sentence"));
+            let says_what_to_do =
+                words.contains(": ") || words.contains(" must be ") || words.contains("please report");
+            assert!(says_what_to_do, "{number:#x}: {words}");
+        }
+        for (number, _) in NOT_OURS {
+            assert!(EXAMPLES.iter().all(|error| code(error).1 != BASE | number), "{number:#x} is ours");
         }
     }
 

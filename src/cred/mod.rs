@@ -159,17 +159,17 @@ impl Credential {
     /// The half that initiates.
     ///
     /// # Errors
-    /// [`ApiMisuse::WrongUsage`] when there is none.
+    /// [`ApiMisuse::NotAnInitiator`] when there is none.
     pub fn initiator(&self) -> Result<&Initiator> {
-        self.initiator.as_ref().ok_or_else(|| ApiMisuse::WrongUsage.into())
+        self.initiator.as_ref().ok_or_else(|| ApiMisuse::NotAnInitiator.into())
     }
 
     /// The half that accepts.
     ///
     /// # Errors
-    /// [`ApiMisuse::WrongUsage`] when there is none.
+    /// [`ApiMisuse::NotAnAcceptor`] when there is none.
     pub fn acceptor(&self) -> Result<&Acceptor> {
-        self.acceptor.as_ref().ok_or_else(|| ApiMisuse::WrongUsage.into())
+        self.acceptor.as_ref().ok_or_else(|| ApiMisuse::NotAnAcceptor.into())
     }
 
     /// What was set on it.

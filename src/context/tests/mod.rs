@@ -393,9 +393,9 @@ fn credentials_of_the_other_usage_are_refused() {
     let pair = Pair::new();
     let mixed = Pair { client: pair.server, server: pair.client, ..Pair::new() };
     let refused = mixed.initiate(&mut Context::new(Role::Initiator), &[]).unwrap_err();
-    assert_eq!(refused, ApiMisuse::WrongUsage.into());
+    assert_eq!(refused, ApiMisuse::NotAnInitiator.into());
     let refused = mixed.accept(&mut Context::new(Role::Acceptor), &Pair::new().messages()[0]).unwrap_err();
-    assert_eq!(refused, ApiMisuse::WrongUsage.into());
+    assert_eq!(refused, ApiMisuse::NotAnAcceptor.into());
 }
 
 #[test]
@@ -477,8 +477,8 @@ fn a_credential_of_the_other_usage_changes_nothing() {
     let challenge = pair.accept(&mut server, &negotiate).unwrap().token;
     let Pair { client: initiates, server: accepts, _user_file, .. } = Pair::new();
     let mixed = Pair { client: accepts, server: initiates, ..Pair::new() };
-    assert_eq!(mixed.initiate(&mut client, &challenge).unwrap_err(), ApiMisuse::WrongUsage.into());
+    assert_eq!(mixed.initiate(&mut client, &challenge).unwrap_err(), ApiMisuse::NotAnInitiator.into());
     let authenticate = pair.initiate(&mut client, &challenge).unwrap().token;
-    assert_eq!(mixed.accept(&mut server, &authenticate).unwrap_err(), ApiMisuse::WrongUsage.into());
+    assert_eq!(mixed.accept(&mut server, &authenticate).unwrap_err(), ApiMisuse::NotAnAcceptor.into());
     pair.accept(&mut server, &authenticate).unwrap();
 }
