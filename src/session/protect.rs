@@ -163,16 +163,12 @@ impl Half {
             self.count();
             return Ok(());
         }
-        // Nobody vouches for the number in a wrong signature: it is a hint for a person, no more. Where it is encrypted, it is
-        // so in the same way as the expected one.
-        let number = match self.checksum {
-            Checksum::Hmac { .. } => got.seq_num(),
-            Checksum::Crc32 => got.seq_num() ^ expected.seq_num() ^ self.seq_num,
-        };
-        let sequence = match number {
-            number if number == self.seq_num => Sequence::Expected,
-            number if number < self.seq_num => Sequence::Duplicate,
-            _ => Sequence::Gap,
+        // Nobody vouches for the number in a wrong signature: it is a hint for a person, no more. Without extended session
+        // security it is encrypted, and cannot be read but in its turn.
+        let sequence = match self.checksum {
+            Checksum::Hmac { .. } if got.seq_num() < self.seq_num => Sequence::Duplicate,
+            Checksum::Hmac { .. } if got.seq_num() > self.seq_num => Sequence::Gap,
+            Checksum::Hmac { .. } | Checksum::Crc32 => Sequence::Expected,
         };
         Err(PeerMisbehaved::BadSignature(sequence).into())
     }
@@ -204,6 +200,8 @@ mod tests {
         .union(NegotiateFlags::EXTENDED_SESSIONSECURITY)
         .union(NegotiateFlags::BITS_128);
 
+    const OLD: NegotiateFlags = NegotiateFlags::SIGN.union(NegotiateFlags::SEAL).union(NegotiateFlags::KEY_EXCH);
+
     fn state(session: &Session) -> Vec<u8> {
         let mut bytes = Vec::new();
         session.export(&mut bytes);
@@ -212,7 +210,14 @@ mod tests {
 
     #[test]
     fn a_refused_message_leaves_the_session_as_it_was() {
-        let (mut client, mut server) = pair(FULL);
+        refuses_every_changed_bit(FULL, |_| true);
+        // RandomPad means nothing without extended session security.
+        refuses_every_changed_bit(OLD, |bit| !(32..64).contains(&bit));
+        refuses_every_changed_bit(OLD | NegotiateFlags::LM_KEY, |bit| !(32..64).contains(&bit));
+    }
+
+    fn refuses_every_changed_bit(flags: NegotiateFlags, means_something: impl Fn(usize) -> bool) {
+        let (mut client, mut server) = pair(flags);
         let mut data = *b"attack at dawn";
         let signature = client.wrap(&mut [Buffer::Data(&mut data)]).unwrap();
         let before = state(&server);
@@ -224,7 +229,7 @@ mod tests {
             assert_eq!(changed, sealed, "hands out nothing");
             assert_eq!(state(&server), before);
         }
-        for bit in 0..128 {
+        for bit in (0..128).filter(|bit| means_something(*bit)) {
             let mut changed = signature;
             changed.0[bit / 8] ^= 1 << (bit % 8);
             assert!(server.unwrap(&mut [Buffer::Data(&mut data.clone())], &changed).is_err());
@@ -233,6 +238,30 @@ mod tests {
         }
         server.unwrap(&mut [Buffer::Data(&mut data)], &signature).unwrap();
         assert_eq!(&data, b"attack at dawn");
+    }
+
+    #[test]
+    fn without_extended_session_security_both_ways_share_a_stream_and_a_count() {
+        for flags in [OLD, OLD | NegotiateFlags::LM_KEY, OLD | NegotiateFlags::LM_KEY | NegotiateFlags::BITS_56] {
+            let (mut client, mut server) = pair(flags);
+            for round in 0..3 {
+                let mut data = *b"alternating";
+                let signature = client.wrap(&mut [Buffer::Data(&mut data)]).unwrap();
+                assert_ne!(&data, b"alternating");
+                server.unwrap(&mut [Buffer::Data(&mut data)], &signature).unwrap();
+                assert_eq!(&data, b"alternating");
+                let answer = server.get_mic(&[b"ans", b"wer"]).unwrap();
+                assert_eq!(answer.0[4..8], [0; 4], "nothing in RandomPad");
+                client.verify_mic(&[b"answer"], &answer).unwrap();
+                if round == 1 {
+                    let (exported, mut again) = (state(&client), Vec::new());
+                    let mut reader = crate::bytes::Reader::new(crate::error::Message::ExportedContext, &exported);
+                    client = Session::import(Role::Initiator, &mut reader).unwrap();
+                    client.export(&mut again);
+                    assert_eq!((&again, reader.rest()), (&exported, &[][..]));
+                }
+            }
+        }
     }
 
     #[test]
