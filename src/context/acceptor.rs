@@ -1,5 +1,7 @@
 //! The server's side: ExpectNegotiate, ExpectAuthenticate, Established.
 
+use std::borrow::Cow;
+
 use crate::{
     cred::{Acceptor, Credential},
     crypto::{ExportedSessionKey, KeyExchangeKey, LmHash, SessionBaseKey, keys},
@@ -97,43 +99,28 @@ impl ExpectAuthenticate {
 
     /// Judges the AUTHENTICATE_MESSAGE ([MS-NLMP] 3.2.5.1.2).
     pub(super) fn step(self, request: &AcceptRequest<'_>) -> Result<(Established, Step)> {
-        let AcceptRequest { credential, policy, host, .. } = *request;
-        let acceptor = credential.acceptor()?;
-        let challenge = Challenge::decode(&self.challenge)?;
-        let authenticate = Authenticate::decode(request.token, challenge.flags)?;
-        let mut flags = flags::conclude(challenge.flags, authenticate.flags, policy.minimum)?;
-        let charset = authenticate.flags.unwrap_or(challenge.flags).charset();
-        let [user, domain, workstation] =
-            [authenticate.user, authenticate.domain, authenticate.workstation].map(|name| charset.to_utf16le(name));
-        let workstation = Shown(&workstation).to_string();
-        host.trace(format_args!(
-            "acceptor: got AUTHENTICATE_MESSAGE of {}\\{} from {workstation}, flags {flags}",
-            Shown(&domain),
-            Shown(&user),
-        ));
+        let host = request.host;
+        let acceptor = request.credential.acceptor()?;
+        let received = Received::read(&self.challenge, request)?;
+        let Authenticated { _proof, mic, bindings, name, key } = self.judge(&received, acceptor, request)?;
 
-        let answered = Answered::read(&authenticate, flags, &challenge.server_challenge, policy)?;
-        flags.set(NegotiateFlags::ANONYMOUS, matches!(answered, Answered::Anonymous));
-        let Authenticated { _proof, mic, bindings, name, key } =
-            self.authenticate(&challenge, &authenticate, [&user, &domain], &answered, flags, acceptor, request)?;
-        let mut granted = flags::granted(flags);
+        let mut granted = flags::granted(received.flags);
         granted.set(ContextFlags::CHANNEL_BOUND, bindings.is_bound);
+        let version = received.answered.name();
         host.trace(format_args!(
-            "acceptor: {name} is authenticated by {}, MIC {}, channel bindings {}",
-            answered.name(),
-            mic.has_mic,
-            bindings.is_bound
+            "acceptor: {name} is authenticated by {version}, MIC {}, channel bindings {}",
+            mic.has_mic, bindings.is_bound
         ));
         let account_domain = if let Name::User(user) = &name { user.domain.clone() } else { String::new() };
         let attributes = [
             (Attribute::Domain, account_domain),
-            (Attribute::Workstation, workstation),
+            (Attribute::Workstation, received.workstation),
             (Attribute::Mic, if mic.has_mic { "verified" } else { "none" }.to_owned()),
             (Attribute::ChannelBindings, if bindings.is_bound { "matched" } else { "none" }.to_owned()),
-            (Attribute::Version, answered.name().to_owned()),
+            (Attribute::Version, version.to_owned()),
         ];
         let established = Established {
-            session: Session::new(Role::Acceptor, flags, key),
+            session: Session::new(Role::Acceptor, received.flags, key),
             flags: granted,
             initiator: Principal::new(name, attributes),
             acceptor: Some(acceptor.name.clone()),
@@ -142,27 +129,24 @@ impl ExpectAuthenticate {
         Ok((established, Step { token: Vec::new(), flags: granted, is_established: true }))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the message, what was read of it, and what it is judged by")]
-    fn authenticate(
+    fn judge(
         &self,
-        challenge: &Challenge<'_>,
-        authenticate: &Authenticate<'_>,
-        [user, domain]: [&[u8]; 2],
-        answered: &Answered<'_>,
-        flags: NegotiateFlags,
+        received: &Received<'_>,
         acceptor: &Acceptor,
         request: &AcceptRequest<'_>,
     ) -> Result<Authenticated> {
         let AcceptRequest { policy, host, .. } = *request;
+        let Received { challenge, authenticate, answered, flags, .. } = received;
         let server_challenge = &challenge.server_challenge;
         let client = answered.target_info();
         if let Some(client) = client {
             host.trace(format_args!("acceptor: its target info is {client}"));
             client.refuse_duplicates(Message::Authenticate, FieldName::NtChallengeResponse)?;
         }
-        let encrypted = encrypted_key(authenticate, flags)?;
+        let encrypted = encrypted_key(authenticate, *flags)?;
 
-        let (proof, name, session_base_key, lm_hash) = match answered.claim(user, domain, server_challenge) {
+        let claim = answered.claim(&received.user, &received.domain, server_challenge);
+        let (proof, name, session_base_key, lm_hash) = match claim {
             Some(claim) => {
                 let (proof, account, session_base_key, lm_hash) =
                     ProofVerified::check(&acceptor.verifier, &claim, policy, host)?;
@@ -173,10 +157,10 @@ impl ExpectAuthenticate {
                 (proof, Name::Anonymous, SessionBaseKey::new([0; 16]), LmHash::new([0; 16]))
             }
         };
-        let key = answered.key(flags, server_challenge, authenticate.lm_response, &session_base_key, &lm_hash);
+        let key = answered.key(*flags, server_challenge, authenticate.lm_response, &session_base_key, &lm_hash);
         let transcript =
             Transcript { negotiate: &self.negotiate, challenge: &self.challenge, authenticate: request.token };
-        let keys = exported_keys(key, encrypted, flags).into_iter().flatten();
+        let keys = exported_keys(key, encrypted, *flags).into_iter().flatten();
         let (mic, key) = MicChecked::check(client, &transcript, authenticate.mic_offset, keys, policy.require_mic)?;
         if let Some(client) = client {
             refuse_changed_info(challenge, client)?;
@@ -184,6 +168,46 @@ impl ExpectAuthenticate {
         check_target_name(client, acceptor, policy, host)?;
         let bindings = BindingsChecked::check(client, request.bindings.as_ref(), policy.channel_bindings)?;
         Ok(Authenticated { _proof: proof, mic, bindings, name, key })
+    }
+}
+
+/// How many letters of a Workstation are kept. A NetBIOS name has fifteen; a client may send thousands.
+const MAX_WORKSTATION: usize = 64;
+
+/// What came, read but not believed.
+struct Received<'a> {
+    challenge: Challenge<'a>,
+    authenticate: Authenticate<'a>,
+    /// What both sides agree on.
+    flags: NegotiateFlags,
+    /// UserName in UTF-16LE.
+    user: Cow<'a, [u8]>,
+    /// DomainName in UTF-16LE.
+    domain: Cow<'a, [u8]>,
+    /// Workstation for a person to read.
+    workstation: String,
+    answered: Answered<'a>,
+}
+
+impl<'a> Received<'a> {
+    /// The AUTHENTICATE_MESSAGE in `request`, which answers `challenge`.
+    fn read(challenge: &'a [u8], request: &AcceptRequest<'a>) -> Result<Self> {
+        let AcceptRequest { policy, host, .. } = *request;
+        let challenge = Challenge::decode(challenge)?;
+        let authenticate = Authenticate::decode(request.token, challenge.flags)?;
+        let mut flags = flags::conclude(challenge.flags, authenticate.flags, policy.minimum)?;
+        let charset = authenticate.flags.unwrap_or(challenge.flags).charset();
+        let [user, domain, workstation] =
+            [authenticate.user, authenticate.domain, authenticate.workstation].map(|name| charset.to_utf16le(name));
+        let workstation = Shown(&workstation).to_string().chars().take(MAX_WORKSTATION).collect::<String>();
+        host.trace(format_args!(
+            "acceptor: got AUTHENTICATE_MESSAGE of {}\\{} from {workstation}, flags {flags}",
+            Shown(&domain),
+            Shown(&user),
+        ));
+        let answered = Answered::read(&authenticate, flags, &challenge.server_challenge, policy)?;
+        flags.set(NegotiateFlags::ANONYMOUS, matches!(answered, Answered::Anonymous));
+        Ok(Self { challenge, authenticate, flags, user, domain, workstation, answered })
     }
 }
 

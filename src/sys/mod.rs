@@ -2,10 +2,7 @@
 
 mod trace;
 
-use std::{
-    ffi::{CStr, CString},
-    sync::OnceLock,
-};
+use std::{ffi::CStr, sync::OnceLock};
 
 pub(crate) use self::trace::trace_to;
 use crate::{
@@ -61,7 +58,10 @@ impl Host for System {
     }
 
     fn variable(&self, name: &'static str) -> Option<String> {
-        let name = CString::new(name).ok()?;
+        // A dozen of them are asked for in each step of a handshake: no memory is taken for that.
+        let mut buffer = [0_u8; 32];
+        buffer.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
+        let name = CStr::from_bytes_until_nul(&buffer).ok()?;
         // SAFETY: `name` is a C string. The value stays in place as long as nobody changes the environment, which is the
         // application's duty, as with every getenv of a C library; it is copied at once.
         let value = unsafe { secure_getenv(name.as_ptr()) };
