@@ -314,10 +314,10 @@ pub(super) unsafe extern "C" fn gss_inquire_context(
             if let (true, Some(acceptor)) = (target.is_wanted(), &established.acceptor) {
                 target.put(ptr::handle(Principal::from(acceptor.clone())));
             }
+            lifetime.put(g::_GSS_C_INDEFINITE);
             is_open.put(1);
         }
         flags.put(context.flags().bits());
-        lifetime.put(g::_GSS_C_INDEFINITE);
         mech.put(oid::ntlm());
         local.put(c_int::from(context.role() == Role::Initiator));
         Ok(COMPLETE)

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     cred::{CredStore, Credential, Usage},
-    error::{ApiMisuse, CredentialError, Result},
+    error::{ApiMisuse, Result},
     name::Principal,
     policy::Policy,
     sys::System,
@@ -329,7 +329,7 @@ pub(super) unsafe extern "C" fn gssspi_set_cred_option(
         // SAFETY: by this function's contract.
         let handle = unsafe { cred_handle.read() };
         // SAFETY: likewise.
-        let credential: &Credential = unsafe { ptr::borrow(handle) }.ok_or(CredentialError::NoUserFile)?;
+        let credential: &Credential = unsafe { ptr::borrow(handle) }.ok_or(ApiMisuse::NotAnInitiator)?;
         if object == oid::NO_CI_FLAGS {
             credential.set_options(|options| options.no_ci_flags = true);
             return Ok(COMPLETE);

@@ -136,7 +136,8 @@ impl Parts {
 
     /// Refuses buffers that share bytes with one that is written to. What was given twice could be sealed twice.
     fn refuse_overlap(&self, is_written: impl Fn(&Part) -> bool) -> Result<()> {
-        let is_used = |part: &&Part| part.length > 0 && (is_written(part) || part.kind == Kind::SignOnly);
+        // The length of others may be unset.
+        let is_used = |part: &&Part| (is_written(part) || part.kind == Kind::SignOnly) && part.length > 0;
         let mut ranges: Vec<_> = self
             .0
             .iter()

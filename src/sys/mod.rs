@@ -59,7 +59,7 @@ impl Host for System {
 
     fn variable(&self, name: &'static str) -> Option<String> {
         // A dozen of them are asked for in each step of a handshake: no memory is taken for that.
-        let mut buffer = [0_u8; 32];
+        let mut buffer = [0_u8; 64];
         buffer.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
         let name = CStr::from_bytes_until_nul(&buffer).ok()?;
         // SAFETY: `name` is a C string. The value stays in place as long as nobody changes the environment, which is the
