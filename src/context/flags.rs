@@ -55,13 +55,16 @@ const PROTECTION: NegotiateFlags = NegotiateFlags::SIGN
 
 /// What an initiator offers that was asked for `requested`, and has an LM hash or not.
 pub(super) fn offer(requested: ContextFlags, options: Options, policy: &Policy, has_lm_hash: bool) -> NegotiateFlags {
+    let level = policy.lm_level;
     let mut flags = chosen(options).unwrap_or_else(|| {
-        let level = policy.lm_level;
         let mut flags = ALWAYS;
         flags.set(NegotiateFlags::EXTENDED_SESSIONSECURITY, level.offers_extended_session_security());
-        flags.set(NegotiateFlags::LM_KEY, level.uses_lm() && has_lm_hash);
         flags
     });
+    // Only who asks for LM_KEY gets it: servers agree to it that make other keys then.
+    if !(level.uses_lm() && has_lm_hash) {
+        flags.remove(NegotiateFlags::LM_KEY);
+    }
     flags |= required(requested, options, policy.minimum);
     if requested.contains(ContextFlags::IDENTIFY) {
         flags |= NegotiateFlags::IDENTIFY;
@@ -118,9 +121,9 @@ pub(super) fn settle(
     required: NegotiateFlags,
 ) -> Result<NegotiateFlags> {
     refuse_without_charset(Message::Challenge, challenge)?;
-    // What the client says of its own message stays: that it asked for a target, and has a Version.
-    let own = NegotiateFlags::REQUEST_TARGET | NegotiateFlags::VERSION;
-    let flags = one_of_each((offered & (challenge | own)) | (challenge & NegotiateFlags::TARGET_INFO));
+    // What the client says of itself stays: that it asked for a target; and its message always has a Version.
+    let agreed = offered & (challenge | NegotiateFlags::REQUEST_TARGET);
+    let flags = one_of_each(agreed | (challenge & NegotiateFlags::TARGET_INFO) | NegotiateFlags::VERSION);
     if !has_charset(flags) {
         return Err(PeerIncompatible::NoUnicode.into());
     }
@@ -317,11 +320,14 @@ mod tests {
     fn lm_keys_are_for_low_levels_and_give_way_to_extended_session_security() {
         let at = |level| Policy { lm_level: LmLevel::new(level).unwrap(), ..Policy::default() };
         let both = NegotiateFlags::LM_KEY | NegotiateFlags::EXTENDED_SESSIONSECURITY;
-        let offered =
-            |level, has_lm_hash| offer(ContextFlags::empty(), Options::default(), &at(level), has_lm_hash) & both;
-        assert_eq!(offered(0, true), NegotiateFlags::LM_KEY);
-        assert_eq!(offered(1, true), both);
-        assert_eq!([offered(1, false), offered(2, true)], [NegotiateFlags::EXTENDED_SESSIONSECURITY; 2]);
+        let offered = |neg_flags: Option<NegotiateFlags>, level, has_lm_hash| {
+            let options = Options { neg_flags: neg_flags.map(|flags| flags.bits()), no_ci_flags: false };
+            offer(ContextFlags::empty(), options, &at(level), has_lm_hash) & both
+        };
+        let extended = NegotiateFlags::EXTENDED_SESSIONSECURITY;
+        assert_eq!([offered(None, 0, true), offered(None, 1, true)], [NegotiateFlags::empty(), extended]);
+        assert_eq!([offered(Some(both), 0, true), offered(Some(both), 1, true)], [both; 2]);
+        assert_eq!([offered(Some(both), 1, false), offered(Some(both), 2, true)], [extended; 2]);
         let answered =
             |asked, level| answer(NegotiateFlags::UNICODE | asked, Options::default(), &at(level)).unwrap() & both;
         assert_eq!(answered(NegotiateFlags::LM_KEY, 1), NegotiateFlags::LM_KEY);

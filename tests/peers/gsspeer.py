@@ -1,22 +1,18 @@
-"""One GSS-API party as a process: a JSON command per line in, a JSON answer per line out.
+"""One GSS-API party as a process.
 
 Two mechanisms with the same OID cannot live in one process, so each side of a conversation is a process of its own, with
-its own GSS_MECH_CONFIG. Credentials and contexts stay in here and are called by the names that the commands give them;
-byte strings travel as base64.
-
-Answers are {"ok": ...} or {"error": {"major", "minor", "text"}} for a GSS error; anything else that goes wrong is
-{"broken": traceback}, which the other end turns into a test error.
+its own GSS_MECH_CONFIG. Credentials and contexts stay in here and are called by the names that the commands give them.
 """
 
-import base64
 import ctypes
-import json
 import os
+import socket
 import sys
-import traceback
 
 import gssapi.raw as gss
 from gssapi.raw import sec_contexts
+
+from peerloop import decode, encode, serve
 
 NTLM = gss.OID.from_int_seq("1.3.6.1.4.1.311.2.2.10")
 SPNEGO = gss.OID.from_int_seq("1.3.6.1.5.5.2")
@@ -24,20 +20,14 @@ MECHANISMS = {"ntlm": NTLM, "spnego": SPNEGO}
 MECH_CONCRETE = "1.3.6.1.5.5.13.1"
 SESSION_KEY = gss.OID.from_int_seq("1.2.840.113554.1.2.2.5.5")
 SASL_SSF = gss.OID.from_int_seq("1.2.840.113554.1.2.2.5.15")
+DEBUG = gss.OID.from_int_seq("1.3.6.1.4.1.7165.655.1.4")
+NEG_FLAGS = gss.OID.from_int_seq("1.3.6.1.4.1.7165.655.1.5")
 
 ROUTINE_ERRORS = (
     "COMPLETE BAD_MECH BAD_NAME BAD_NAMETYPE BAD_BINDINGS BAD_STATUS BAD_MIC NO_CRED NO_CONTEXT DEFECTIVE_TOKEN "
     "DEFECTIVE_CREDENTIAL CREDENTIALS_EXPIRED CONTEXT_EXPIRED FAILURE BAD_QOP UNAUTHORIZED UNAVAILABLE "
     "DUPLICATE_ELEMENT NAME_NOT_MN"
 ).split()
-
-
-def encode(data):
-    return None if data is None else base64.b64encode(data).decode()
-
-
-def decode(text):
-    return None if text is None else base64.b64decode(text)
 
 
 def display(name):
@@ -48,8 +38,15 @@ def display(name):
         return None
 
 
-def bindings(application_data):
-    return None if application_data is None else gss.ChannelBindings(application_data=decode(application_data))
+def bindings(application_data, addresses=None):
+    """`addresses`: those of the initiator and the acceptor, IPv4."""
+    if application_data is None:
+        return None
+    made = gss.ChannelBindings(application_data=decode(application_data))
+    if addresses:
+        made.initiator_address_type = made.acceptor_address_type = gss.AddressType.ip
+        made.initiator_address, made.acceptor_address = map(socket.inet_aton, addresses)
+    return made
 
 
 def describe(error):
@@ -83,6 +80,28 @@ def owner_of_gss_calls():
     if not dladdr(ctypes.cast(calls.gss_init_sec_context, ctypes.c_void_p), ctypes.byref(info)):
         raise RuntimeError("gss_init_sec_context belongs to no library")
     return os.path.basename(info.fname.decode())
+
+
+class _Buffer(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_size_t), ("value", ctypes.c_char_p)]
+
+
+class _Oid(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_uint32), ("elements", ctypes.c_char_p)]
+
+
+def c_oid(oid):
+    return ctypes.byref(_Oid(len(bytes(oid)), bytes(oid)))
+
+
+def mech_invoke(oid, value):
+    """gssspi_mech_invoke, which python-gssapi does not have."""
+    minor = ctypes.c_uint32()
+    major = ctypes.CDLL("libgssapi_krb5.so.2").gssspi_mech_invoke(
+        ctypes.byref(minor), c_oid(NTLM), c_oid(oid), ctypes.byref(_Buffer(len(value), value))
+    )
+    if major:
+        raise RuntimeError("gssspi_mech_invoke: major %#x, minor %#x" % (major & 0xFFFFFFFF, minor.value))
 
 
 def hello(plugin):
@@ -134,6 +153,16 @@ class Party:
         self.creds[cred] = acquired.creds
         return {}
 
+    def set_neg_flags(self, cred, flags):
+        """What the initiator `cred` offers in place of the mechanism's own choice."""
+        gss.set_cred_option(NEG_FLAGS, self.creds[cred], flags.to_bytes(4, sys.byteorder))
+        return {}
+
+    def trace(self, path):
+        """Trace into this file from now on; an empty name ends it."""
+        mech_invoke(DEBUG, path.encode())
+        return {}
+
     def inquire_cred(self, cred):
         found = gss.inquire_cred_by_mech(self.creds[cred], NTLM)
         return {"name": display(found.name), "usage": found.usage}
@@ -154,10 +183,10 @@ class Party:
         )
         return {"token": encode(step.token), "more": step.more_steps, "flags": int(step.flags)}
 
-    def accept(self, context, token, cred=None, binding=None):
+    def accept(self, context, token, cred=None, binding=None, addresses=None):
         slot = self.contexts.setdefault(context, gss.SecurityContext())
         step = gss.accept_sec_context(
-            decode(token), self.creds[cred] if cred else None, slot, bindings(binding)
+            decode(token), self.creds[cred] if cred else None, slot, bindings(binding, addresses)
         )
         return {
             "token": encode(step.token),
@@ -165,6 +194,15 @@ class Party:
             "flags": int(step.flags),
             "source": display(step.initiator_name),
         }
+
+    def source(self, context):
+        """The initiator of an established context with all that is known of it: {attribute: [value, ...]}."""
+        name = gss.inquire_context(self.contexts[context], initiator_name=True, target_name=False).initiator_name
+        attributes = {
+            key.decode(): [value.decode() for value in gss.get_name_attribute(name, key).values]
+            for key in gss.inquire_name(name).attrs
+        }
+        return {"name": display(name), "attributes": attributes}
 
     def wrap(self, context, data, conf=True):
         wrapped = gss.wrap(self.contexts[context], decode(data), conf)
@@ -180,6 +218,25 @@ class Party:
     def verify_mic(self, context, data, mic):
         gss.verify_mic(self.contexts[context], decode(data), decode(mic))
         return {}
+
+    def wrap_iov(self, context, data, before, after):
+        """Seal `data` between two buffers that are only signed; the signature is the answer's `mic`."""
+        message = self.message(None, data, before, after)
+        gss.wrap_iov(self.contexts[context], message)
+        return {"mic": encode(message[1].value), "data": encode(message[2].value)}
+
+    def unwrap_iov(self, context, mic, data, before, after):
+        message = self.message(decode(mic), data, before, after)
+        gss.unwrap_iov(self.contexts[context], message)
+        return {"data": encode(message[2].value)}
+
+    @staticmethod
+    def message(signature, data, before, after):
+        kind = gss.IOVBufferType
+        return gss.IOV(
+            (kind.sign_only, decode(before)), (kind.header, not signature, signature), (kind.data, decode(data)),
+            (kind.sign_only, decode(after)), std_layout=False,
+        )
 
     def wrap_size_limit(self, context, size, conf=True):
         return {"size": gss.wrap_size_limit(self.contexts[context], size, conf)}
@@ -217,21 +274,5 @@ class Party:
         return {}
 
 
-def answer(party, line):
-    command = json.loads(line)
-    try:
-        return {"ok": getattr(party, command.pop("do"))(**command)}
-    except gss.GSSError as error:
-        return {"error": describe(error)}
-    except Exception:
-        return {"broken": traceback.format_exc()}
-
-
-def main():
-    party = Party()
-    for line in sys.stdin:
-        print(json.dumps(answer(party, line)), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    serve(Party(), gss.GSSError, describe)

@@ -21,24 +21,32 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 NTLM_OID = "1.3.6.1.4.1.311.2.2.10"
 
-MUTUAL, REPLAY, SEQUENCE, CONF, INTEG, TRANS, CHANNEL_BOUND = 0x2, 0x4, 0x8, 0x10, 0x20, 0x100, 0x800
+MUTUAL, REPLAY, SEQUENCE, CONF, INTEG, ANON, TRANS, CHANNEL_BOUND = 0x2, 0x4, 0x8, 0x10, 0x20, 0x40, 0x100, 0x800
 SEALED = CONF | INTEG | REPLAY | SEQUENCE
 SIGNED = INTEG | REPLAY | SEQUENCE
 # For no flag at all python-gssapi asks for its own favourites. MUTUAL alone asks for nothing that NTLM has.
 UNPROTECTED = MUTUAL
+
+# Bits of NegotiateFlags (MS-NLMP 2.2.2.5).
+UNICODE, OEM, REQUEST_TARGET, SIGN, SEAL, LM_KEY, NTLM, ESS = 0x1, 0x2, 0x4, 0x10, 0x20, 0x80, 0x200, 0x80000
+VERSION, NEG_128, KEY_EXCH, NEG_56 = 0x2000000, 0x20000000, 0x40000000, 0x80000000
+# What a client offers that wants to seal, but for the kind of session and its strength.
+OFFER = UNICODE | REQUEST_TARGET | SIGN | SEAL | NTLM | VERSION | KEY_EXCH
 
 # No single answer of a peer takes longer than this, not even on a loaded machine.
 PATIENCE = 20
 
 ALICE = "EXAMPLE\\alice"
 PASSWORD = "Correct Horse"
+ANONYMOUS = "NT AUTHORITY\\ANONYMOUS LOGON"
+CAROL_PASSWORD = "Password"
+# The NT hash of CAROL_PASSWORD.
+CAROL_HASH = "A4F49C406510BDCAB6824EE7C30FD852"
 USER_FILE = f"""\
 EXAMPLE:alice:{PASSWORD}
 :dora:No Domain
-carol:1000:XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX:A4F49C406510BDCAB6824EE7C30FD852:[U          ]:LCT-00000000:
+carol:1000:{32 * "X"}:{CAROL_HASH}:[U          ]:LCT-00000000:
 """
-# The NT hash of the smbpasswd line above is that of this password.
-CAROL_PASSWORD = "Password"
 
 
 def plugin():
@@ -85,6 +93,15 @@ class World:
         self.user_file = self.write("users", user_file)
         # A realm without servers and without DNS: SPNEGO tries Kerberos first and must learn at once that there is none.
         self.krb5_config = self.write("krb5.conf", "[libdefaults]\ndns_lookup_kdc = false\ndns_lookup_realm = false\n")
+
+    def smb_conf(self):
+        """A configuration of Samba with which it touches nothing outside this world."""
+        state = os.path.join(self.path, "samba")
+        os.makedirs(state, mode=0o700, exist_ok=True)
+        directories = ("lock", "state", "cache", "pid", "winbindd socket")
+        settings = ["workgroup = EXAMPLE", "netbios name = SAMBAHOST", "private dir = " + state, "ncalrpc dir = " + state]
+        settings += ["%s directory = %s" % (name, state) for name in directories]
+        return self.write("smb.conf", "[global]\n" + "\n".join(settings) + "\n")
 
     def write(self, name, text):
         path = os.path.join(self.path, name)
@@ -209,18 +226,17 @@ class GssFailure(Exception):
         self.major, self.status, self.minor, self.text = major, status, minor, text
 
 
-class Party:
-    """A gsspeer process. Every method of its Party class is a method here; bytes in, bytes out."""
+class Peer:
+    """A party in a process of its own. Every method of its Party class is a method here; bytes in, bytes out."""
 
-    BYTES = {"token", "data", "mic", "key", "binding"}
+    BYTES = {"token", "data", "mic", "key", "binding", "before", "after"}
 
-    def __init__(self, world, **environment):
+    def __init__(self, program, world, environment, **hello):
         self.process = LineProcess(
-            [sys.executable, os.path.join(HERE, "gsspeer.py")], world.environment(**environment), cwd=world.path
+            [sys.executable, os.path.join(HERE, program)], world.environment(**environment), cwd=world.path
         )
-        self.library = world.library
         try:
-            self.attributes = self.call("hello", plugin=world.library)["attributes"]
+            self.call("hello", **hello)
         except BaseException:
             self.close()
             raise
@@ -244,6 +260,14 @@ class Party:
         """End the process. A status other than 0 means that it crashed on the way out."""
         return self.process.close()
 
+
+class Party(Peer):
+    """A gsspeer process: a GSS-API application with the mechanism of `world`."""
+
+    def __init__(self, world, **environment):
+        self.library = world.library
+        super().__init__("gsspeer.py", world, environment, plugin=world.library)
+
     def log_on(self, cred="user", user=ALICE, password=PASSWORD, mech="ntlm", **more):
         # Through SPNEGO only NTLM is offered: whether Kerberos steps aside is a question of its own.
         neg = ["ntlm"] if mech == "spnego" else None
@@ -253,26 +277,49 @@ class Party:
         self.acquire(cred=cred, usage="accept", mech=mech, **more)
 
 
+class Side:
+    """One context of a party, in words that are the same for every kind of party."""
+
+    def __init__(self, party, context):
+        self.party, self.context = party, context
+
+    def wrap(self, data):
+        return self.party.wrap(context=self.context, data=data)["data"]
+
+    def unwrap(self, data):
+        return self.party.unwrap(context=self.context, data=data)["data"]
+
+    def get_mic(self, data):
+        return self.party.get_mic(context=self.context, data=data)["mic"]
+
+    def verify_mic(self, data, mic):
+        self.party.verify_mic(context=self.context, data=data, mic=mic)
+
+    def session_key(self):
+        return self.party.session_key(context=self.context)["key"]
+
+
 def handshake(initiator, acceptor, context="c", mech="ntlm", flags=SEALED, **options):
-    """Run both sides to the end and return their last answers.
+    """Run both sides to the end and return their last answers; the initiator's has all its tokens under "sent".
 
     `options`: initiator_binding, acceptor_binding (application data), initiator_cred, acceptor_cred, target.
     """
     init = {"binding": options.get("initiator_binding"), "cred": options.get("initiator_cred", "user")}
     accept = {"binding": options.get("acceptor_binding"), "cred": options.get("acceptor_cred", "server")}
-    token, theirs = None, None
+    token, theirs, sent = None, None, []
     for _ in range(10):
         ours = initiator.init(
             context=context, mech=mech, flags=flags, target=options.get("target"), token=token, **init
         )
         if ours["token"]:
+            sent.append(ours["token"])
             theirs = acceptor.accept(context=context, token=ours["token"], **accept)
             token = theirs["token"]
         if not ours["more"]:
             # SPNEGO's last word may be the acceptor's; then the initiator still waits for it and "more" says so.
             if theirs["more"]:
                 raise AssertionError("the initiator is done, the acceptor waits for more")
-            return ours, theirs
+            return ours | {"sent": sent}, theirs
         if not token:
             raise AssertionError("the initiator waits for a token, the acceptor has sent none")
     raise AssertionError("no end after ten rounds")
@@ -293,10 +340,60 @@ class PeerTest(unittest.TestCase):
         self.assertTrue(failure.text.strip(), "an error without a text")
         return failure
 
+    def carry(self, sender, receiver, data):
+        token = sender.wrap(data)
+        self.assertEqual(len(token), len(data) + 16)
+        self.assertEqual(receiver.unwrap(token), data)
+
+    def sign(self, sender, receiver, data):
+        signature = sender.get_mic(data)
+        self.assertEqual(len(signature), 16)
+        receiver.verify_mic(data, signature)
+
+    def converse(self, one, other, wrap=True, sign=True):
+        """Messages of several sizes between two Sides: in turn, and one side saying more before the other answers."""
+        for turn, size in enumerate((1, 300, 7, 64)):
+            for sender, receiver in ((one, other), (other, one)):
+                for _ in range(1 + turn % 2):
+                    if wrap:
+                        self.carry(sender, receiver, message(size))
+                    if sign:
+                        self.sign(sender, receiver, message(size + turn))
+
+    def assertNotServed(self, call, **arguments):
+        """The call fails, and not because anything in the token was unreadable."""
+        return self.assertRefused(["FAILURE", "UNAUTHORIZED", "NO_CRED", "DEFECTIVE_CREDENTIAL"], call, **arguments)
+
     def close_cleanly(self, party):
         status = party.close()
         if status != 0:
             raise AssertionError("a party ended with status %s: %s" % (status, party.process.errors.decode()))
+
+
+class OneOfOurs:
+    """For a PeerTest with one party of ours in `self.world`, called `self.ours`."""
+
+    def party(self, **environment):
+        party = Party(self.world, **environment)
+        self.addCleanup(self.close_cleanly, party)
+        return party
+
+    def at_each_level(self):
+        """`self.ours` at one LM level after the other."""
+        for level in range(6):
+            self.ours = self.party(LM_COMPAT_LEVEL=str(level))
+            yield level
+
+
+def negotiated(token):
+    """The NegotiateFlags of an NTLM message."""
+    offset = {1: 12, 2: 20, 3: 60}[token[8]]
+    return int.from_bytes(token[offset : offset + 4], "little")
+
+
+def shown(party, name):
+    """A name as `party` displays it; the C mechanism counts the terminating NUL in the length."""
+    return name.removesuffix("\0") if party.library == c_plugin() else name
 
 
 def flip(data, position=-1):

@@ -4,13 +4,8 @@ import itertools
 
 from harness import (
     ALICE, CHANNEL_BOUND, CONF, INTEG, PASSWORD, SEALED, SIGNED, SIZES,
-    GssFailure, Party, PeerTest, World, c_plugin, flip, handshake, message, plugin, require,
+    GssFailure, Party, PeerTest, Side, World, c_plugin, flip, handshake, message, plugin, require, shown,
 )
-
-
-def shown(party, name):
-    """A name as `party` displays it; the C mechanism counts the terminating NUL in the length."""
-    return name.removesuffix("\0") if party.library == c_plugin() else name
 
 
 class Exchange:
@@ -43,16 +38,6 @@ class Exchange:
     def both_ways(self):
         return ((self.initiator, self.acceptor), (self.acceptor, self.initiator))
 
-    def carry(self, context, sender, receiver, data):
-        wrapped = sender.wrap(context=context, data=data)
-        self.assertEqual(len(wrapped["data"]), len(data) + 16)
-        self.assertEqual(receiver.unwrap(context=context, data=wrapped["data"])["data"], data)
-
-    def sign(self, context, sender, receiver, data):
-        signature = sender.get_mic(context=context, data=data)["mic"]
-        self.assertEqual(len(signature), 16)
-        receiver.verify_mic(context=context, data=data, mic=signature)
-
     def test_accepts_the_user_and_says_who_it_is(self):
         context, sent, accepted = self.establish()
         self.assertEqual(shown(self.acceptor, accepted["source"]), ALICE)
@@ -84,13 +69,13 @@ class Exchange:
         context, _, _ = self.establish()
         for size in SIZES:
             for sender, receiver in self.both_ways():
-                self.carry(context, sender, receiver, message(size))
+                self.carry(Side(sender, context), Side(receiver, context), message(size))
 
     def test_wraps_with_integrity_only_both_ways(self):
         context, _, _ = self.establish(flags=SIGNED)
         for size in SIZES:
             for sender, receiver in self.both_ways():
-                self.carry(context, sender, receiver, message(size))
+                self.carry(Side(sender, context), Side(receiver, context), message(size))
 
     def test_signs_messages_of_every_size_both_ways(self):
         for flags in (SEALED, SIGNED):
@@ -98,16 +83,16 @@ class Exchange:
                 context, _, _ = self.establish(flags=flags)
                 for size in SIZES:
                     for sender, receiver in self.both_ways():
-                        self.sign(context, sender, receiver, message(size))
+                        self.sign(Side(sender, context), Side(receiver, context), message(size))
 
     def test_keeps_step_when_wrapping_and_signing_alternate(self):
         context, _, _ = self.establish()
         for turn in range(12):
             sender, receiver = self.both_ways()[turn % 2]
-            self.carry(context, sender, receiver, message(turn + 1))
-            self.sign(context, sender, receiver, message(turn + 30))
+            self.carry(Side(sender, context), Side(receiver, context), message(turn + 1))
+            self.sign(Side(sender, context), Side(receiver, context), message(turn + 30))
             if turn % 3 == 0:  # and now and then the same side goes on
-                self.carry(context, sender, receiver, message(5))
+                self.carry(Side(sender, context), Side(receiver, context), message(5))
 
     def test_keeps_step_when_one_side_says_much_before_the_other_answers(self):
         context, _, _ = self.establish()
@@ -126,7 +111,7 @@ class Exchange:
         self.assertRefused("DEFECTIVE_TOKEN", self.ours.unwrap, context=context, data=token[:15])
         self.assertEqual(self.ours.unwrap(context=context, data=token)["data"], message(64))
         for sender, receiver in self.both_ways():
-            self.carry(context, sender, receiver, message(100))
+            self.carry(Side(sender, context), Side(receiver, context), message(100))
 
     def test_refuses_a_tampered_signature_and_takes_the_genuine_one_afterwards(self):
         context, _, _ = self.establish()
@@ -140,14 +125,14 @@ class Exchange:
         self.assertRefused("DEFECTIVE_TOKEN", self.ours.verify_mic, context=context, data=message(64), mic=mic[:15])
         self.ours.verify_mic(context=context, data=message(64), mic=mic)
         for sender, receiver in self.both_ways():
-            self.sign(context, sender, receiver, message(100))
+            self.sign(Side(sender, context), Side(receiver, context), message(100))
 
     def test_refuses_a_replayed_message(self):
         context, _, _ = self.establish()
         token = self.theirs.wrap(context=context, data=b"once")["data"]
         self.ours.unwrap(context=context, data=token)
         self.assertRefused("BAD_MIC", self.ours.unwrap, context=context, data=token)
-        self.carry(context, self.theirs, self.ours, b"and on it goes")
+        self.carry(Side(self.theirs, context), Side(self.ours, context), b"and on it goes")
 
     def test_refuses_a_message_that_came_too_early(self):
         context, _, _ = self.establish()
@@ -186,7 +171,7 @@ class Exchange:
     def test_accepts_bindings_that_only_the_initiator_gives(self):
         context, _, accepted = self.establish(initiator_binding=b"one channel")
         self.assertFalse(accepted["flags"] & CHANNEL_BOUND)
-        self.carry(context, self.initiator, self.acceptor, b"established all the same")
+        self.carry(Side(self.initiator, context), Side(self.acceptor, context), b"established all the same")
 
 
 class WeInitiateRaw(Exchange, PeerTest):

@@ -6,25 +6,13 @@ checks every user against that one.
 
 import base64
 import itertools
-import os
 
 from harness import (
-    ALICE, CONF, INTEG, PASSWORD, SEALED, SIGNED, UNPROTECTED,
-    GssFailure, LineProcess, Party, PeerTest, World, plugin, require_program,
+    ALICE, CONF, ESS, INTEG, KEY_EXCH, LM_KEY, NEG_56, NEG_128, OEM, OFFER, SEAL, SEALED, SIGN, SIGNED, UNICODE,
+    UNPROTECTED, GssFailure, OneOfOurs, PeerTest, World, plugin, require_program,
 )
+from sambaside import RESPONSES, SERVES_V1, STRENGTHS, NtlmAuth, of_role
 
-SMB_CONF = """\
-[global]
-workgroup = EXAMPLE
-netbios name = SAMBAHOST
-{directories}
-"""
-DIRECTORIES = (
-    "lock directory", "state directory", "cache directory", "private dir", "pid directory", "ncalrpc dir",
-    "winbindd socket directory",
-)
-
-SIGN, SEAL, KEY_EXCH = 0x10, 0x20, 0x40000000
 FEATURES = {
     "session key": ("NTLMSSP_FEATURE_SESSION_KEY", INTEG),
     "sign": ("NTLMSSP_FEATURE_SIGN", INTEG),
@@ -33,49 +21,11 @@ FEATURES = {
 }
 
 
-class NtlmAuth(LineProcess):
-    """One ntlm_auth helper: `tell` sends a command with a token and returns the answer's code and fields."""
-
-    def __init__(self, world, protocol, password=PASSWORD, features=None):
-        state = os.path.join(world.path, "samba")
-        os.makedirs(state, mode=0o700, exist_ok=True)
-        directories = "\n".join("%s = %s" % (key, state) for key in DIRECTORIES)
-        smb_conf = world.write("smb.conf", SMB_CONF.format(directories=directories))
-        program = require_program("ntlm_auth", "winbind")
-        super().__init__(
-            [
-                program, "--configfile=" + smb_conf, "--helper-protocol=" + protocol,
-                "--username=alice", "--domain=EXAMPLE", "--password=" + password,
-            ],
-            world.environment(),
-            cwd=world.path,
-        )
-        if features:
-            code, _ = self.tell("SF " + features)
-            assert code == "OK", code
-
-    def tell(self, command, token=None):
-        answer = self.ask(command if token is None else command + " " + base64.b64encode(token).decode())
-        code, *fields = answer.split(" ")
-        return code, fields
-
-    def session_key(self):
-        code, (key,) = self.tell("GK")
-        assert code == "GK", code
-        return base64.b64decode(key)
-
-    def negotiated(self):
-        code, (flags,) = self.tell("GF")
-        assert code == "GF", code
-        return int(flags, 16)
-
-
-class NtlmAuthTest(PeerTest):
+class NtlmAuthTest(OneOfOurs, PeerTest):
     def setUp(self):
         require_program("ntlm_auth", "winbind")
         self.world = World(plugin())
-        self.ours = Party(self.world)
-        self.addCleanup(self.close_cleanly, self.ours)
+        self.ours = self.party()
         self.rounds = itertools.count()
         self.context = None
 
@@ -135,6 +85,43 @@ class WeAccept(NtlmAuthTest):
                 client = self.helper("gss-spnego-client", features=features)
                 self.check(client, self.log_on(client), granted)
 
+    def test_serves_each_response_at_the_levels_that_allow_it(self):
+        for level in self.at_each_level():
+            self.ours.serve()
+            for name, (settings, levels, ess) in RESPONSES.items():
+                with self.subTest(name, level=level):
+                    client = self.helper("ntlmssp-client-1", features=FEATURES["all"][0], options=settings)
+                    if level in levels:
+                        self.check(client, self.log_on(client), INTEG | CONF)
+                        flags = client.negotiated()
+                        self.assertEqual(bool(flags & ESS), ess)
+                        self.assertEqual(bool(flags & LM_KEY), "LM_KEY" in name and level < 2)
+                    else:
+                        self.assertNotServed(self.log_on, client=client)
+
+    def test_serves_each_response_through_spnego(self):
+        self.ours = self.party(LM_COMPAT_LEVEL="1")
+        self.ours.serve(mech="spnego")
+        for name, (settings, _, ess) in RESPONSES.items():
+            if not ess:
+                continue  # test_gensec.py says why it fails
+            with self.subTest(name):
+                client = self.helper("gss-spnego-client", features=FEATURES["all"][0], options=settings)
+                self.check(client, self.log_on(client), INTEG | CONF)
+
+    def test_negotiates_what_the_client_can_do(self):
+        self.ours.serve()
+        for name, settings, present, absent in (
+            ("56", STRENGTHS["56"][0], NEG_56, NEG_128),
+            ("40", STRENGTHS["40"][0], 0, NEG_128 | NEG_56),
+            ("no key exchange", {"keyexchange": "no"}, NEG_128, KEY_EXCH),
+            ("OEM", {"unicode": "no"}, OEM, UNICODE),
+        ):
+            with self.subTest(name):
+                client = self.helper("ntlmssp-client-1", features=FEATURES["all"][0], options=of_role("client", settings))
+                self.check(client, self.log_on(client), INTEG | CONF)
+                self.assertEqual(client.negotiated() & (present | absent), present)
+
     def test_refuses_a_wrong_password(self):
         for protocol, mech in (("ntlmssp-client-1", "ntlm"), ("gss-spnego-client", "spnego")):
             with self.subTest(protocol):
@@ -188,6 +175,44 @@ class WeInitiate(NtlmAuthTest):
                 self.assertEqual((code, who), ("AF", ALICE))
                 self.assertEqual(answer["flags"] & (INTEG | CONF), INTEG | CONF)
                 self.assertEqual(server.negotiated() & (SIGN | SEAL), SIGN | SEAL)
+                self.assertEqual(server.session_key(), self.ours.session_key(context=self.context)["key"])
+
+    def test_is_served_at_every_level(self):
+        """A server that was given a password takes every response, whatever smb.conf says."""
+        for level in self.at_each_level():
+            self.ours.log_on()
+            with self.subTest(level=level):
+                server = self.helper("squid-2.5-ntlmssp")
+                _, code, name = self.log_on(server, "ntlm", SEALED)
+                self.assertEqual((code, name), ("AF", ALICE))
+                self.assertEqual(bool(server.negotiated() & ESS), level > 0)
+                self.assertEqual(server.session_key(), self.ours.session_key(context=self.context)["key"])
+
+    def test_negotiates_what_the_server_can_do(self):
+        for name, settings, present, absent in (
+            ("56", STRENGTHS["56"][0], NEG_56, NEG_128),
+            ("40", STRENGTHS["40"][0], 0, NEG_128 | NEG_56),
+            ("no key exchange", {"keyexchange": "no"}, NEG_128, KEY_EXCH),
+            ("no ESS", {"ntlm2": "no"}, NEG_128, ESS),
+        ):
+            with self.subTest(name):
+                server = self.helper("squid-2.5-ntlmssp", options=of_role("server", settings))
+                self.ours.log_on()
+                _, code, who = self.log_on(server, "ntlm", SEALED)
+                self.assertEqual((code, who), ("AF", ALICE))
+                self.assertEqual(server.negotiated() & (present | absent), present)
+                self.assertEqual(server.session_key(), self.ours.session_key(context=self.context)["key"])
+
+    def test_agrees_on_a_key_of_the_lm_hash(self):
+        settings = SERVES_V1 | {"lanman auth": "yes", "ntlmssp_server:allow_lm_key": "yes"}
+        for level in self.at_each_level():
+            with self.subTest(level=level):
+                server = self.helper("squid-2.5-ntlmssp", options=settings)
+                self.ours.log_on()
+                self.ours.set_neg_flags(cred="user", flags=OFFER | LM_KEY | NEG_128 | NEG_56)
+                _, code, name = self.log_on(server, "ntlm", SEALED)
+                self.assertEqual((code, name), ("AF", ALICE))
+                self.assertEqual(bool(server.negotiated() & LM_KEY), level < 2)
                 self.assertEqual(server.session_key(), self.ours.session_key(context=self.context)["key"])
 
     def test_is_accepted_asking_for_nothing(self):

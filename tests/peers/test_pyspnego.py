@@ -5,8 +5,9 @@ import os
 import unittest.mock
 
 from harness import (
-    ALICE, CHANNEL_BOUND, CONF, INTEG, PASSWORD, REPLAY, SEALED, SEQUENCE, SIGNED, SIZES,
-    GssFailure, Party, PeerTest, World, flip, message, plugin, require_module,
+    ALICE, CAROL_HASH, CHANNEL_BOUND, CONF, ESS, INTEG, LM_KEY, REPLAY, SEALED, SEQUENCE, SIGNED, SIZES,
+    PASSWORD, UNPROTECTED,
+    GssFailure, OneOfOurs, PeerTest, Side, World, flip, message, negotiated, plugin, require_module,
 )
 
 
@@ -19,7 +20,7 @@ def setUpModule():
 
 
 class Pyspnego:
-    """One side of pyspnego with the words of a gsspeer Party, as far as the tests below need them."""
+    """One side of pyspnego in the words of a Side."""
 
     def __init__(self, context):
         self.context = context
@@ -43,56 +44,29 @@ class Pyspnego:
         return self.context.session_key
 
 
-class Ours:
-    """Our context in the same words."""
-
-    def __init__(self, party, name):
-        self.party, self.name = party, name
-
-    def wrap(self, data):
-        return self.party.wrap(context=self.name, data=data)["data"]
-
-    def unwrap(self, data):
-        return self.party.unwrap(context=self.name, data=data)["data"]
-
-    def get_mic(self, data):
-        return self.party.get_mic(context=self.name, data=data)["mic"]
-
-    def verify_mic(self, data, mic):
-        self.party.verify_mic(context=self.name, data=data, mic=mic)
-
-    def session_key(self):
-        return self.party.session_key(context=self.name)["key"]
-
-
-class Exchange:
+class Exchange(OneOfOurs):
     """The tests of one direction through one mechanism; the classes below say which."""
 
     mech = None
 
     def setUp(self):
         self.world = World(plugin())
-        # Its server reads the same user file as ours.
+        # Both sides have the same user file and the same name for themselves.
         self.enterContext(unittest.mock.patch.dict(os.environ, NTLM_USER_FILE=self.world.user_file))
-        self.ours = Party(self.world)
-        self.addCleanup(self.close_cleanly, self.ours)
+        self.ours = self.party()
         self.names = ("context %d" % n for n in itertools.count())
 
-    def pyspnego(self, start, binding=None, **options):
+    def pyspnego(self, start, binding=None, level=3, **options):
         """A client or server of pyspnego that uses nothing but its own code."""
         protocol, choice = {
             "ntlm": ("ntlm", spnego.NegotiateOptions.use_ntlm),
             "spnego": ("negotiate", spnego.NegotiateOptions.use_negotiate),
         }[self.mech]
-        if binding is not None:
+        if isinstance(binding, bytes):
             binding = channel_bindings.GssChannelBindings(application_data=binding)
+        # Read when its NTLM begins, which inside SPNEGO is later than here; setUp's patch takes it away again.
+        os.environ["LM_COMPAT_LEVEL"] = str(level)
         return Pyspnego(start(protocol=protocol, options=choice, channel_bindings=binding, **options))
-
-    def carry(self, sender, receiver, data):
-        self.assertEqual(receiver.unwrap(sender.wrap(data)), data)
-
-    def sign(self, sender, receiver, data):
-        receiver.verify_mic(data, sender.get_mic(data))
 
     def test_agrees_on_the_session_key(self):
         for flags in (SEALED, SIGNED):
@@ -110,6 +84,56 @@ class Exchange:
                     self.carry(theirs, ours, message(size))
                     self.sign(ours, theirs, message(size))
                     self.sign(theirs, ours, message(size))
+
+    def test_speaks_at_every_pair_of_levels(self):
+        for ours in self.at_each_level():
+            for theirs, flags in itertools.product(range(6), (SIGNED, SEALED)):
+                with self.subTest(ours=ours, theirs=theirs, flags=flags):
+                    if self.has_other_key(ours, theirs):
+                        continue
+                    if self.is_served(ours, theirs):
+                        one, other, _ = self.establish(flags=flags, level=theirs)
+                        self.assertEqual(one.session_key(), other.session_key())
+                        self.converse(one, other)
+                    else:
+                        with self.assertRaises((GssFailure, SpnegoError)):
+                            self.establish(flags=flags, level=theirs)
+
+    def test_seals_one_message_of_several_buffers(self):
+        for ours in (1, 3):
+            self.ours = self.party(LM_COMPAT_LEVEL=str(ours))
+            one, other, _ = self.establish(level=ours)
+            header, data, trailer = b"header in the clear", message(100), b"trailer in the clear"
+            kinds = spnego.iov.BufferType
+            with self.subTest(level=ours, way="from it"):
+                sealed = other.context.wrap_iov(
+                    [(kinds.sign_only, header), kinds.header, (kinds.data, data), (kinds.sign_only, trailer)]
+                ).buffers
+                opened = one.party.unwrap_iov(
+                    context=one.context, mic=sealed[1].data, data=sealed[2].data, before=header, after=trailer
+                )
+                self.assertEqual(opened["data"], data)
+            with self.subTest(level=ours, way="to it"):
+                sealed = one.party.wrap_iov(context=one.context, data=data, before=header, after=trailer)
+                opened = other.context.unwrap_iov(
+                    [
+                        (kinds.sign_only, header), (kinds.header, sealed["mic"]), (kinds.data, sealed["data"]),
+                        (kinds.sign_only, trailer),
+                    ]
+                ).buffers
+                self.assertEqual(opened[2].data, data)
+            with self.subTest(level=ours, way="a stream"):
+                token = one.wrap(data)
+                opened = other.context.unwrap_iov([(kinds.stream, token), kinds.data]).buffers
+                self.assertEqual(opened[1].data, data)
+
+    def test_seals_for_winrm(self):
+        ours, theirs, _ = self.establish()
+        for size in SIZES:
+            sealed = theirs.context.wrap_winrm(message(size))
+            self.assertEqual(ours.unwrap(sealed.header + sealed.data), message(size))
+            token = ours.wrap(message(size))
+            self.assertEqual(theirs.context.unwrap_winrm(token[:16], token[16:]), message(size))
 
     def test_keeps_step_when_one_side_says_much_before_the_other_answers(self):
         ours, theirs, _ = self.establish()
@@ -140,22 +164,34 @@ class Exchange:
 
 
 class WeAccept(Exchange):
-    def establish(self, user=ALICE, password=PASSWORD, flags=SEALED, binding=None, our_binding=None):
-        """Returns our side, its side and our last answer."""
+    def is_served(self, ours, theirs):
+        return theirs > 2 or ours < 3
+
+    def has_other_key(self, ours, theirs):
+        return False
+
+    def establish(
+        self, user=ALICE, password=PASSWORD, flags=SEALED, binding=None, our_binding=None, our_addresses=None, level=3, without=0
+    ):
+        """Returns our side, its side and our last answer; `self.sent` is its last token. `without`: flags that it does not
+        offer."""
         self.ours.serve(mech=self.mech)
         name = next(self.names)
         context_req = spnego.ContextReq(flags)
         client = self.pyspnego(
             spnego.client, username=user, password=password, hostname="localhost", service="host",
-            context_req=context_req, binding=binding,
+            context_req=context_req, binding=binding, level=level,
         )
+        if without:
+            client.context._context_req &= ~without
         token, answer = client.step(None), None
         while token:
-            answer = self.ours.accept(context=name, token=token, cred="server", binding=our_binding)
+            self.sent = token
+            answer = self.ours.accept(context=name, token=token, cred="server", binding=our_binding, addresses=our_addresses)
             token = None if client.context.complete and not answer["token"] else client.step(answer["token"])
         self.assertTrue(client.context.complete)
         self.assertFalse(answer["more"])
-        return Ours(self.ours, name), client, answer
+        return Side(self.ours, name), client, answer
 
     def test_accepts_the_user_and_says_who_it_is(self):
         for flags in (SEALED, SIGNED):
@@ -183,11 +219,19 @@ class WeAccept(Exchange):
 
 
 class WeInitiate(Exchange):
-    def establish(self, user=ALICE, password=PASSWORD, flags=SEALED, binding=None, our_binding=None):
-        """Returns our side, its side and our last answer."""
+    def is_served(self, ours, theirs):
+        # Its acceptor's rule is another than ours: NTLMv1 up to level 4.
+        return ours > 2 or theirs < 5
+
+    def has_other_key(self, ours, theirs):
+        # Where LM_KEY was offered, it makes the key of an LM response that was not sent.
+        return ours == 0 and theirs == 4
+
+    def establish(self, user=ALICE, password=PASSWORD, flags=SEALED, binding=None, our_binding=None, level=3):
+        """Returns our side, its side and our last answer; `self.sent` is our last token."""
         self.ours.log_on(user=user, password=password, mech=self.mech)
         name = next(self.names)
-        server = self.pyspnego(spnego.server, binding=binding)
+        server = self.pyspnego(spnego.server, binding=binding, level=level)
         token = None
         while True:
             answer = self.ours.init(
@@ -195,12 +239,13 @@ class WeInitiate(Exchange):
             )
             if not answer["token"]:
                 break
+            self.sent = answer["token"]
             token = server.step(answer["token"])
             if not token:
                 break
         self.assertFalse(answer["more"])
         self.assertTrue(server.context.complete)
-        return Ours(self.ours, name), server, answer
+        return Side(self.ours, name), server, answer
 
     def test_is_accepted_as_the_user(self):
         for flags in (SEALED, SIGNED):
@@ -223,6 +268,84 @@ class WeInitiate(Exchange):
 class WeAcceptRaw(WeAccept, PeerTest):
     mech = "ntlm"
 
+    def test_grants_each_flag_that_it_asks_for(self):
+        wanted = spnego.ContextReq
+        for asked, granted in (
+            (wanted.integrity, INTEG),
+            (wanted.sequence_detect, INTEG),
+            (wanted.replay_detect, INTEG),
+            (wanted.confidentiality | wanted.integrity, INTEG | CONF),
+            (wanted.default, INTEG | CONF),
+            (wanted.default | wanted.delegate | wanted.identify, INTEG | CONF),
+        ):
+            with self.subTest(asked=asked):
+                ours, theirs, answer = self.establish(flags=asked)
+                self.assertEqual(answer["flags"] & (INTEG | CONF), granted)
+                self.converse(ours, theirs, sign=bool(granted & INTEG))
+
+    def test_seals_where_only_sealing_was_asked_for(self):
+        # Its messages have the dummy signature then, ours have none of that kind: nobody can talk.
+        _, _, answer = self.establish(flags=spnego.ContextReq.confidentiality)
+        self.assertTrue(answer["flags"] & CONF)
+
+    def test_refuses_the_key_of_a_client_that_asked_for_nothing(self):
+        # It sends an EncryptedRandomSessionKey of one byte then.
+        for asked in (spnego.ContextReq.none, spnego.ContextReq.mutual_auth, spnego.ContextReq.no_integrity):
+            with self.subTest(asked=asked):
+                self.assertRefused("DEFECTIVE_TOKEN", self.establish, flags=asked)
+
+    def test_accepts_each_kind_of_credential(self):
+        self.ours.serve()
+        for name, credential, source in (
+            ("a hash", spnego.NTLMHash("carol", nt_hash=CAROL_HASH), "carol"),
+            ("the user file", spnego.CredentialCache(ALICE), ALICE),
+            ("the user file, nobody in particular", spnego.CredentialCache(), ALICE),
+        ):
+            with self.subTest(name):
+                _, _, answer = self.establish(user=credential, password=None)
+                self.assertEqual(answer["source"], source)
+
+    def test_agrees_on_a_key_of_the_lm_hash_where_ess_is_off(self):
+        for level in (0, 1):
+            with self.subTest(level=level):
+                self.ours = self.party(LM_COMPAT_LEVEL=str(level))
+                self.establish(level=0)
+                self.assertEqual(negotiated(self.sent) & (ESS | LM_KEY), LM_KEY)
+
+    def test_serves_an_lm_response_alone_at_levels_0_and_1(self):
+        """It sends none of itself, and nor does any other peer. The key is that of MS-NLMP 3.4.5.1 with LM_KEY, and without
+        what Windows takes: half of the LM hash."""
+        from spnego import _ntlm
+
+        def lm_alone(context, challenge, credential, channel_bindings):
+            _, response, key = _ntlm.compute_response_v1(
+                challenge.flags, credential.nt_hash, credential.lm_hash, challenge.server_challenge, bytes(8), False
+            )
+            return b"", response, key if challenge.flags & LM_KEY else credential.lm_hash[:8] + bytes(8)
+
+        self.enterContext(unittest.mock.patch.object(_ntlm.NTLMProxy, "_compute_response", lm_alone))
+        for level in self.at_each_level():
+            for kind, flags in itertools.product((LM_KEY, 0), (SIGNED, SEALED)):
+                with self.subTest(level=level, flags=flags, kind=kind):
+                    if level > 1:
+                        self.assertNotServed(self.establish, flags=flags, level=0, without=LM_KEY ^ kind)
+                        continue
+                    ours, theirs, answer = self.establish(flags=flags, level=0, without=LM_KEY ^ kind)
+                    self.assertEqual(answer["source"], ALICE)
+                    self.assertEqual(negotiated(self.sent) & LM_KEY, kind)
+                    self.assertEqual(ours.session_key(), theirs.session_key())
+                    self.converse(ours, theirs)
+
+    def test_accepts_channel_bindings_with_addresses(self):
+        self.ours.serve()
+        kind = channel_bindings.AddressType
+        theirs = channel_bindings.GssChannelBindings(
+            initiator_addrtype=kind.inet, initiator_address=b"\x7f\0\0\1", acceptor_addrtype=kind.inet,
+            acceptor_address=b"\x7f\0\0\2", application_data=b"one channel",
+        )
+        _, _, answer = self.establish(binding=theirs, our_binding=b"one channel", our_addresses=("127.0.0.1", "127.0.0.2"))
+        self.assertTrue(answer["flags"] & CHANNEL_BOUND)
+
 
 class WeAcceptThroughSpnego(WeAccept, PeerTest):
     mech = "spnego"
@@ -230,6 +353,22 @@ class WeAcceptThroughSpnego(WeAccept, PeerTest):
 
 class WeInitiateRaw(WeInitiate, PeerTest):
     mech = "ntlm"
+
+    def test_is_served_asking_for_nothing(self):
+        ours, theirs, answer = self.establish(flags=UNPROTECTED)
+        self.assertEqual(answer["flags"] & (INTEG | CONF), 0)
+        self.assertEqual(ours.session_key(), theirs.session_key())
+
+    def test_signs_with_the_dummy_signature_where_nothing_was_asked_for(self):
+        ours, theirs, _ = self.establish(flags=UNPROTECTED)
+        self.assertEqual(ours.get_mic(b"data"), b"\1" + bytes(15))
+        self.converse(ours, theirs, wrap=False)
+
+    def test_sends_extended_session_security_from_level_1_on(self):
+        for level in self.at_each_level():
+            with self.subTest(level=level):
+                self.establish()
+                self.assertEqual(bool(negotiated(self.sent) & ESS), level > 0)
 
 
 class WeInitiateThroughSpnego(WeInitiate, PeerTest):

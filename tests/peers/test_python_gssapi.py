@@ -7,12 +7,9 @@ import unittest
 import unittest.mock
 
 from harness import (
-    ALICE, CAROL_PASSWORD, CHANNEL_BOUND, CONF, INTEG, MUTUAL, NTLM_OID, PASSWORD, REPLAY, SEALED, SEQUENCE, SIGNED, TRANS,
-    UNPROTECTED, World, enter, message, plugin, require_module,
+    ALICE, ANON, ANONYMOUS, CAROL_HASH, CAROL_PASSWORD, CHANNEL_BOUND, CONF, INTEG, MUTUAL, NTLM_OID, PASSWORD, REPLAY, SEALED,
+    SEQUENCE, SIGNED, TRANS, UNPROTECTED, Party, PeerTest, Side, World, enter, handshake, message, plugin, require_module,
 )
-
-# The NT hash of CAROL_PASSWORD, as ntlmssp_nthash wants it.
-CAROL_HASH = "A4F49C406510BDCAB6824EE7C30FD852"
 
 BAD_MIC = 6 << 16
 DUPLICATE, OLD, UNSEQ, GAP = 0x2, 0x4, 0x8, 0x10
@@ -188,6 +185,47 @@ class Logon(unittest.TestCase):
             with self.assertRaises(exceptions.GSSError):
                 gssapi.Credentials(usage="initiate", mechs=[NTLM])
 
+    def test_accepts_what_was_added_to_a_credential(self):
+        # python-gssapi adds to a credential that is there, and with a name.
+        spnego = with_password(mech=SPNEGO)
+        store = {b"password": PASSWORD.encode()}
+        for name, creds in (
+            ("the user file", raw.add_cred(spnego, user_name(ALICE), NTLM, "initiate").creds),
+            ("a store", raw.add_cred_from(store, spnego, user_name(ALICE), NTLM, "initiate").creds),
+        ):
+            with self.subTest(name):
+                self.assertEqual(raw.inquire_cred(creds).mechs, {SPNEGO, NTLM})
+                for mech in (NTLM, SPNEGO):
+                    self.assertAccepted(creds, mech=mech)
+        service = gssapi.Name("host@localhost", gssapi.NameType.hostbased_service)
+        creds = raw.add_cred(gssapi.Credentials(usage="accept", mechs=[SPNEGO]), service, NTLM, "accept").creds
+        self.assertAccepted(with_password(), creds)
+
+    def test_refuses_to_add_what_is_there(self):
+        creds = gssapi.Credentials(name=user_name(ALICE), usage="initiate", mechs=[NTLM])
+        with self.assertRaises(exceptions.DuplicateCredentialsElementError):
+            raw.add_cred(creds, user_name(ALICE), NTLM, "initiate")
+
+    def test_tells_what_a_credential_is(self):
+        for creds, name, usage in (
+            (with_password(), ALICE, "initiate"),
+            (gssapi.Credentials(usage="initiate", mechs=[NTLM]), ALICE, "initiate"),
+            (gssapi.Credentials(name=user_name(ALICE), usage="both", mechs=[NTLM]), ALICE, "both"),
+            (raw.import_cred(raw.export_cred(with_password())), ALICE, "initiate"),
+            (gssapi.Credentials(usage="accept", mechs=[NTLM]), None, "accept"),
+        ):
+            with self.subTest(name=name, usage=usage):
+                found = raw.inquire_cred(creds)
+                self.assertEqual((found.usage, found.mechs), (usage, {NTLM}))
+                if name:
+                    self.assertEqual(raw.display_name(found.name).name.decode(), name)
+
+    def test_accepts_each_kind_of_credential_that_was_exported_and_imported(self):
+        again = lambda creds: raw.import_cred(raw.export_cred(creds))
+        self.assertAccepted(again(from_store({"ntlmssp_nthash": CAROL_HASH}, user="carol")), user="carol")
+        self.assertAccepted(again(gssapi.Credentials(name=user_name(ALICE), usage="both", mechs=[NTLM])))
+        self.assertAccepted(again(with_password(mech=SPNEGO)), mech=SPNEGO)
+
     def test_looks_nowhere_else_where_the_store_names_a_keyfile(self):
         keyfile = world.write("other-keyfile", "EXAMPLE:erin:Key File\n")
         with self.assertRaises(exceptions.GSSError):
@@ -340,6 +378,131 @@ class Established(unittest.TestCase):
         self.assertEqual(server.unwrap(client.wrap(b"still here", True).message).message, b"still here")
 
 
+class Anonymous(unittest.TestCase):
+    def anonymous_name(self):
+        return gssapi.Name(b"", gssapi.NameType.anonymous)
+
+    def ways(self):
+        """Credential and flags of one who does not say who it is."""
+        yield None, UNPROTECTED | ANON
+        yield None, SEALED | ANON
+        yield gssapi.Credentials(name=self.anonymous_name(), usage="initiate", mechs=[NTLM]), SEALED
+
+    def test_serves_anonymous_clients_where_that_is_allowed(self):
+        for creds, flags in self.ways():
+            with self.subTest(flags=flags), variable(GSS_NTLM_ANONYMOUS="yes"):
+                client, server = establish(initiator(creds, flags=flags), acceptor())
+                for context in (client, server):
+                    self.assertTrue(int(context.actual_flags) & ANON)
+                    self.assertEqual(str(context.initiator_name), ANONYMOUS)
+                found = raw.get_name_attribute(server.initiator_name, b"urn:gss-ntlm:version")
+                self.assertEqual(found.values, [b"anonymous"])
+                if flags & CONF:
+                    self.assertEqual(server.unwrap(client.wrap(b"nobody", True).message).message, b"nobody")
+
+    def test_refuses_anonymous_clients_elsewhere(self):
+        for creds, flags in self.ways():
+            for switch in (None, "no"):
+                with self.subTest(flags=flags, switch=switch), variable(GSS_NTLM_ANONYMOUS=switch):
+                    with self.assertRaises(exceptions.GSSError):
+                        establish(initiator(creds, flags=flags), acceptor())
+
+    def test_does_not_say_anonymous_of_others(self):
+        with variable(GSS_NTLM_ANONYMOUS="yes"):
+            for context in establish(initiator(with_password()), acceptor()):
+                self.assertFalse(int(context.actual_flags) & ANON)
+
+
+class OtherProcesses(PeerTest):
+    """Contexts that go on in a process that did not begin them, and what an environment of its own changes."""
+
+    def party(self, **environment):
+        party = Party(World(), **environment)
+        self.addCleanup(self.close_cleanly, party)
+        return party
+
+    def pair(self, mech, level):
+        client, server = self.party(LM_COMPAT_LEVEL=level), self.party(LM_COMPAT_LEVEL=level)
+        client.log_on(mech=mech)
+        server.serve(mech=mech)
+        return client, server
+
+    def move(self, party, heir):
+        heir.import_(context="c", token=party.export(context="c")["token"])
+        return heir
+
+    def test_goes_on_with_established_contexts(self):
+        heirs = self.party(), self.party()
+        # Level 0: no extended session security, so that the one RC4 state of both directions moves.
+        for mech, level in (("ntlm", "3"), ("ntlm", "0"), ("spnego", "3"), ("spnego", "0")):
+            with self.subTest(mech=mech, level=level):
+                client, server = self.pair(mech, level)
+                handshake(client, server, mech=mech)
+                self.converse(Side(client, "c"), Side(server, "c"))
+                key = client.session_key(context="c")["key"]
+                flags = server.inquire(context="c", target=False)["flags"]
+                before = server.source(context="c")
+                client, server = self.move(client, heirs[0]), self.move(server, heirs[1])
+                self.converse(Side(client, "c"), Side(server, "c"))
+                self.assertEqual(client.session_key(context="c")["key"], key)
+                self.assertEqual(server.inquire(context="c", target=False)["flags"], flags)
+                self.assertEqual(server.source(context="c"), before)
+
+    def test_goes_on_with_half_open_contexts(self):
+        for level in ("0", "3"):
+            with self.subTest(level=level):
+                client, server = self.pair("ntlm", level)
+                heir, successor = self.pair("ntlm", level)
+                sent = client.init(context="c", cred="user", flags=SEALED)["token"]
+                client = self.move(client, heir)
+                challenge = server.accept(context="c", cred="server", token=sent)["token"]
+                server = self.move(server, successor)
+                answer = client.init(context="c", cred="user", flags=SEALED, token=challenge)
+                accepted = server.accept(context="c", cred="server", token=answer["token"])
+                self.assertFalse(answer["more"] or accepted["more"])
+                self.assertEqual(accepted["source"], ALICE)
+                self.converse(Side(client, "c"), Side(server, "c"))
+
+    def test_says_which_response_a_client_gave(self):
+        for level, version in (("0", "NTLMv1"), ("2", "NTLMv1"), ("3", "NTLMv2")):
+            with self.subTest(level=level):
+                client, server = self.pair("ntlm", level)
+                handshake(client, server)
+                known = server.source(context="c")["attributes"]
+                self.assertEqual(known["urn:gss-ntlm:version"], [version])
+                self.assertEqual(known["urn:gss-ntlm:mic"], ["verified" if version == "NTLMv2" else "none"])
+
+    def test_traces_where_the_environment_says_so(self):
+        path = os.path.join(world.path, "trace of the environment")
+        client, server = self.party(GSSNTLMSSP_DEBUG=path), self.party()
+        client.log_on()
+        server.serve()
+        handshake(client, server)
+        self.assert_trace(path)
+
+    def test_traces_where_the_application_says_so(self):
+        path = os.path.join(world.path, "trace of the application")
+        client, server = self.pair("ntlm", "3")
+        handshake(client, server, "before")
+        server.trace(path=path)
+        handshake(client, server)
+        server.trace(path="")
+        size = os.path.getsize(path)
+        handshake(client, server, "after")
+        self.assertEqual(os.path.getsize(path), size)
+        self.assert_trace(path)
+
+    def assert_trace(self, path):
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        for mentioned in ("NEGOTIATE_MESSAGE", "CHALLENGE_MESSAGE", "AUTHENTICATE_MESSAGE", ALICE):
+            self.assertIn(mentioned, text)
+        for secret in (PASSWORD, CAROL_HASH):
+            self.assertNotIn(secret.lower(), text.lower())
+        # A hash, a key or a response would be a long number.
+        self.assertNotRegex(text, "[0-9a-fA-F]{32}")
+
+
 class Names(unittest.TestCase):
     def shown(self, text, name_type=None):
         return str(gssapi.Name(text, name_type or gssapi.NameType.user).canonicalize(NTLM))
@@ -349,6 +512,100 @@ class Names(unittest.TestCase):
         self.assertEqual(self.shown("alice"), "alice")
         self.assertEqual(self.shown("alice@EXAMPLE"), "EXAMPLE\\alice")
         self.assertEqual(self.shown("host@localhost", gssapi.NameType.hostbased_service), "host/localhost")
+
+    def test_shows_enterprise_names_so_that_they_cannot_be_mistaken(self):
+        for text, shown in (
+            ("alice\\@suffix", "alice\\@suffix"),
+            ("\\alice@suffix", "alice\\@suffix"),
+            ("alice\\@suffix@DOM", "DOM\\alice@suffix"),
+            ("DOM\\alice@suffix", "DOM\\alice@suffix"),
+        ):
+            with self.subTest(text):
+                self.assertEqual(self.shown(text), shown)
+
+    def every_name(self):
+        user, service, nobody = gssapi.NameType.user, gssapi.NameType.hostbased_service, gssapi.NameType.anonymous
+        for text, kind in (
+            ("EXAMPLE\\alice", user), ("alice", user), ("alice@EXAMPLE", user), ("alice\\@suffix", user),
+            ("alice\\@suffix@DOM", user), ("EXAMPLE\\\u00c9mile \u4e2d", user), ("host@localhost", service),
+            ("host", service), ("", nobody),
+        ):
+            yield kind, gssapi.Name(text.encode(), kind).canonicalize(NTLM)
+
+    def test_imports_again_what_it_shows(self):
+        for kind, name in self.every_name():
+            with self.subTest(str(name)):
+                shown = raw.display_name(name)
+                again = gssapi.Name(shown.name, shown.name_type).canonicalize(NTLM)
+                # Nobody is not even equal to nobody (RFC 2743 2.4.3).
+                self.assertEqual(raw.compare_name(name, again), kind != gssapi.NameType.anonymous)
+                self.assertEqual(str(again), str(name))
+
+    def test_imports_again_what_it_exports(self):
+        for kind, name in self.every_name():
+            with self.subTest(str(name)):
+                exported = raw.export_name(name)
+                self.assertEqual(exported[:4], b"\x04\x01\x00\x0c")
+                again = raw.import_name(exported, gssapi.NameType.export)
+                self.assertEqual(raw.compare_name(name, again), kind != gssapi.NameType.anonymous)
+                self.assertEqual(raw.export_name(raw.canonicalize_name(again, NTLM)), exported)
+
+    def test_imports_what_the_c_mechanism_exports(self):
+        # It has no gss_export_name: the mechglue writes the name as it is shown.
+        oid = b"\x06\x0a" + bytes(NTLM)
+        shown = b"EXAMPLE\\alice"
+        token = b"\x04\x01" + len(oid).to_bytes(2, "big") + oid + len(shown).to_bytes(4, "big") + shown
+        name = raw.import_name(token, gssapi.NameType.export)
+        self.assertTrue(raw.compare_name(name, user_name(ALICE).canonicalize(NTLM)))
+
+    def test_compares_names(self):
+        name = lambda text: user_name(text).canonicalize(NTLM)
+        for one, other, same in (
+            ("EXAMPLE\\alice", "alice@EXAMPLE", True),
+            ("EXAMPLE\\alice", "example\\ALICE", True),
+            ("EXAMPLE\\alice", "alice", False),
+            ("EXAMPLE\\alice", "OTHER\\alice", False),
+            ("EXAMPLE\\alice", "EXAMPLE\\bob", False),
+            ("alice\\@EXAMPLE", "alice@EXAMPLE", False),
+        ):
+            with self.subTest(one=one, other=other):
+                self.assertEqual(raw.compare_name(name(one), name(other)), same)
+                self.assertEqual(raw.compare_name(name(other), name(one)), same)
+        service = gssapi.Name("host@localhost", gssapi.NameType.hostbased_service).canonicalize(NTLM)
+        self.assertFalse(raw.compare_name(service, name("host")))
+
+    def test_duplicates_names(self):
+        for _, name in self.every_name():
+            with self.subTest(str(name)):
+                again = raw.duplicate_name(name)
+                self.assertEqual(raw.export_name(again), raw.export_name(name))
+
+    def test_tells_what_is_known_of_a_client(self):
+        binding = raw.ChannelBindings(application_data=b"one channel")
+        for options, expected in (
+            ({}, {"domain": b"EXAMPLE", "version": b"NTLMv2", "mic": b"verified", "channel-bindings": b"none"}),
+            ({"channel_bindings": binding}, {"version": b"NTLMv2", "channel-bindings": b"matched"}),
+        ):
+            with self.subTest(expected=expected):
+                _, server = establish(initiator(with_password(), **options), acceptor(**options))
+                for name in (server.initiator_name, raw.duplicate_name(server.initiator_name)):
+                    self.assertTrue(raw.inquire_name(name).is_mech_name)
+                    for attribute, value in expected.items():
+                        found = raw.get_name_attribute(name, b"urn:gss-ntlm:" + attribute.encode())
+                        self.assertEqual((found.values, found.complete), ([value], True))
+
+    def test_tells_nothing_of_a_name_of_nobody_who_was_authenticated(self):
+        self.assertFalse(raw.inquire_name(user_name(ALICE).canonicalize(NTLM)).attrs)
+
+    def test_knows_no_other_attributes(self):
+        _, server = establish(initiator(with_password()), acceptor())
+        for name in (b"urn:gss-ntlm:nothing", b""):
+            with self.assertRaises(exceptions.OperationUnavailableError):
+                raw.get_name_attribute(server.initiator_name, name)
+        for change in (raw.set_name_attribute, raw.delete_name_attribute):
+            with self.assertRaises(exceptions.GSSError):
+                arguments = ([b"x"],) if change is raw.set_name_attribute else ()
+                change(server.initiator_name, b"urn:gss-ntlm:domain", *arguments)
 
     def test_says_which_name_types_it_knows(self):
         types = raw.inquire_names_for_mech(NTLM)

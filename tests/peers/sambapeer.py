@@ -1,0 +1,155 @@
+"""One party of Samba's GENSEC as a process: the NTLMSSP that Samba's servers and tools use, with signing and sealing.
+
+A server needs somebody to tell it whether a password is right. Here that is a directory of its own with one account, made
+afresh by the command `hello`: the smallest one that Samba's authentication is content with.
+"""
+
+import os
+import time
+
+import samba
+from samba import NTSTATUSError, auth, gensec, param
+from samba.credentials import DONT_USE_KERBEROS, Credentials
+from samba.dcerpc import security
+from samba.ndr import ndr_pack
+
+from peerloop import decode, encode, serve
+
+FEATURES = {"sign": gensec.FEATURE_SIGN, "seal": gensec.FEATURE_SEAL, "session key": gensec.FEATURE_SESSION_KEY}
+MECHANISMS = {"ntlm": "ntlmssp", "spnego": "spnego"}
+BASE = "DC=example"
+CONFIGURATION = "CN=Configuration," + BASE
+SERVER = "CN=NTDS Settings," + CONFIGURATION
+DOMAIN_SID = "S-1-5-21-1-2-3"
+NEVER = str(2**63 - 1)
+
+# A process has one configuration, whatever its objects say, so each context begins by putting it right.
+DEFAULTS = {
+    "client ntlmv2 auth": "yes", "client lanman auth": "no", "ntlm auth": "ntlmv2-only", "lanman auth": "no",
+    "ntlmssp_client:unicode": "yes", "ntlmssp_client:lm_key": "no",
+    "ntlmssp_client:ntlm2": "yes", "ntlmssp_client:128bit": "yes", "ntlmssp_client:56bit": "no",
+    "ntlmssp_client:keyexchange": "yes", "ntlmssp_client:alwayssign": "yes",
+    "ntlmssp_server:ntlm2": "yes", "ntlmssp_server:128bit": "yes", "ntlmssp_server:56bit": "yes",
+    "ntlmssp_server:keyexchange": "yes", "ntlmssp_server:alwayssign": "yes", "ntlmssp_server:allow_lm_key": "no",
+}
+
+
+def directory(path, configuration, user, password):
+    """A database with `user`. The attributes that Samba's modules would compute are stored, for those modules are not used."""
+    made = samba.Ldb(path, lp=configuration)
+    made.add({
+        "dn": "@ROOTDSE", "defaultNamingContext": BASE, "rootDomainNamingContext": BASE, "dsServiceName": SERVER,
+        "configurationNamingContext": CONFIGURATION, "schemaNamingContext": "CN=Schema," + CONFIGURATION,
+    })
+    made.add({"dn": "@MODULES", "@LIST": "rootdse,extended_dn_out_ldb"})
+
+    def add(dn, sid=None, **attributes):
+        entry = {"dn": dn, "objectGUID": os.urandom(16)}
+        if sid:
+            entry["objectSid"] = ndr_pack(security.dom_sid(sid))
+        made.add(entry | {name.replace("_", "-"): value for name, value in attributes.items()})
+
+    secret = Credentials()
+    secret.set_password(password)
+    now = str(samba.unix2nttime(int(time.time())))
+    add(BASE, DOMAIN_SID, objectClass=["top", "domain"])
+    add(SERVER, objectClass=["top", "nTDSDSA"], msDS_isRODC="FALSE")
+    add(
+        "CN=user," + BASE, DOMAIN_SID + "-1000", objectClass=["top", "user"], sAMAccountName=user,
+        unicodePwd=bytes(secret.get_nt_hash()), primaryGroupID="513", userAccountControl="512", pwdLastSet=now,
+        accountExpires="0", msDS_User_Account_Control_Computed="0", msDS_UserPasswordExpiryTimeComputed=NEVER,
+        # So young that Samba has no reason to write a new one, which a directory without its modules would not take.
+        lastLogonTimestamp=now,
+    )
+    # Opened again: the modules are read when a database is opened.
+    return samba.Ldb(path, lp=configuration)
+
+
+class Party:
+    """The state of one process; every public method is a command."""
+
+    def __init__(self):
+        self.contexts = {}
+
+    def hello(self, smb_conf, user, password):
+        """`user` is DOMAIN\\name, both for the account of the server and for the client."""
+        self.smb_conf = smb_conf
+        self.domain, self.user = user.split("\\")
+        self.password = password
+        path = os.path.join(os.path.dirname(smb_conf), "sam-%d.ldb" % os.getpid())
+        self.directory = directory(path, self.settings({})["lp_ctx"], self.user, password)
+        return {"attributes": []}
+
+    def settings(self, options):
+        configuration = param.LoadParm()
+        configuration.load(self.smb_conf)
+        unknown = set(options) - set(DEFAULTS)
+        if unknown:
+            raise ValueError("no default for %s" % ", ".join(unknown))
+        for name, value in (DEFAULTS | options).items():
+            configuration.set(name, value)
+        return {"lp_ctx": configuration, "target_hostname": "testhost"}
+
+    def start(self, context, role, mech="ntlm", features=(), options={}, password=None, anonymous=False):
+        """A context of `role` client or server. `options` are settings of smb.conf."""
+        settings = self.settings(options)
+        credentials = Credentials()
+        credentials.guess(settings["lp_ctx"])
+        credentials.set_kerberos_state(DONT_USE_KERBEROS)
+        if role == "client":
+            if anonymous:
+                credentials.set_anonymous()
+            else:
+                credentials.set_domain(self.domain)
+                credentials.set_username(self.user)
+                credentials.set_password(password or self.password)
+            started = gensec.Security.start_client(settings)
+            started.set_target_service("host")
+        else:
+            methods = ["anonymous", "sam"] if anonymous else ["sam"]
+            judge = auth.AuthContext(lp_ctx=settings["lp_ctx"], ldb=self.directory, methods=methods)
+            started = gensec.Security.start_server(settings, judge)
+        started.set_credentials(credentials)
+        for feature in features:
+            started.want_feature(FEATURES[feature])
+        started.start_mech_by_name(MECHANISMS[mech])
+        self.contexts[context] = started
+        return {}
+
+    def step(self, context, token=None):
+        done, token = self.contexts[context].update(decode(token) or b"")
+        return {"token": encode(token), "more": not done}
+
+    def features(self, context):
+        return {name: self.contexts[context].have_feature(feature) for name, feature in FEATURES.items()}
+
+    def session_key(self, context):
+        return {"key": encode(self.contexts[context].session_key())}
+
+    def wrap(self, context, data):
+        return {"data": encode(self.contexts[context].wrap(decode(data)))}
+
+    def unwrap(self, context, data):
+        return {"data": encode(self.contexts[context].unwrap(decode(data)))}
+
+    def get_mic(self, context, data):
+        data = decode(data)
+        return {"mic": encode(self.contexts[context].sign_packet(data, data))}
+
+    def verify_mic(self, context, data, mic):
+        data = decode(data)
+        self.contexts[context].check_packet(data, data, decode(mic))
+        return {}
+
+    def drop(self, context):
+        self.contexts.pop(context, None)
+        return {}
+
+
+def describe(error):
+    status, text = error.args
+    return {"major": "NTSTATUS", "status": status, "minor": 0, "text": text}
+
+
+if __name__ == "__main__":
+    serve(Party(), NTSTATUSError, describe)
