@@ -209,6 +209,7 @@ impl Initiator {
         };
         if let (Some(user), Some(domain)) = (&mut asked, store.domain) {
             domain.clone_into(&mut user.domain);
+            user.check()?;
         }
         let given = match (&store.nt_hash, store.password) {
             (Some(hash), _) => Some(Secret { nt_hash: NtHash::new(*hash.expose()), lm_hash: None }),

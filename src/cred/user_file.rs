@@ -261,7 +261,7 @@ fn parse_line(line: &[u8], policy: &Policy) -> Option<Entry> {
     let parts: Vec<_> = line.splitn(6, |byte| *byte == b':').collect();
     let entry = match *parts.as_slice() {
         [name, uid, lm_hash, nt_hash, flags, ..]
-            if lm_hash.len() == 32 && nt_hash.len() == 32 && flags.starts_with(b"[") =>
+            if flags.starts_with(b"[") && (lm_hash.len() == 32 || nt_hash.len() == 32) =>
         {
             smbpasswd_entry(name, uid, [lm_hash, nt_hash], flags, parts.len(), policy)?
         }
@@ -273,7 +273,7 @@ fn parse_line(line: &[u8], policy: &Policy) -> Option<Entry> {
         }
         _ => return None,
     };
-    (entry.name.is_unmistakable() && !line.contains(&0)).then_some(entry)
+    (entry.name.check().is_ok() && !line.contains(&0)).then_some(entry)
 }
 
 /// The entry of a line of smbpasswd(5): that must have all of its fields, and a hash or the flag for no password.
@@ -286,7 +286,8 @@ fn smbpasswd_entry(
     policy: &Policy,
 ) -> Option<Entry> {
     let flags = flags.strip_prefix(b"[")?.strip_suffix(b"]")?;
-    if uid.is_empty() || !uid.iter().all(u8::is_ascii_digit) || fields != 6 {
+    let is_number = !uid.is_empty() && uid.iter().all(u8::is_ascii_digit);
+    if !is_number || lm_hash.len() != 32 || nt_hash.len() != 32 || fields != 6 {
         return None;
     }
     let name = utf8(name)?;
@@ -391,6 +392,11 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_line() {
+        assert!(has_password(file("\u{feff}DOM:alice:x\n").entry("alice", "DOM"), "x"));
+    }
+
+    #[test]
     fn an_indented_comment_is_a_comment() {
         let file = file("  # DOM:alice:old\n\t#DOM:alice:older\nDOM:alice:new\n");
         assert_eq!(file.entries.len(), 1);
@@ -403,6 +409,8 @@ mod tests {
         for line in [
             format!("DOM\\x:1:{xs}:{HASH}:[UX]"),
             format!("x:one:{xs}:{HASH}:[U          ]:LCT-0"),
+            format!("x:1:{xs}:short:[U          ]:LCT-0"),
+            format!("x:1:short:{HASH}:[U          ]:LCT-0"),
             "DOM::password".to_owned(),
             "DOM:alice".to_owned(),
             "A\\B:alice:x".to_owned(),

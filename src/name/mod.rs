@@ -63,7 +63,8 @@ impl Name {
             },
         };
         let name = UserName { user, domain };
-        if is_plain(text) && name.is_unmistakable() { Ok(Self::User(name)) } else { Err(ApiMisuse::BadName.into()) }
+        name.check()?;
+        Ok(Self::User(name))
     }
 
     /// The name of a service: `svc@host`, `svc` on the host `local_host`, `@host` without an SPN; also the SPN `svc/host`.
@@ -71,12 +72,13 @@ impl Name {
     /// # Errors
     /// [`ApiMisuse::BadName`] when it is empty, has a NUL, or is longer than [`MAX_NAME`].
     pub fn parse_service(text: &str, local_host: &str) -> Result<Self> {
-        let (service, host) = text.split_once('@').or_else(|| text.split_once('/')).unwrap_or((text, local_host));
-        let is_plain = is_plain(text) && !text.is_empty() && !text.contains('\\');
-        if !is_plain || host.is_empty() || host.contains('@') || service.contains('/') {
+        if text.is_empty() {
             return Err(ApiMisuse::BadName.into());
         }
-        Ok(Self::Service(ServiceName { service: service.to_owned(), host: host.to_owned() }))
+        let (service, host) = text.split_once('@').or_else(|| text.split_once('/')).unwrap_or((text, local_host));
+        let name = ServiceName { service: service.to_owned(), host: host.to_owned() };
+        name.check()?;
+        Ok(Self::Service(name))
     }
 
     /// The one spelling by which this name is exported (RFC 2743 3.2): a user's has a backslash, a service's has none.
@@ -94,18 +96,21 @@ impl Name {
     /// # Errors
     /// [`ApiMisuse::BadName`] when it is neither.
     pub fn parse_canonical(text: &str) -> Result<Self> {
-        let (text, is_foreign) = text.strip_suffix('\0').map_or((text, false), |text| (text, true));
-        if text == ANONYMOUS {
-            Ok(Self::Anonymous)
-        } else if text.contains('\\') {
-            Self::parse_user(text)
-        } else if text.contains('/') || !is_foreign && text.starts_with('@') {
-            Self::parse_service(text, "")
-        } else if is_foreign {
-            Self::parse_user(&format!("\\{text}"))
-        } else {
-            Err(ApiMisuse::BadName.into())
+        if let Some(text) = text.strip_suffix('\0') {
+            return match text {
+                ANONYMOUS => Ok(Self::Anonymous),
+                _ if text.contains('\\') => Self::parse_user(text),
+                _ if text.contains('/') => Self::parse_service(text, ""),
+                _ => Self::parse_user(&format!("\\{text}")),
+            };
         }
+        let name = match text {
+            ANONYMOUS => Self::Anonymous,
+            _ if text.contains('\\') => Self::parse_user(text)?,
+            _ => Self::parse_service(text, "")?,
+        };
+        // One name has one spelling.
+        if name.canonical() == text { Ok(name) } else { Err(ApiMisuse::BadName.into()) }
     }
 
     /// Whether both mean the same, in any letter case. A domain is never left out of account, and nobody is like nobody
@@ -149,11 +154,16 @@ impl Name {
             str::from_utf8(bytes).map(str::to_owned).map_err(|_| reader.error(field, Fault::WrongValue))
         };
         match kind {
-            EXPORTED_USER => match text()? {
-                user if user.is_empty() => Err(reader.error(field, Fault::WrongValue)),
-                user => Ok(Self::User(UserName { user, domain: text()? })),
-            },
-            EXPORTED_SERVICE => Ok(Self::Service(ServiceName { service: text()?, host: text()? })),
+            EXPORTED_USER => {
+                let name = UserName { user: text()?, domain: text()? };
+                name.check().map_err(|_| reader.error(field, Fault::WrongValue))?;
+                Ok(Self::User(name))
+            }
+            EXPORTED_SERVICE => {
+                let name = ServiceName { service: text()?, host: text()? };
+                name.check().map_err(|_| reader.error(field, Fault::WrongValue))?;
+                Ok(Self::Service(name))
+            }
             EXPORTED_ANONYMOUS => Ok(Self::Anonymous),
             _ => Err(reader.error(field, Fault::WrongValue)),
         }
@@ -168,15 +178,20 @@ const EXPORTED_ANONYMOUS: u8 = 3;
 const ANONYMOUS: &str = "NT AUTHORITY\\ANONYMOUS LOGON";
 
 impl UserName {
-    /// Whether no spelling of this name could be taken for another's: not with a backslash of its own, nor an `@` at its start
-    /// (`DOM\@` would be an escaped one), nor as that of nobody in particular.
-    #[must_use]
-    pub fn is_unmistakable(&self) -> bool {
-        !(self.user.is_empty()
-            || self.user.starts_with('@')
-            || self.user.contains('\\')
-            || self.domain.contains('\\')
-            || same_name(&format!("{}\\{}", self.domain, self.user), ANONYMOUS))
+    /// Refuses a name that could be taken for another when it is spelled: with a backslash of its own, or an `@` at its start
+    /// (`DOM\@` would be an escaped one), or like nobody in particular; also one with a NUL, or too long.
+    ///
+    /// # Errors
+    /// [`ApiMisuse::BadName`].
+    pub fn check(&self) -> Result<()> {
+        let Self { user, domain } = self;
+        let is_clear = !user.is_empty() && !user.starts_with('@') && !user.contains('\\') && !domain.contains('\\');
+        let is_nobody = || same_name(&format!("{domain}\\{user}"), ANONYMOUS);
+        if is_clear && is_plain(user) && is_plain(domain) && !is_nobody() {
+            Ok(())
+        } else {
+            Err(ApiMisuse::BadName.into())
+        }
     }
 
     /// The name of an account on this computer, whose domains are `domain` and `computer`: the bare account when it is
@@ -192,6 +207,16 @@ impl UserName {
 }
 
 impl ServiceName {
+    /// Refuses a name that could be taken for another when it is spelled, or that has a NUL or is too long.
+    ///
+    /// # Errors
+    /// [`ApiMisuse::BadName`].
+    pub fn check(&self) -> Result<()> {
+        let Self { service, host } = self;
+        let is_clear = !service.contains(['/', '@', '\\']) && !host.is_empty() && !host.contains(['@', '\\']);
+        if is_clear && is_plain(service) && is_plain(host) { Ok(()) } else { Err(ApiMisuse::BadName.into()) }
+    }
+
     /// The service principal name `svc/host`, or `None` without a service class.
     #[must_use]
     pub fn spn(&self) -> Option<String> {

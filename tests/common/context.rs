@@ -125,6 +125,25 @@ impl Ctx {
         })
     }
 
+    /// Who initiated, as a name with all that is known of it.
+    pub(crate) fn initiator(&self) -> Gss<Name> {
+        let mut name = null_mut();
+        call("gss_inquire_context", |minor| unsafe {
+            sys::gss_inquire_context(
+                minor,
+                self.0,
+                &mut name,
+                null_mut(),
+                null_mut(),
+                null_mut(),
+                null_mut(),
+                null_mut(),
+                null_mut(),
+            )
+        })?;
+        Ok(Name::own(name))
+    }
+
     /// Leaves nothing behind when it succeeds, and everything as it was when it fails.
     pub(crate) fn export(&mut self) -> Gss<Vec<u8>> {
         let mut token = Buffer::default();
@@ -177,7 +196,7 @@ impl Drop for Ctx {
 }
 
 /// A truth value that was set to -1 before the call.
-fn told(value: i32) -> bool {
+pub(super) fn told(value: i32) -> bool {
     assert!(value >= 0, "the mechanism left a truth value unset");
     value != 0
 }

@@ -53,8 +53,12 @@ impl Cred {
         Self(null_mut())
     }
 
-    pub(crate) fn with_password(name: &Name, password: &str, mech: &'static Oid) -> Gss<Self> {
-        let (mut cred, mut lifetime, mut password) = (null_mut(), 0, lend(password.as_bytes()));
+    pub(crate) fn with_password(name: &Name, password: impl AsRef<[u8]>, mech: &'static Oid) -> Gss<Self> {
+        Self::with_password_for(name, password.as_ref(), Usage::Initiate, mech)
+    }
+
+    pub(crate) fn with_password_for(name: &Name, password: &[u8], usage: Usage, mech: &'static Oid) -> Gss<Self> {
+        let (mut cred, mut lifetime, mut password) = (null_mut(), 0, lend(password));
         let mut mechs = only(mech);
         call("gss_acquire_cred_with_password", |minor| unsafe {
             sys::gss_acquire_cred_with_password(
@@ -63,7 +67,7 @@ impl Cred {
                 &mut password,
                 0,
                 &mut mechs,
-                Usage::Initiate.code(),
+                usage.code(),
                 &mut cred,
                 null_mut(),
                 &mut lifetime,
@@ -116,12 +120,61 @@ impl Cred {
         Ok(Self(cred))
     }
 
+    /// Another credential that has what this one has, if it is one, and `mech` as well.
+    pub(crate) fn copy_with(&self, name: Option<&Name>, usage: Usage, mech: &'static Oid) -> Gss<Self> {
+        let mut cred = null_mut();
+        self.add_to(name, usage, mech, &mut cred)?;
+        Ok(Self(cred))
+    }
+
+    /// Has `mech` from now on as well.
+    pub(crate) fn add(&mut self, name: Option<&Name>, usage: Usage, mech: &'static Oid) -> Gss<u32> {
+        self.add_to(name, usage, mech, null_mut())
+    }
+
+    fn add_to(
+        &self,
+        name: Option<&Name>,
+        usage: Usage,
+        mech: &'static Oid,
+        output: *mut sys::gss_cred_id_t,
+    ) -> Gss<u32> {
+        let name = name.map_or(null_mut(), Name::ptr);
+        let (mut initiator, mut acceptor) = (0, 0);
+        call("gss_add_cred", |minor| unsafe {
+            sys::gss_add_cred(
+                minor,
+                self.0,
+                name,
+                mech.ptr(),
+                usage.code(),
+                0,
+                0,
+                output,
+                null_mut(),
+                &mut initiator,
+                &mut acceptor,
+            )
+        })
+    }
+
     pub(crate) fn inquire(&self) -> Gss<CredFacts> {
-        let (mut name, mut lifetime, mut usage) = (null_mut(), 0, 0);
+        let (mut lifetime, mut usage) = (0, 0);
+        let name = self.ask(&mut lifetime, &mut usage)?.display();
+        Ok(CredFacts { name, lifetime, usage: Usage::of(usage) })
+    }
+
+    /// Whose it is.
+    pub(crate) fn owner(&self) -> Gss<Name> {
+        self.ask(null_mut(), null_mut())
+    }
+
+    fn ask(&self, lifetime: *mut u32, usage: *mut i32) -> Gss<Name> {
+        let mut name = null_mut();
         call("gss_inquire_cred", |minor| unsafe {
-            sys::gss_inquire_cred(minor, self.0, &mut name, &mut lifetime, &mut usage, null_mut())
+            sys::gss_inquire_cred(minor, self.0, &mut name, lifetime, usage, null_mut())
         })?;
-        Ok(CredFacts { name: Name::own(name).display(), lifetime, usage: Usage::of(usage) })
+        Ok(Name::own(name))
     }
 
     /// The lifetime here is the pair of the initiator's and the acceptor's.

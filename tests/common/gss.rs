@@ -11,6 +11,7 @@ use std::ptr::{self, null_mut};
 use libgssapi_sys as sys;
 use libgssapi_sys::{gss_OID, gss_buffer_desc};
 
+pub(crate) use super::name::Name;
 use super::world;
 
 pub(crate) static NTLM: Oid = Oid::new(b"\x2b\x06\x01\x04\x01\x82\x37\x02\x02\x0a");
@@ -19,13 +20,18 @@ pub(crate) static KRB5: Oid = Oid::new(b"\x2a\x86\x48\x86\xf7\x12\x01\x02\x02");
 
 pub(crate) static USER_NAME: Oid = Oid::new(b"\x2a\x86\x48\x86\xf7\x12\x01\x02\x01\x01");
 pub(crate) static HOSTBASED_SERVICE: Oid = Oid::new(b"\x2a\x86\x48\x86\xf7\x12\x01\x02\x01\x04");
+pub(crate) static HOSTBASED_SERVICE_X: Oid = Oid::new(b"\x2b\x06\x01\x05\x06\x02");
+pub(crate) static MACHINE_UID: Oid = Oid::new(b"\x2a\x86\x48\x86\xf7\x12\x01\x02\x01\x02");
+pub(crate) static STRING_UID: Oid = Oid::new(b"\x2a\x86\x48\x86\xf7\x12\x01\x02\x01\x03");
 pub(crate) static ANONYMOUS: Oid = Oid::new(b"\x2b\x06\x01\x05\x06\x03");
+pub(crate) static EXPORT_NAME: Oid = Oid::new(b"\x2b\x06\x01\x05\x06\x04");
 
 pub(crate) static SESSION_KEY: Oid = Oid::new(b"\x2a\x86\x48\x86\xf7\x12\x01\x02\x02\x05\x05");
 pub(crate) static SASL_SSF: Oid = Oid::new(b"\x2a\x86\x48\x86\xf7\x12\x01\x02\x02\x05\x0f");
 pub(crate) static SET_SEQ_NUM: Oid = Oid::new(b"\x2b\x06\x01\x04\x01\xb7\x7d\x85\x0f\x01\x01");
 pub(crate) static REQUIRE_MIC: Oid = Oid::new(b"\x2b\x06\x01\x04\x01\xb7\x7d\x85\x0f\x01\x02");
 pub(crate) static RESET_CRYPTO: Oid = Oid::new(b"\x2b\x06\x01\x04\x01\xb7\x7d\x85\x0f\x01\x03");
+pub(crate) static DEBUG: Oid = Oid::new(b"\x2b\x06\x01\x04\x01\xb7\x7d\x85\x0f\x01\x04");
 pub(crate) static NEG_FLAGS: Oid = Oid::new(b"\x2b\x06\x01\x04\x01\xb7\x7d\x85\x0f\x01\x05");
 pub(crate) static NO_CI_FLAGS: Oid = Oid::new(b"\x2a\x85\x70\x2b\x0d\x1d");
 /// An OID that no mechanism knows.
@@ -65,6 +71,11 @@ pub(crate) fn oid_bytes(oid: gss_OID) -> Vec<u8> {
     // SAFETY: libgssapi's OIDs are valid as long as the object that they came with.
     let oid = unsafe { *oid };
     unsafe { std::slice::from_raw_parts(oid.elements.cast(), to_usize(oid.length)) }.to_vec()
+}
+
+unsafe extern "C" {
+    /// Exported by libgssapi, and not bound by libgssapi-sys.
+    fn gssspi_mech_invoke(minor_status: *mut u32, mech: gss_OID, object: gss_OID, value: sys::gss_buffer_t) -> u32;
 }
 
 /// What a call of libgssapi answered when it failed, with the texts for it.
@@ -131,6 +142,19 @@ impl Buffer {
     }
 }
 
+impl Buffer {
+    /// A text, behind which a NUL stands that its length does not count: C programs take it for a string.
+    pub(super) fn nul_terminated(&self) -> String {
+        assert!(!self.is_empty(), "every name has a text");
+        // SAFETY: a text of the mechanism's has one byte more than its length says.
+        let after = unsafe { self.0.value.cast::<u8>().add(self.0.length) };
+        // SAFETY: as above.
+        let after = unsafe { after.read() };
+        assert!(after == 0 && !self.contains(&0), "one NUL, behind the text");
+        String::from_utf8(self.to_vec()).expect("names are UTF-8")
+    }
+}
+
 impl Default for Buffer {
     fn default() -> Self {
         Self(gss_buffer_desc { length: 0, value: null_mut() })
@@ -185,7 +209,10 @@ pub(super) fn buffer_set(
 }
 
 /// OIDs as a set that libgssapi allocated.
-fn oid_set(what: &'static str, fill: impl FnOnce(&mut u32, &mut sys::gss_OID_set) -> u32) -> Gss<Vec<Vec<u8>>> {
+pub(super) fn oid_set(
+    what: &'static str,
+    fill: impl FnOnce(&mut u32, &mut sys::gss_OID_set) -> u32,
+) -> Gss<Vec<Vec<u8>>> {
     let mut set: sys::gss_OID_set = null_mut();
     call(what, |minor| fill(minor, &mut set))?;
     assert!(!set.is_null(), "{what} succeeded without a set");
@@ -201,6 +228,12 @@ pub(crate) fn attributes_of(mech: &'static Oid) -> Gss<Vec<Vec<u8>>> {
     oid_set("gss_inquire_attrs_for_mech", |minor, set| unsafe {
         sys::gss_inquire_attrs_for_mech(minor, mech.ptr(), set, null_mut())
     })
+}
+
+/// Has a mechanism do what only it knows.
+pub(crate) fn invoke(mech: &'static Oid, object: &'static Oid, value: &[u8]) -> Gss<u32> {
+    let mut value = lend(value);
+    call("gssspi_mech_invoke", |minor| unsafe { gssspi_mech_invoke(minor, mech.ptr(), object.ptr(), &mut value) })
 }
 
 pub(crate) fn name_types_of(mech: &'static Oid) -> Gss<Vec<Vec<u8>>> {
@@ -225,89 +258,6 @@ pub(crate) fn mech_of_sasl_name(sasl_name: &str) -> Gss<Vec<u8>> {
         sys::gss_inquire_mech_for_saslname(minor, &mut name, &mut mech)
     })?;
     Ok(oid_bytes(mech))
-}
-
-pub(crate) struct Name(sys::gss_name_t);
-
-// SAFETY: names may be used from any thread; ours are never changed.
-unsafe impl Sync for Name {}
-// SAFETY: as above.
-unsafe impl Send for Name {}
-
-impl Name {
-    /// Takes over a name that libgssapi returned.
-    pub(super) fn own(name: sys::gss_name_t) -> Self {
-        Self(name)
-    }
-
-    pub(crate) fn ptr(&self) -> sys::gss_name_t {
-        self.0
-    }
-
-    pub(crate) fn import(text: impl AsRef<[u8]>, kind: Option<&'static Oid>) -> Gss<Self> {
-        let (mut text, mut name) = (lend(text.as_ref()), null_mut());
-        let kind = kind.map_or(null_mut(), Oid::ptr);
-        call("gss_import_name", |minor| unsafe { sys::gss_import_name(minor, &mut text, kind, &mut name) })?;
-        Ok(Self(name))
-    }
-
-    pub(crate) fn user(text: &str) -> Self {
-        Self::import(text, Some(&USER_NAME)).expect("a user name imports")
-    }
-
-    pub(crate) fn service(text: &str) -> Self {
-        Self::import(text, Some(&HOSTBASED_SERVICE)).expect("a service name imports")
-    }
-
-    /// As the mechanism means it.
-    pub(crate) fn canonicalize(&self) -> Gss<Self> {
-        let mut name = null_mut();
-        call("gss_canonicalize_name", |minor| unsafe {
-            sys::gss_canonicalize_name(minor, self.0, NTLM.ptr(), &mut name)
-        })?;
-        Ok(Self(name))
-    }
-
-    pub(crate) fn duplicate(&self) -> Gss<Self> {
-        let mut name = null_mut();
-        call("gss_duplicate_name", |minor| unsafe { sys::gss_duplicate_name(minor, self.0, &mut name) })?;
-        Ok(Self(name))
-    }
-
-    /// The display form and its type.
-    pub(crate) fn display_with_type(&self) -> Gss<(String, Vec<u8>)> {
-        let (mut text, mut kind) = (Buffer::default(), null_mut());
-        call("gss_display_name", |minor| unsafe { sys::gss_display_name(minor, self.0, text.out(), &mut kind) })?;
-        Ok((String::from_utf8(text.to_vec()).expect("names are UTF-8"), oid_bytes(kind)))
-    }
-
-    pub(crate) fn display(&self) -> String {
-        self.display_with_type().expect("every name can be displayed").0
-    }
-
-    pub(crate) fn localname(&self) -> Gss<String> {
-        let mut text = Buffer::default();
-        call("gss_localname", |minor| unsafe { sys::gss_localname(minor, self.0, NTLM.ptr(), text.out()) })?;
-        Ok(String::from_utf8(text.to_vec()).expect("names are UTF-8"))
-    }
-
-    /// Whether it is a mechanism's name, of which mechanism, and its attributes.
-    pub(crate) fn inquire(&self) -> Gss<(bool, Vec<u8>, Vec<Vec<u8>>)> {
-        let (mut is_mechs, mut mech) = (0, null_mut());
-        let attributes = buffer_set("gss_inquire_name", |minor, set| unsafe {
-            sys::gss_inquire_name(minor, self.0, &mut is_mechs, &mut mech, set)
-        })?;
-        let mech_bytes = oid_bytes(mech);
-        // SAFETY: the mechglue made a copy of the OID for us.
-        unsafe { sys::gss_release_oid(&mut 0, &mut mech) };
-        Ok((is_mechs != 0, mech_bytes, attributes))
-    }
-}
-
-impl Drop for Name {
-    fn drop(&mut self) {
-        unsafe { sys::gss_release_name(&mut 0, &mut self.0) };
-    }
 }
 
 pub(crate) fn to_usize(count: u32) -> usize {

@@ -57,6 +57,8 @@ pub(crate) struct Pair {
     pub(crate) acceptor_flags: u32,
     /// As the acceptor displays it.
     pub(crate) source: String,
+    /// Whom the acceptor displays so.
+    pub(crate) peer: Name,
     /// Every token that travelled.
     pub(crate) tokens: Vec<Vec<u8>>,
 }
@@ -88,12 +90,17 @@ impl Handshake {
     }
 
     pub(crate) fn with_cred(mech: &'static Oid, initiator: Cred) -> Self {
+        let acceptor = Cred::acquire(None, Usage::Accept, mech).expect("the user file makes an acceptor");
+        Self::between(mech, initiator, acceptor)
+    }
+
+    pub(crate) fn between(mech: &'static Oid, initiator: Cred, acceptor: Cred) -> Self {
         Self {
             mech,
             flags: SIGN_AND_SEAL,
             target: "HTTP@server",
             initiator,
-            acceptor: Cred::acquire(None, Usage::Accept, mech).expect("the user file makes an acceptor"),
+            acceptor,
             initiator_bindings: None,
             acceptor_bindings: None,
         }
@@ -120,17 +127,24 @@ impl Handshake {
 
     /// From the first token to the last.
     pub(crate) fn run(&self) -> Result<Pair, Refused> {
+        self.run_changing(|_, token| token)
+    }
+
+    /// The same with somebody between the two, who gets each token with its number and hands on another.
+    pub(crate) fn run_changing(&self, mut change: impl FnMut(usize, Vec<u8>) -> Vec<u8>) -> Result<Pair, Refused> {
         let (mut initiator, mut acceptor) = (self.initiator(), self.acceptor());
         let mut tokens = Vec::new();
         let (mut ours, mut theirs);
         let mut from_acceptor = None;
         loop {
             ours = initiator.step(from_acceptor.as_deref()).map_err(Refused::ByInitiator)?;
+            ours.token = change(tokens.len(), ours.token);
             tokens.push(ours.token.clone());
             theirs = acceptor.step(&ours.token).map_err(Refused::ByAcceptor)?;
             if theirs.complete && theirs.token.is_empty() {
                 break;
             }
+            theirs.token = change(tokens.len(), theirs.token);
             tokens.push(theirs.token.clone());
             if theirs.complete {
                 ours = initiator.step(Some(&theirs.token)).map_err(Refused::ByInitiator)?;
@@ -139,22 +153,34 @@ impl Handshake {
             from_acceptor = Some(theirs.token);
         }
         assert!(ours.complete && ours.token.is_empty() || theirs.token.is_empty(), "both ends are done");
+        let peer = theirs.source.expect("an acceptor that is done knows who came");
         Ok(Pair {
             initiator: initiator.context,
             acceptor: acceptor.context,
             initiator_flags: ours.flags,
             acceptor_flags: theirs.flags,
-            source: theirs.source.expect("an acceptor that is done knows who came").display(),
+            source: peer.display(),
+            peer,
             tokens,
         })
     }
 
     /// Like [`Handshake::run`] for one that has no reason to fail.
     pub(crate) fn establish(&self) -> Pair {
-        match self.run() {
+        self.establish_changing(|_, token| token)
+    }
+
+    /// Like [`Handshake::run_changing`] for one that has no reason to fail.
+    pub(crate) fn establish_changing(&self, change: impl FnMut(usize, Vec<u8>) -> Vec<u8>) -> Pair {
+        match self.run_changing(change) {
             Ok(pair) => pair,
             Err(refused) => panic!("{refused:?}"),
         }
+    }
+
+    /// Like [`Handshake::run_changing`] for one that must fail.
+    pub(crate) fn refusal_changing(&self, change: impl FnMut(usize, Vec<u8>) -> Vec<u8>) -> Refused {
+        self.run_changing(change).map(|pair| pair.source).expect_err("this handshake has a reason to fail")
     }
 }
 
@@ -176,6 +202,12 @@ pub(crate) struct Initiator<'how> {
 }
 
 impl Initiator<'_> {
+    /// Goes on with a context from elsewhere.
+    pub(crate) fn continued(mut self, context: Ctx) -> Self {
+        self.context = context;
+        self
+    }
+
     pub(crate) fn step(&mut self, token: Option<&[u8]>) -> Gss<Step> {
         let mut input = token.map(lend);
         let mut bindings = self.how.initiator_bindings.as_ref().map(Bindings::lend);
@@ -218,6 +250,12 @@ pub(crate) struct Acceptor<'how> {
 }
 
 impl Acceptor<'_> {
+    /// Goes on with a context from elsewhere.
+    pub(crate) fn continued(mut self, context: Ctx) -> Self {
+        self.context = context;
+        self
+    }
+
     pub(crate) fn step(&mut self, token: &[u8]) -> Gss<Step> {
         let mut input = lend(token);
         let mut bindings = self.how.acceptor_bindings.as_ref().map(Bindings::lend);

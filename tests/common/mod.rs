@@ -10,6 +10,11 @@ pub(crate) mod context;
 pub(crate) mod cred;
 pub(crate) mod gss;
 pub(crate) mod handshake;
+pub(crate) mod iov;
+pub(crate) mod name;
+pub(crate) mod process;
+pub(crate) mod secret;
+pub(crate) mod token;
 
 use std::ffi::{CStr, c_void};
 use std::fs;
@@ -21,12 +26,13 @@ use std::ptr::null_mut;
 use std::sync::OnceLock;
 
 use self::gss::NTLM;
+pub(crate) use self::process::with_environment;
 
 /// The password of every account below that is not about passwords.
 pub(crate) const PASSWORD: &str = "Password";
 
 /// The accounts of the tests. The first is the one of an initiator that names none. A4F4… is the NT hash of
-/// [`PASSWORD`], 31D6… that of the empty one.
+/// [`PASSWORD`].
 pub(crate) const ACCOUNTS: &str = "\
 # a comment with colons: DOM:commented:Password
 DOM:alice:Password
@@ -35,12 +41,8 @@ DOM:colons:with:colons:in:it
 DOM:crlf:Password\r
 smb:1001:XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX:A4F49C406510BDCAB6824EE7C30FD852:[U          ]:LCT-00000000:
 OTHER\\domsmb:1002:XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX:A4F49C406510BDCAB6824EE7C30FD852:[U          ]:LCT-00000000:
-empty:1003:XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX:31D6CFE0D16AE931B73C59D7E0C089C0:[U          ]:LCT-00000000:
 locked:1004:XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX:A4F49C406510BDCAB6824EE7C30FD852:[DU         ]:LCT-00000000:
 ";
-
-/// Set in a child that [`with_environment`] started, to the name of its one test.
-const CHILD: &str = "GSSNTLM_TEST_CHILD";
 
 /// Where the plugin and the files of this process are.
 pub(crate) struct World {
@@ -62,11 +64,12 @@ pub(crate) fn world() -> &'static World {
             ("NETBIOS_COMPUTER_NAME", "SERVER".into()),
             ("NETBIOS_DOMAIN_NAME", "DOM".into()),
         ];
-        if std::env::var_os(CHILD).is_none() {
+        let is_child = process::is_child();
+        if !is_child {
             forget_the_callers_settings();
         }
         for (key, value) in settings {
-            if std::env::var_os(CHILD).is_none() || std::env::var_os(key).is_none() {
+            if !is_child || std::env::var_os(key).is_none() {
                 // SAFETY: every test waits here before its first gss call, so nobody reads the environment meanwhile.
                 unsafe { std::env::set_var(key, value) };
             }
@@ -78,7 +81,7 @@ pub(crate) fn world() -> &'static World {
 
 impl World {
     /// Writes a file that its owner alone may read, and says where.
-    pub(crate) fn file(&self, name: &str, content: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.dir.join(name);
         // A new file each time: an old one would keep its mode.
         let _ = fs::remove_file(&path);
@@ -88,39 +91,9 @@ impl World {
             .mode(0o600)
             .open(&path)
             .expect("the test's directory is writable");
-        std::io::Write::write_all(&mut file, content.as_bytes()).expect("there is room for a file");
+        std::io::Write::write_all(&mut file, content.as_ref()).expect("there is room for a file");
         path
     }
-}
-
-/// Runs `body` in a process of its own that has these settings from its start: policy is the process's, so a test of policy
-/// must not share one. At most once in a test, which is what the child is told to run.
-pub(crate) fn with_environment<F: FnOnce()>(settings: &[(&str, &str)], body: F) {
-    let parent = world();
-    let name = test_name(&body);
-    if std::env::var(CHILD).is_ok_and(|child| child == name) {
-        return body();
-    }
-    let mut child = Command::new(std::env::current_exe().expect("Linux knows the program's path"));
-    child.args([&name, "--exact", "--nocapture", "--include-ignored"]);
-    // These two are made afresh in the child's own directory.
-    child.env_remove("GSS_MECH_CONFIG").env_remove("KRB5_CONFIG");
-    child.env(CHILD, &name).env("GSSNTLM_PLUGIN", &parent.plugin);
-    child.envs(settings.iter().copied());
-    let output = child.output().expect("the test's own program runs");
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && told.contains("1 passed"),
-        "with {settings:?}: {}\n{told}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
-
-/// `family::test` out of the type name of a closure inside that test.
-fn test_name<T>(_: &T) -> String {
-    let path = std::any::type_name::<T>().split_once("::").map_or("", |(_, rest)| rest);
-    path.split("::{{closure}}").next().unwrap_or_default().to_owned()
 }
 
 /// The plugin under test: the one that GSSNTLM_PLUGIN names (an installed package, another mechanism), or else our own, built
@@ -170,7 +143,7 @@ fn forget_the_callers_settings() {
     let ours = |name: &str| {
         name.starts_with("GSS_NTLM_")
             || name.starts_with("GSSNTLMSSP_")
-            || ["NTLMUSER", "LM_COMPAT_LEVEL"].contains(&name)
+            || ["NTLMUSER", process::LM_LEVEL].contains(&name)
     };
     for (key, _) in std::env::vars_os() {
         if key.to_str().is_some_and(ours) {

@@ -183,28 +183,6 @@ fn goes_on_with_the_handshake_in_another_process() {
 }
 
 #[test]
-fn imports_no_other_bytes() {
-    let token = Handshake::of(&NTLM).establish().initiator.export().unwrap();
-    for length in 1..token.len() {
-        assert!(Ctx::import(&token[..length]).is_err(), "imported {length} of {} bytes", token.len());
-    }
-    let mut longer = token.clone();
-    longer.push(0);
-    assert!(Ctx::import(&longer).is_err(), "imported a byte too many");
-    // Behind the mechglue's own prefix: length and OID.
-    for at in 14..token.len() {
-        let mut tampered = token.clone();
-        tampered[at] ^= 0xff;
-        // A key or a counter may be any; what matters is that nothing breaks.
-        if let Ok(context) = Ctx::import(&tampered) {
-            let _ = context.wrap(b"message");
-            let _ = context.inquire();
-        }
-    }
-    Ctx::import(&token).unwrap();
-}
-
-#[test]
 fn keeps_a_context_whose_spnego_is_half_open() {
     let handshake = Handshake::of(&SPNEGO);
     let (mut initiator, mut acceptor) = (handshake.initiator(), handshake.acceptor());
@@ -213,4 +191,73 @@ fn keeps_a_context_whose_spnego_is_half_open() {
     initiator.context.export().unwrap_err();
     let challenge = acceptor.token(&negotiate);
     initiator.token(Some(&challenge));
+}
+
+#[test]
+fn agrees_with_itself_about_its_lifetime() {
+    for mech in BOTH_WAYS {
+        let handshake = Handshake::of(mech);
+        let (mut initiator, mut acceptor) = (handshake.initiator(), handshake.acceptor());
+        let mut from_acceptor = None;
+        // SPNEGO has messages of its own after NTLM's.
+        let (ours, theirs) = loop {
+            let ours = initiator.step(from_acceptor.as_deref()).unwrap();
+            if ours.token.is_empty() {
+                break (ours.lifetime, INDEFINITE);
+            }
+            let theirs = acceptor.step(&ours.token).unwrap();
+            if ours.complete && theirs.complete {
+                break (ours.lifetime, theirs.lifetime);
+            }
+            from_acceptor = Some(theirs.token);
+        };
+        assert_eq!([ours, theirs], [INDEFINITE; 2]);
+        for context in [&initiator.context, &acceptor.context] {
+            assert_eq!((context.time().unwrap(), context.inquire().unwrap().lifetime), (INDEFINITE, INDEFINITE));
+        }
+    }
+}
+
+#[test]
+fn is_deleted_in_every_state() {
+    let handshake = Handshake::of(&NTLM);
+    let (mut initiator, mut acceptor) = (handshake.initiator(), handshake.acceptor());
+    acceptor.token(&initiator.token(None));
+    initiator.context.delete().unwrap();
+    acceptor.context.delete().unwrap();
+
+    let mut pair = handshake.establish();
+    pair.initiator.delete().unwrap();
+    pair.acceptor.delete().unwrap();
+    // There is nothing left to delete, which is no error of the mechanism's.
+    let failure = pair.initiator.delete().unwrap_err();
+    assert_eq!(failure.routine(), sys::_GSS_S_NO_CONTEXT, "{failure:?}");
+
+    let (mut initiator, mut acceptor) = (handshake.initiator(), handshake.acceptor());
+    let negotiate = initiator.token(None);
+    initiator.step(Some(b"garbage")).map(|step| step.token).unwrap_err();
+    initiator.context.delete().unwrap();
+    acceptor.token(&negotiate);
+    acceptor.step(b"garbage").map(|step| step.token).unwrap_err();
+    acceptor.context.delete().unwrap();
+
+    let mut imported = Ctx::import(&handshake.establish().initiator.export().unwrap()).unwrap();
+    imported.delete().unwrap();
+}
+
+#[test]
+fn signs_with_the_dummy_where_nothing_was_negotiated() {
+    let pair = Handshake::of(&NTLM).flags(0).establish();
+    let dummy = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    // It protects nothing, and counts nothing.
+    for message in [b"one".as_slice(), b"other"] {
+        assert_eq!(pair.initiator.get_mic(message).unwrap(), dummy);
+        pair.acceptor.verify_mic(b"anything", &dummy).unwrap();
+    }
+    for at in 0..dummy.len() {
+        let mut other = dummy;
+        other[at] ^= 1;
+        let failure = pair.acceptor.verify_mic(b"anything", &other).unwrap_err();
+        assert_eq!(failure.routine(), sys::_GSS_S_BAD_SIG, "{failure:?}");
+    }
 }

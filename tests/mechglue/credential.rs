@@ -8,6 +8,7 @@ use libgssapi_sys as sys;
 use crate::common::cred::{Cred, Usage};
 use crate::common::gss::{INDEFINITE, NEG_FLAGS, NTLM, Name, SPNEGO};
 use crate::common::handshake::Handshake;
+use crate::common::token::flags_of;
 use crate::common::{PASSWORD, with_environment, world};
 
 #[test]
@@ -167,35 +168,7 @@ fn sees_a_changed_file() {
 }
 
 #[test]
-fn goes_to_another_process() {
-    let by_password = Cred::with_password(&Name::user("DOM\\alice"), PASSWORD, &NTLM).unwrap();
-    let from_file = Cred::acquire(Some(&Name::user("DOM\\alice")), Usage::Initiate, &NTLM).unwrap();
-    for cred in [by_password, from_file] {
-        let imported = Cred::import(&cred.export().unwrap()).unwrap();
-        assert_eq!(imported.inquire().unwrap().name, "DOM\\alice");
-        assert_eq!(Handshake::with_cred(&NTLM, imported).establish().source, "DOM\\alice");
-    }
-    let acceptor = Cred::acquire(None, Usage::Accept, &NTLM).unwrap();
-    let mut handshake = Handshake::of(&NTLM);
-    handshake.acceptor = Cred::import(&acceptor.export().unwrap()).unwrap();
-    handshake.establish();
-}
-
-#[test]
-fn imports_no_other_bytes() {
-    let cred = Cred::with_password(&Name::user("DOM\\alice"), PASSWORD, &NTLM).unwrap();
-    let token = cred.export().unwrap().to_vec();
-    for length in 1..token.len() {
-        // The mechglue takes a token that ends before its first mechanism for a credential of none.
-        if let Ok(cred) = Cred::import(&token[..length]) {
-            assert!(cred.inquire().is_err(), "imported {length} of {} bytes", token.len());
-        }
-    }
-}
-
-#[test]
 fn offers_the_flags_that_a_program_sets() {
-    let flags_of = |negotiate: &[u8]| u32::from_le_bytes(negotiate[12..16].try_into().unwrap());
     let mut handshake = Handshake::of(&NTLM);
     let usual = flags_of(&handshake.initiator().token(None));
     let without_version = usual & !0x0200_0000;
@@ -218,15 +191,99 @@ fn lets_spnego_choose_only_what_it_may() {
 }
 
 #[test]
-fn accepts_an_empty_password_that_the_file_states() {
-    // The mechglue refuses an empty password itself, so only the file can bring one.
-    let cred = Cred::acquire(Some(&Name::user("empty")), Usage::Initiate, &NTLM).unwrap();
-    assert_eq!(Handshake::with_cred(&NTLM, cred).establish().source, "empty");
-}
-
-#[test]
 fn refuses_a_disabled_account_on_both_sides() {
     let locked = Name::user("locked");
     Cred::acquire(Some(&locked), Usage::Initiate, &NTLM).map(drop).unwrap_err();
     Handshake::with_password(&NTLM, "locked", PASSWORD).run().map(|pair| pair.source).unwrap_err().by_acceptor();
+}
+
+#[test]
+fn takes_the_domain_of_the_store() {
+    let store = [("ntlmssp_domain", "OTHER"), ("ntlmssp_password", PASSWORD)];
+    for user in ["alice", "DOM\\alice"] {
+        let cred = Cred::acquire_from(Some(&Name::user(user)), Usage::Initiate, &store, &NTLM).unwrap();
+        assert_eq!(cred.inquire().unwrap().name, "OTHER\\alice", "{user}");
+    }
+}
+
+#[test]
+fn takes_a_hash_before_a_password() {
+    let hash = "a4f49c406510bdcab6824ee7c30fd852";
+    let alice = Name::user("DOM\\alice");
+    let store = [("ntlmssp_password", "wrong"), ("ntlmssp_nthash", hash)];
+    let cred = Cred::acquire_from(Some(&alice), Usage::Initiate, &store, &NTLM).unwrap();
+    assert_eq!(Handshake::with_cred(&NTLM, cred).establish().source, "DOM\\alice");
+}
+
+#[test]
+fn needs_a_name_for_a_secret() {
+    for store in [("ntlmssp_password", PASSWORD), ("ntlmssp_nthash", "A4F49C406510BDCAB6824EE7C30FD852")] {
+        let nobody = Cred::acquire_from(None, Usage::Initiate, &[store], &NTLM).map(drop).unwrap_err();
+        assert_eq!(nobody.routine(), sys::_GSS_S_BAD_NAME, "{nobody:?}");
+        let service = Name::service("HTTP@server");
+        let failure = Cred::acquire_from(Some(&service), Usage::Initiate, &[store], &NTLM).map(drop).unwrap_err();
+        assert_eq!(failure.routine(), sys::_GSS_S_NO_CRED, "{failure:?}");
+    }
+}
+
+#[test]
+fn takes_a_password_for_both_usages() {
+    let alice = Name::user("DOM\\alice");
+    let both = || Cred::with_password_for(&alice, PASSWORD.as_bytes(), Usage::Both, &NTLM).unwrap();
+    assert_eq!(both().inquire().unwrap().usage, Usage::Both);
+    let mut handshake = Handshake::with_cred(&NTLM, both());
+    handshake.acceptor = both();
+    assert_eq!(handshake.establish().source, "DOM\\alice");
+}
+
+const USAGES: [Usage; 3] = [Usage::Both, Usage::Initiate, Usage::Accept];
+
+/// That a credential does what its usage says.
+fn assert_works(cred: Cred, usage: Usage) {
+    let (_, [initiator, acceptor], told) = cred.inquire_by_mech().unwrap();
+    let expected = [usage != Usage::Accept, usage != Usage::Initiate].map(|able| if able { INDEFINITE } else { 0 });
+    assert_eq!((told, [initiator, acceptor]), (usage, expected));
+    let mut handshake = Handshake::of(&NTLM);
+    let place = if usage == Usage::Accept { &mut handshake.acceptor } else { &mut handshake.initiator };
+    *place = cred;
+    assert_eq!(handshake.establish().source, "DOM\\alice");
+}
+
+#[test]
+fn is_added_to_nothing() {
+    for usage in USAGES {
+        assert_works(Cred::none().copy_with(None, usage, &NTLM).unwrap(), usage);
+    }
+    let alice = Name::user("DOM\\alice");
+    assert_works(Cred::none().copy_with(Some(&alice), Usage::Initiate, &NTLM).unwrap(), Usage::Initiate);
+    Cred::none().copy_with(Some(&Name::user("DOM\\nobody")), Usage::Initiate, &NTLM).map(drop).unwrap_err();
+}
+
+#[test]
+fn is_added_to_a_credential_of_another_mechanism() {
+    for usage in USAGES {
+        let mut cred = Cred::acquire(None, usage, &SPNEGO).unwrap();
+        let copy = cred.copy_with(None, usage, &NTLM).unwrap();
+        // The copy has it, the original has not.
+        cred.inquire_by_mech().map(drop).unwrap_err();
+        assert_works(copy, usage);
+        cred.add(None, usage, &NTLM).unwrap();
+        let failure = cred.add(None, usage, &NTLM).unwrap_err();
+        assert_eq!(failure.routine(), sys::_GSS_S_DUPLICATE_ELEMENT, "{failure:?}");
+        assert_works(cred, usage);
+    }
+}
+
+#[test]
+fn is_copied_with_all_that_it_has() {
+    let alice = Name::user("DOM\\alice");
+    let mut cred = Cred::with_password(&alice, PASSWORD, &NTLM).unwrap();
+    cred.set_option(&NEG_FLAGS, &0x2080_8235_u32.to_ne_bytes()).unwrap();
+    // The mechglue copies by exporting and importing.
+    let copy = cred.copy_with(None, Usage::Initiate, &SPNEGO).unwrap();
+    for cred in [cred, copy] {
+        let handshake = Handshake::with_cred(&NTLM, cred);
+        assert_eq!(flags_of(&handshake.initiator().token(None)) & 0x0208_0000, 0, "no Version, no extended security");
+        assert_eq!(handshake.establish().source, "DOM\\alice");
+    }
 }

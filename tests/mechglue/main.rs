@@ -16,12 +16,27 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod anonymous;
+mod attribute;
+mod bad_input;
 mod context;
 mod credential;
+mod dialect;
+mod elsewhere;
+mod forged;
 mod handshake;
+mod iov;
+mod iov_misuse;
+mod level;
+mod localname;
 mod malformed;
 mod message;
 mod misuse;
 mod name;
+mod offer;
+mod old_session;
 mod policy;
+mod secrecy;
 mod thread;
+mod trace;
+mod user_file;

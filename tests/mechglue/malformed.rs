@@ -122,6 +122,18 @@ fn refuses_a_message_out_of_turn() {
 }
 
 #[test]
+fn begins_no_handshake_with_the_second_message() {
+    let handshake = Handshake::of(&NTLM);
+    let challenge = handshake.acceptor().token(&handshake.initiator().token(None));
+    for token in [&challenge[..], b"garbage"] {
+        let mut initiator = handshake.initiator();
+        assert_no_context(initiator.step(Some(token)));
+        assert!(initiator.context.is_none(), "a first call that fails leaves no context");
+        initiator.token(None);
+    }
+}
+
+#[test]
 fn refuses_an_empty_second_message() {
     let handshake = Handshake::of(&NTLM);
     let mut initiator = handshake.initiator();

@@ -13,7 +13,7 @@ use crate::common::handshake::{Handshake, Pair};
 use super::handshake::BOTH_WAYS;
 
 /// Length of NTLMSSP_MESSAGE_SIGNATURE, which every token starts with.
-const SIGNATURE: usize = 16;
+pub(crate) const SIGNATURE: usize = 16;
 
 /// Says something both ways, to show that the two ends still understand each other.
 pub(crate) fn assert_in_step(pair: &Pair) {
@@ -23,7 +23,23 @@ pub(crate) fn assert_in_step(pair: &Pair) {
     }
 }
 
-fn assert_bad_signature(failure: &Failure) {
+/// Says something now one way, now the other, sealed or signed, as a conversation goes: without extended session security
+/// both ways share one key stream and one count.
+pub(crate) fn assert_alternates(pair: &Pair) {
+    let ends = [&pair.initiator, &pair.acceptor];
+    // Each way twice and thrice in a row as well.
+    for (turn, from) in [0, 1, 0, 0, 1, 1, 1, 0, 1, 0, 0, 0, 1].into_iter().enumerate() {
+        let (from, to) = (ends[from], ends[1 - from]);
+        let message = vec![b'm'; turn * 7];
+        if turn % 3 == 0 {
+            to.verify_mic(&message, &from.get_mic(&message).unwrap()).unwrap();
+        } else {
+            assert_eq!(to.unwrap(&from.wrap(&message).unwrap()).unwrap(), message, "turn {turn}");
+        }
+    }
+}
+
+pub(crate) fn assert_bad_signature(failure: &Failure) {
     assert_eq!(failure.routine(), sys::_GSS_S_BAD_SIG, "{failure:?}");
     assert!(!failure.minor_text.is_empty());
 }
@@ -114,7 +130,7 @@ fn refuses_tokens_that_are_too_short_or_too_long() {
 }
 
 /// Every error about sequence is a bad signature, at most with one of the bits that say how the number was wrong.
-fn assert_out_of_sequence(failure: &Failure, allowed: u32) {
+pub(crate) fn assert_out_of_sequence(failure: &Failure, allowed: u32) {
     assert_bad_signature(failure);
     let supplementary = failure.major & 0xffff;
     assert_eq!(supplementary & !allowed, 0, "{failure:?}");

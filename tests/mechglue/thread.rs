@@ -1,11 +1,13 @@
 //! Any call from any thread.
 
+use std::fs;
 use std::sync::mpsc;
 use std::thread;
 
-use crate::common::PASSWORD;
 use crate::common::gss::NTLM;
 use crate::common::handshake::Handshake;
+use crate::common::token::Authenticate;
+use crate::common::{PASSWORD, with_environment, world};
 
 use super::message::assert_in_step;
 
@@ -71,4 +73,32 @@ fn keeps_its_count_when_two_threads_send() {
     for token in tokens {
         assert_eq!(pair.acceptor.unwrap(&token).unwrap(), b"message");
     }
+}
+
+#[test]
+fn has_random_numbers_of_its_own_after_a_fork() {
+    // In a process of its own, in which nothing else happens meanwhile.
+    with_environment(&[], || {
+        let handshake = Handshake::of(&NTLM);
+        let (mut initiator, mut acceptor) = (handshake.initiator(), handshake.acceptor());
+        let challenge = acceptor.token(&initiator.token(None));
+        let place = world().file("of-child", "");
+        // SAFETY: the other thread waits for the test's end, so it holds no lock that the child needs.
+        let child = unsafe { libc::fork() };
+        let authenticate = initiator.token(Some(&challenge));
+        if child == 0 {
+            fs::write(&place, authenticate).unwrap();
+            // SAFETY: nothing of the test's is to be cleaned up by the child.
+            unsafe { libc::_exit(0) };
+        }
+        let mut status = 0;
+        // SAFETY: a child of this process and a local.
+        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+        assert_eq!(status, 0);
+        let of_child = Authenticate::read(&fs::read(&place).unwrap());
+        let own = Authenticate::read(&authenticate);
+        assert_ne!(of_child.nt_response[32..40], own.nt_response[32..40], "the client's challenge");
+        assert_ne!(of_child.key, own.key);
+        assert!(acceptor.step(&authenticate).unwrap().complete);
+    });
 }

@@ -1,0 +1,95 @@
+//! Processes of their own for tests: because what they are about is the process's, or to have something travel.
+
+use std::env;
+use std::fs;
+use std::path::Path;
+use std::process::{self, Command};
+
+use super::world;
+
+/// Set in a child, to the name of its one test.
+const CHILD: &str = "GSSNTLM_TEST_CHILD";
+/// Set in a child that was given tokens, to the file that they are in.
+const TOKENS: &str = "GSSNTLM_TEST_TOKENS";
+/// Which responses are sent and accepted.
+pub(crate) const LM_LEVEL: &str = "LM_COMPAT_LEVEL";
+
+/// Whether this process was started by a test.
+pub(super) fn is_child() -> bool {
+    env::var_os(CHILD).is_some()
+}
+
+/// Runs `body` in a process of its own that has these settings from its start: policy is the process's, so a test of policy
+/// must not share one. At most once in a test, which is what the child is told to run.
+pub(crate) fn with_environment<F: FnOnce()>(settings: &[(&str, &str)], body: F) {
+    world();
+    let name = test_name(&body);
+    if is_child_of(&name) {
+        return body();
+    }
+    let mut child = child(&name);
+    child.envs(settings.iter().copied());
+    let told = run(child, &format!("with {settings:?}"));
+    assert!(told.contains("1 passed"), "with {settings:?}: {told}");
+}
+
+/// Hands `tokens` to another process, which answers with what `body` makes of them and ends there. At most once in a test.
+pub(crate) fn elsewhere<F: FnOnce(&[Vec<u8>]) -> Vec<Vec<u8>>>(tokens: &[Vec<u8>], body: F) -> Vec<Vec<u8>> {
+    let world = world();
+    let name = test_name(&body);
+    if is_child_of(&name) {
+        let path = env::var(TOKENS).expect("a child is told where its tokens are");
+        let answers = body(&read(Path::new(&path)));
+        fs::write(path, written(&answers)).expect("the answers have a place");
+        process::exit(0);
+    }
+    let path = world.file(&name.replace("::", "-"), written(tokens));
+    let mut child = child(&name);
+    child.env(TOKENS, &path);
+    run(child, "elsewhere");
+    read(&path)
+}
+
+/// What both ends obey from now on. For a process that runs one test alone.
+pub(crate) fn set_lm_level(level: u8) {
+    assert!(is_child(), "the environment belongs to one test alone");
+    // SAFETY: the process's other thread waits for the test's end and reads no environment meanwhile.
+    unsafe { env::set_var(LM_LEVEL, level.to_string()) };
+}
+
+fn is_child_of(name: &str) -> bool {
+    env::var(CHILD).is_ok_and(|child| child == name)
+}
+
+fn child(name: &str) -> Command {
+    let mut child = Command::new(env::current_exe().expect("Linux knows the program's path"));
+    child.args([name, "--exact", "--nocapture", "--include-ignored"]);
+    // These two are made afresh in the child's own directory.
+    child.env_remove("GSS_MECH_CONFIG").env_remove("KRB5_CONFIG");
+    child.env(CHILD, name).env("GSSNTLM_PLUGIN", &world().plugin);
+    child
+}
+
+/// What the child told, which must have ended well, and in which the mechanism has printed nothing.
+fn run(mut child: Command, what: &str) -> String {
+    let output = child.output().expect("the test's own program runs");
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && errors.is_empty(), "{what}: {}\n{told}{errors}", output.status);
+    told
+}
+
+fn written(tokens: &[Vec<u8>]) -> String {
+    serde_json::to_string(tokens).expect("bytes are numbers")
+}
+
+fn read(path: &Path) -> Vec<Vec<u8>> {
+    let text = fs::read_to_string(path).expect("the tokens are there");
+    serde_json::from_str(&text).expect("tokens are lists of bytes")
+}
+
+/// `family::test` out of the type name of a closure inside that test.
+fn test_name<T>(_: &T) -> String {
+    let path = std::any::type_name::<T>().split_once("::").map_or("", |(_, rest)| rest);
+    path.split("::{{closure}}").next().unwrap_or_default().to_owned()
+}
