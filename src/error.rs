@@ -7,6 +7,8 @@
 
 use core::fmt;
 
+use crate::text::OneLine;
+
 /// The result of everything fallible in this crate.
 pub type Result<T> = core::result::Result<T, Error>;
 
@@ -508,12 +510,12 @@ impl fmt::Display for HostError {
     }
 }
 
-/// A path for a person: nothing instead of an empty one.
+/// A path for a person: what it may be instead of an empty one.
 struct Path<'a>(&'a str);
 
 impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() { f.write_str("(NTLM_USER_FILE or ntlmssp_keyfile)") } else { f.write_str(self.0) }
+        OneLine(if self.0.is_empty() { "(NTLM_USER_FILE or ntlmssp_keyfile)" } else { self.0 }).fmt(f)
     }
 }
 
@@ -521,7 +523,7 @@ struct Reason<'a>(&'a str);
 
 impl fmt::Display for Reason<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() { f.write_str("look at its path and permissions") } else { f.write_str(self.0) }
+        OneLine(if self.0.is_empty() { "look at its path and permissions" } else { self.0 }).fmt(f)
     }
 }
 

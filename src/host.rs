@@ -106,7 +106,7 @@ pub(crate) mod tests {
         }
 
         fn names(&self) -> HostNames {
-            HostNames::default()
+            HostNames { computer: "HOST".to_owned(), ..HostNames::default() }
         }
 
         fn version(&self) -> [u8; 8] {

@@ -103,8 +103,22 @@ impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         char::decode_utf16(units(self.0))
             .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
-            .try_for_each(|c| if c.is_control() { write!(f, "{}", c.escape_default()) } else { write!(f, "{c}") })
+            .try_for_each(|c| escape(c, f))
     }
+}
+
+/// Text from elsewhere on one line, its control characters escaped: it must not look like more lines, nor steer a terminal.
+#[derive(Debug, Clone, Copy)]
+pub struct OneLine<'a>(pub &'a str);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| escape(c, f))
+    }
+}
+
+fn escape(c: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if c.is_control() { write!(f, "{}", c.escape_default()) } else { write!(f, "{c}") }
 }
 
 /// `bytes` (UTF-16LE) with every letter in upper case: one unit in, one unit out, as Windows does it, so that `ß` stays.
@@ -169,6 +183,12 @@ mod tests {
         assert_eq!(from_utf16le(&[0x41]), None);
         assert_eq!(from_utf16le(&[0x00, 0xd8]), None);
         assert_eq!(Shown(&[0x00, 0xd8, 0x41, 0x00, 0x0a, 0x00]).to_string(), "\u{fffd}A\\n");
+    }
+
+    #[test]
+    fn text_from_elsewhere_stays_on_its_line() {
+        let line = OneLine("target HTTP/x\n1.000 [1] forged\u{85}\u{1b}[31m").to_string();
+        assert_eq!(line, "target HTTP/x\\n1.000 [1] forged\\u{85}\\u{1b}[31m");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What is known about a name (RFC 6680), and which account of this computer it may use.
 
 use core::ffi::c_int;
+use std::borrow::Cow;
 
 use libgssapi_sys as g;
 
@@ -13,8 +14,8 @@ use super::{
 use crate::{
     error::{ApiMisuse, HostError, PolicyError, Result},
     host::Host as _,
-    name::{Attribute, Name, Principal, UserName},
-    sys::System,
+    name::{Attribute, Name, Principal},
+    sys::{self, System},
 };
 
 /// # Safety
@@ -64,6 +65,10 @@ fn buffer_set<'a>(texts: impl Iterator<Item = &'a str>) -> Result<g::gss_buffer_
     Ok(set)
 }
 
+/// What the mechglue asks for a name that comes by another mechanism: through SPNEGO it does not ask `gss_localname` and
+/// `gssspi_authorize_localname`, and would let anybody in whose name compares equal.
+const LOCAL_LOGIN_USER: &[u8] = b"local-login-user";
+
 /// `more` is 0 whatever happens, and the buffers are empty unless there is a value: the mechglue goes on asking otherwise.
 ///
 /// # Safety
@@ -94,15 +99,21 @@ pub(super) unsafe extern "C" fn gss_get_name_attribute(
     let body = || {
         // SAFETY: by this function's contract.
         let principal: &Principal = unsafe { ptr::borrow(name) }.ok_or(ApiMisuse::BadName)?;
-        let attribute = Attribute::named(urn?.ok_or(ApiMisuse::NullInput)?).ok_or(ApiMisuse::NoAttribute)?;
-        let text = principal.get(attribute).ok_or(ApiMisuse::NoAttribute)?;
+        let urn = urn?.ok_or(ApiMisuse::NullInput)?;
+        let (text, is_vouched_for) = if urn == LOCAL_LOGIN_USER {
+            (local_name(&principal.name).map(Cow::Owned), true)
+        } else {
+            let attribute = Attribute::named(urn).ok_or(ApiMisuse::NoAttribute)?;
+            (principal.get(attribute).map(Cow::Borrowed), principal.is_vouched_for(attribute))
+        };
+        let text = text.ok_or(ApiMisuse::NoAttribute)?;
         let copies = [Malloced::concat(&[text.as_bytes()])?, Malloced::concat(&[text.as_bytes()])?];
         for (out, copy) in [&mut value, &mut display_value].into_iter().zip(copies) {
             if out.is_wanted() {
                 out.put(copy.into_buffer());
             }
         }
-        authenticated.put(c_int::from(principal.is_vouched_for(attribute)));
+        authenticated.put(c_int::from(is_vouched_for));
         complete.put(1);
         Ok(COMPLETE)
     };
@@ -157,14 +168,11 @@ pub(super) unsafe extern "C" fn gssspi_authorize_localname(
         // SAFETY: likewise.
         let kind = unsafe { oid::bytes(local_name_type) }?.unwrap_or(name_type::USER);
         let account = match kind {
-            name_type::USER => Some(user.to_vec()),
-            name_type::STRING_UID | name_type::MACHINE_UID => match name::import(user, kind) {
-                Ok(Name::User(UserName { user, .. })) => Some(user.into_bytes()),
-                _ => None,
-            },
-            _ => None,
+            name_type::USER => str::from_utf8(user).ok().map(str::to_owned),
+            // As the system calls that account, with its domain if it has one there.
+            _ => name::uid(user, kind).and_then(sys::user_name),
         };
-        let local = local_name(&principal.name).map(String::into_bytes);
+        let local = local_name(&principal.name);
         if local.is_some() && local == account { Ok(COMPLETE) } else { Err(PolicyError::NotThisAccount.into()) }
     };
     // SAFETY: by this function's contract.

@@ -406,6 +406,8 @@ pub(super) unsafe extern "C" fn gss_get_mic_iov_length(
         refuse_qop(qop_req)?;
         // SAFETY: by this function's contract.
         let parts = unsafe { Parts::read(iov, iov_count) }?;
+        parts.refuse(Kind::Stream)?;
+        parts.refuse(Kind::Header)?;
         let token = parts.one(Kind::MicToken)?;
         // SAFETY: by this function's contract.
         unsafe { Handle::lock(context_handle) }?.established()?;

@@ -42,10 +42,9 @@ pub(super) unsafe extern "C" fn gss_import_name(
 }
 
 /// The name that `bytes` are, read as one of type `kind`.
-pub(super) fn import(bytes: &[u8], kind: &[u8]) -> Result<Name> {
+fn import(bytes: &[u8], kind: &[u8]) -> Result<Name> {
     // Some programs count the NUL of their C string.
-    let text = || str::from_utf8(bytes.strip_suffix(b"\0").unwrap_or(bytes)).map_err(|_| ApiMisuse::BadName);
-    let user_of = |uid| Name::parse_user(&sys::user_name(uid).ok_or(ApiMisuse::BadName)?);
+    let text = || str::from_utf8(without_nul(bytes)).map_err(|_| ApiMisuse::BadName);
     match kind {
         name_type::USER => Name::parse_user(text()?),
         name_type::SERVICE | name_type::SERVICE_X => Name::parse_service(text()?, &System.names().dns_computer),
@@ -54,10 +53,26 @@ pub(super) fn import(bytes: &[u8], kind: &[u8]) -> Result<Name> {
             let text = exported_text(bytes).and_then(|text| str::from_utf8(text).ok()).ok_or(ApiMisuse::BadName)?;
             Name::parse_canonical(text)
         }
-        name_type::STRING_UID => user_of(text()?.parse().map_err(|_| ApiMisuse::BadName)?),
-        name_type::MACHINE_UID => user_of(bytes.try_into().map(u32::from_ne_bytes).map_err(|_| ApiMisuse::BadName)?),
+        name_type::STRING_UID | name_type::MACHINE_UID => {
+            let account = uid(bytes, kind).and_then(sys::user_name).ok_or(ApiMisuse::BadName)?;
+            Name::parse_user(&account)
+        }
         _ => Err(ApiMisuse::BadNameType.into()),
     }
+}
+
+/// The user id that `bytes` are, in digits or as a number of this machine, by their `kind`.
+pub(super) fn uid(bytes: &[u8], kind: &[u8]) -> Option<u32> {
+    match kind {
+        name_type::STRING_UID => str::from_utf8(without_nul(bytes)).ok()?.parse().ok(),
+        name_type::MACHINE_UID => bytes.try_into().map(u32::from_ne_bytes).ok(),
+        _ => None,
+    }
+}
+
+/// Some programs count the NUL of their C string.
+fn without_nul(bytes: &[u8]) -> &[u8] {
+    bytes.strip_suffix(b"\0").unwrap_or(bytes)
 }
 
 /// The TOK_ID and, in DER, the mechanism of an exported name (RFC 2743 3.2), each behind its length but the TOK_ID.

@@ -3,7 +3,7 @@
 //! version (1) ‖ options ‖ the acceptor's name and user file, if there is one ‖ the initiator's name, NT hash and, if there
 //! is one, LM hash, if there is an initiator ‖ MD5 of all before. The token is a secret: an NT hash is as good as the password.
 
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::PathBuf};
 
 use zeroize::Zeroizing;
 
@@ -101,8 +101,11 @@ fn initiator(reader: &mut Reader<'_>) -> Result<Initiator> {
 fn acceptor(reader: &mut Reader<'_>) -> Result<Acceptor> {
     let name = Name::import(reader)?;
     let is_named = reader.boolean(FIELD)?;
-    let path = OsStr::from_bytes(reader.counted(FIELD)?);
-    Ok(Acceptor { name, is_named, verifier: FileVerifier::new(path.into()) })
+    let path = PathBuf::from(OsStr::from_bytes(reader.counted(FIELD)?));
+    if !path.is_absolute() {
+        return Err(defect(Fault::WrongValue));
+    }
+    Ok(Acceptor { name, is_named, verifier: FileVerifier::new(path) })
 }
 
 fn defect(fault: Fault) -> Error {

@@ -7,7 +7,7 @@ mod export;
 mod user_file;
 mod verifier;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{PoisonError, RwLock};
 
 pub use self::{
     cred_store::CredStore,
@@ -42,7 +42,8 @@ pub enum Usage {
 pub struct Credential {
     initiator: Option<Initiator>,
     acceptor: Option<Acceptor>,
-    options: Mutex<Options>,
+    /// Read by many, so that a child forked from a program with threads does not wait for one that it does not have.
+    options: RwLock<Options>,
 }
 
 /// Who initiates.
@@ -133,7 +134,7 @@ impl Credential {
     /// A credential of these halves.
     #[must_use]
     pub const fn new(initiator: Option<Initiator>, acceptor: Option<Acceptor>) -> Self {
-        Self { initiator, acceptor, options: Mutex::new(Options { neg_flags: None, no_ci_flags: false }) }
+        Self { initiator, acceptor, options: RwLock::new(Options { neg_flags: None, no_ci_flags: false }) }
     }
 
     /// What it is good for.
@@ -175,12 +176,12 @@ impl Credential {
     /// What was set on it.
     #[must_use]
     pub fn options(&self) -> Options {
-        *self.options.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.options.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sets something on it.
     pub fn set_options(&self, change: impl FnOnce(&mut Options)) {
-        change(&mut self.options.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.options.write().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -230,16 +231,20 @@ impl Acceptor {
         if matches!(name, Some(Name::Anonymous)) {
             return Err(ApiMisuse::BadName.into());
         }
-        let path = UserFile::configured_path(store.key_file, host)?;
+        // It is read at each handshake, and the program may be elsewhere by then.
+        let path = std::path::absolute(UserFile::configured_path(store.key_file, host)?)
+            .map_err(|error| CredentialError::Unreadable { path: String::new(), reason: error.to_string() })?;
         // Read now, so that a file that cannot be read is told where the administrator looks.
         UserFile::load(&path, policy, host)?;
-        Ok(Self {
-            name: name
-                .cloned()
-                .unwrap_or_else(|| Name::Service(ServiceName { service: String::new(), host: host.names().computer })),
-            is_named: name.is_some(),
-            verifier: FileVerifier::new(path),
-        })
+        let (name, is_named) = match name {
+            Some(name) => (name.clone(), true),
+            None => {
+                let name = ServiceName { service: String::new(), host: host.names().computer };
+                name.check()?;
+                (Name::Service(name), false)
+            }
+        };
+        Ok(Self { name, is_named, verifier: FileVerifier::new(path) })
     }
 }
 
@@ -277,5 +282,17 @@ mod tests {
         assert!(matches!(no_entry, Err(crate::error::Error::Credential(CredentialError::NoEntry { .. }))));
         assert_eq!(no_name, Err(ApiMisuse::BadName.into()));
         assert_eq!(no_user, Err(CredentialError::NotAUser.into()));
+    }
+
+    #[test]
+    fn an_acceptor_keeps_to_its_file_wherever_the_program_goes() {
+        // A file that is where the tests run, whatever is in it.
+        let host = Silent { user_file: Some("Cargo.toml".to_owned()), ..Silent::default() };
+        let store = CredStore::default();
+        let credential = Credential::acquire(None, Usage::Accept, &store, &Policy::default(), &host).unwrap();
+        assert!(credential.acceptor().unwrap().verifier.path().is_absolute());
+        let name = Name::parse_service("HTTP@www", "").unwrap();
+        let relative = Acceptor { name, is_named: true, verifier: FileVerifier::new("Cargo.toml".into()) };
+        assert!(Credential::import(&Credential::new(None, Some(relative)).export().unwrap()).is_err());
     }
 }

@@ -115,5 +115,6 @@ fn host_name() -> &'static str {
 
 /// The NetBIOS name that belongs to a host name: 15 characters at most, in upper case.
 fn net_bios_name(label: &str) -> String {
+    let label = if label.is_empty() { "localhost" } else { label };
     text::upper(label).chars().take(15).collect()
 }

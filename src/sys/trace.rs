@@ -6,14 +6,16 @@ use std::{
     io::Write as _,
     os::unix::fs::OpenOptionsExt as _,
     sync::{
-        Mutex, PoisonError,
+        PoisonError, RwLock,
         atomic::{AtomicU8, Ordering},
     },
 };
 
-use crate::host::Host;
+use crate::{host::Host, text::OneLine};
 
-static SINK: Mutex<Option<File>> = Mutex::new(None);
+/// Written to by all who read it, each line at once: a child forked from a program with threads must not wait for one that it
+/// does not have.
+static SINK: RwLock<Option<File>> = RwLock::new(None);
 /// Spares the lock where the trace is off, which is nearly always.
 static STATE: AtomicU8 = AtomicU8::new(UNKNOWN);
 
@@ -21,51 +23,40 @@ const UNKNOWN: u8 = 0;
 const OFF: u8 = 1;
 const ON: u8 = 2;
 
-/// Traces into the file at `path` from now on; an empty path stops it. Gives whether that worked.
+/// Traces into the file at `path` from now on; an empty path stops it. Gives whether that worked: if not, nothing changes.
 ///
 /// The file is appended to, made with mode 0600 if need be, and never a symbolic link.
 pub(crate) fn trace_to(path: &str) -> bool {
-    let mut sink = SINK.lock().unwrap_or_else(PoisonError::into_inner);
-    set(&mut sink, path)
+    let file = open(path);
+    let is_done = file.is_some() || path.is_empty();
+    if is_done {
+        set(file);
+    }
+    is_done
 }
 
 pub(super) fn write(host: &dyn Host, line: fmt::Arguments<'_>) {
-    if STATE.load(Ordering::Acquire) == OFF {
-        return;
+    match STATE.load(Ordering::Acquire) {
+        OFF => return,
+        UNKNOWN => set(open(&host.variable("GSSNTLMSSP_DEBUG").unwrap_or_default())),
+        _ => {}
     }
-    let mut line = one_line(&format!("{} [{}] {line}", Seconds(host.now().0), std::process::id()));
-    line.push('\n');
-    let mut sink = SINK.lock().unwrap_or_else(PoisonError::into_inner);
-    if STATE.load(Ordering::Acquire) == UNKNOWN {
-        set(&mut sink, &host.variable("GSSNTLMSSP_DEBUG").unwrap_or_default());
-    }
-    if let Some(file) = sink.as_mut() {
+    let line = format!("{} [{}] {}\n", Seconds(host.now().0), std::process::id(), OneLine(&line.to_string()));
+    if let Some(mut file) = SINK.read().unwrap_or_else(PoisonError::into_inner).as_ref() {
         // A trace that cannot be written must not fail what it tells about.
         let _ = file.write_all(line.as_bytes());
     }
 }
 
-fn set(sink: &mut Option<File>, path: &str) -> bool {
+fn open(path: &str) -> Option<File> {
     let flags = libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK;
-    *sink = if path.is_empty() {
-        None
-    } else {
-        OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(path).ok()
-    };
-    STATE.store(if sink.is_some() { ON } else { OFF }, Ordering::Release);
-    sink.is_some() || path.is_empty()
+    OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(path).ok()
 }
 
-/// `text` without its line breaks and other control characters: what a peer says must not look like a line of ours.
-fn one_line(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len().saturating_add(1)), |mut line, c| {
-        if c.is_control() {
-            line.extend(c.escape_default())
-        } else {
-            line.push(c)
-        }
-        line
-    })
+fn set(file: Option<File>) {
+    let mut sink = SINK.write().unwrap_or_else(PoisonError::into_inner);
+    STATE.store(if file.is_some() { ON } else { OFF }, Ordering::Release);
+    *sink = file;
 }
 
 /// A FILETIME as seconds since 1970 and their milliseconds.
@@ -75,15 +66,5 @@ impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let milliseconds = self.0.div_euclid(10_000).saturating_sub(11_644_473_600_000);
         write!(f, "{}.{:03}", milliseconds.div_euclid(1000), milliseconds.rem_euclid(1000))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_peer_says_stays_on_its_line() {
-        assert_eq!(one_line("target HTTP/x\n1.000 [1] forged\u{85}"), "target HTTP/x\\n1.000 [1] forged\\u{85}");
     }
 }

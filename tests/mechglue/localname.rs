@@ -48,15 +48,21 @@ fn may_be_that_account_and_no_other() {
 
 #[test]
 fn holds_for_who_came() {
-    assert!(Handshake::of(&NTLM).establish().peer.may_be("alice"));
+    // SPNEGO asks in a way of its own, but the rule is one.
     for mech in BOTH_WAYS {
-        // SPNEGO itself does not ask; then names are compared, and a domain is part of them.
-        assert!(!Handshake::of(mech).establish().peer.may_be("bob"));
-        let stranger = Handshake::with_password(mech, "OTHER\\domsmb", PASSWORD).establish().peer;
-        assert!(!stranger.may_be("domsmb"));
+        let peer = |user: &str| Handshake::with_password(mech, user, PASSWORD).establish().peer;
+        let alice = peer("DOM\\alice");
+        assert!(alice.may_be("alice"), "of this computer's domain");
+        for other in ["Alice", "ALICE", "DOM\\alice", "alice@DOM", "alice@", "bob", "root"] {
+            assert!(!alice.may_be(other), "alice is not {other}");
+        }
+        let stranger = peer("OTHER\\domsmb");
+        assert!(stranger.may_be("OTHER\\domsmb"));
+        assert!(!stranger.may_be("domsmb") && !stranger.may_be("other\\domsmb"));
+        // A client may claim what it likes: the account is the file's.
+        let bob = peer("ANY\\bob");
+        assert!(bob.may_be("bob") && !bob.may_be("ANY\\bob") && !bob.may_be("Bob"));
     }
-    // A client may claim what it likes: the account is the file's.
-    assert!(Handshake::with_password(&NTLM, "ANY\\bob", PASSWORD).establish().peer.may_be("bob"));
 }
 
 #[test]
