@@ -166,6 +166,10 @@ pub enum PeerIncompatible {
     ClockSkew,
     /// A connectionless (datagram) handshake.
     Datagram,
+    /// A connection-oriented handshake where a connectionless one is under way.
+    NoDatagram,
+    /// NTLMSSP_NEGOTIATE_KEY_EXCH, which a connectionless handshake must have.
+    NoKeyExch,
 }
 
 /// A call that cannot work, whatever the peer sent.
@@ -201,8 +205,8 @@ pub enum ApiMisuse {
     NotAvailable,
     /// Neither SIGN nor SEAL was negotiated, so messages cannot be protected.
     NoProtection,
-    /// Connectionless (datagram) NTLM was asked for.
-    Datagram,
+    /// A sequence number for a context that counts by itself.
+    NotDatagram,
     /// An acceptor's credential, to initiate with.
     NotAnInitiator,
     /// An initiator's credential, to accept with.
@@ -414,6 +418,12 @@ impl fmt::Display for PeerIncompatible {
             Self::ClockSkew => {
                 "The server's clock is too far from this host's: set the clocks, or raise GSS_NTLM_MAX_SKEW (hours)"
             }
+            Self::NoDatagram => {
+                "The peer wants connection-oriented NTLM: do without GSS_C_DATAGRAM_FLAG, or let it set NTLMSSP_NEGOTIATE_DATAGRAM"
+            }
+            Self::NoKeyExch => {
+                "The peer does not exchange a key (NTLMSSP_NEGOTIATE_KEY_EXCH): let it, connectionless NTLM must have one"
+            }
             Self::Datagram => "The peer wants connectionless (datagram) NTLM, which this side did not ask for: let it use the connection-oriented one",
         })
     }
@@ -439,7 +449,7 @@ impl fmt::Display for ApiMisuse {
             Self::NoProtection => {
                 "Neither integrity nor confidentiality was negotiated for this security context: ask for them (GSS_C_INTEG_FLAG, GSS_C_CONF_FLAG)"
             }
-            Self::Datagram => "Connectionless (datagram) NTLM is not available on this security context: do without GSS_C_DATAGRAM_FLAG",
+            Self::NotDatagram => "A connection-oriented security context numbers its messages itself: ask for GSS_C_DATAGRAM_FLAG, or set no number",
             Self::NotAnInitiator => "The credential is an acceptor's: acquire one with GSS_C_INITIATE or GSS_C_BOTH, for a user",
             Self::NotAnAcceptor => "The credential is an initiator's: acquire one with GSS_C_ACCEPT or GSS_C_BOTH",
             Self::NoAttribute => "The name has no such attribute: gss_inquire_name lists those that it has",

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     context::{AcceptRequest, ChannelBindings, Context, ContextFlags, InitiateRequest, Step},
     cred::{Credential, Usage},
-    error::{ApiMisuse, Error, HostError, Result},
+    error::{ApiMisuse, HostError, Result},
     name::Principal,
     session::{Role, Way},
     sys::System,
@@ -443,16 +443,16 @@ pub(super) unsafe extern "C" fn gss_set_sec_context_option(
         let handle = unsafe { context_handle.read() };
         // SAFETY: likewise.
         let mut context = unsafe { Handle::lock(handle) }?;
+        let number = || value.try_into().map(u32::from_ne_bytes).map_err(|_| ApiMisuse::BadArgument);
         match object {
             private::RESET_CRYPTO => {
-                let number = value.try_into().map(u32::from_ne_bytes).map_err(|_| ApiMisuse::BadArgument)?;
-                context.session()?.reset_crypto(if number == 1 { Way::Receive } else { Way::Send });
-                Ok(COMPLETE)
+                let way = if number()? == 1 { Way::Receive } else { Way::Send };
+                context.session()?.reset_crypto(way);
             }
-            // Only a connectionless context takes its numbers from the application.
-            private::SET_SEQ_NUM => Err(Error::ApiMisuse(ApiMisuse::Datagram)),
-            _ => Err(ApiMisuse::UnknownOption.into()),
+            private::SET_SEQ_NUM => context.set_seq_num(number()?)?,
+            _ => return Err(ApiMisuse::UnknownOption.into()),
         }
+        Ok(COMPLETE)
     };
     // SAFETY: by this function's contract.
     unsafe { entry(minor_status, body) }

@@ -73,6 +73,8 @@ pub(super) const fn code(error: &Error) -> (Major, Minor) {
             PeerIncompatible::NoNetBiosNames => (g::_GSS_S_FAILURE, 0x2A),
             PeerIncompatible::ClockSkew => (g::_GSS_S_FAILURE, 0x19),
             PeerIncompatible::Datagram => (g::_GSS_S_FAILURE, 0x2B),
+            PeerIncompatible::NoDatagram => (g::_GSS_S_FAILURE, 0x40),
+            PeerIncompatible::NoKeyExch => (g::_GSS_S_FAILURE, 0x41),
         },
         Error::ApiMisuse(error) => match error {
             ApiMisuse::NullInput => (g::_GSS_S_CALL_INACCESSIBLE_READ, 0x04),
@@ -90,7 +92,7 @@ pub(super) const fn code(error: &Error) -> (Major, Minor) {
             ApiMisuse::UnknownOption => (g::_GSS_S_UNAVAILABLE, 0x15),
             ApiMisuse::NotAvailable => (g::_GSS_S_UNAVAILABLE, 0x16),
             ApiMisuse::NoProtection => (g::_GSS_S_UNAVAILABLE, 0x32),
-            ApiMisuse::Datagram => (g::_GSS_S_UNAVAILABLE, 0x33),
+            ApiMisuse::NotDatagram => (g::_GSS_S_UNAVAILABLE, 0x33),
             ApiMisuse::NotAnInitiator => (g::_GSS_S_NO_CRED, 0x12),
             ApiMisuse::NotAnAcceptor => (g::_GSS_S_NO_CRED, 0x11),
             ApiMisuse::BadPassword => (g::_GSS_S_DEFECTIVE_CREDENTIAL, 0x35),
@@ -141,6 +143,8 @@ const EXAMPLES: &[Error] = &[
     Error::PeerIncompatible(PeerIncompatible::NoNetBiosNames),
     Error::PeerIncompatible(PeerIncompatible::ClockSkew),
     Error::PeerIncompatible(PeerIncompatible::Datagram),
+    Error::PeerIncompatible(PeerIncompatible::NoDatagram),
+    Error::PeerIncompatible(PeerIncompatible::NoKeyExch),
     Error::ApiMisuse(ApiMisuse::NullInput),
     Error::ApiMisuse(ApiMisuse::NullOutput),
     Error::ApiMisuse(ApiMisuse::NoContext),
@@ -156,7 +160,7 @@ const EXAMPLES: &[Error] = &[
     Error::ApiMisuse(ApiMisuse::UnknownOption),
     Error::ApiMisuse(ApiMisuse::NotAvailable),
     Error::ApiMisuse(ApiMisuse::NoProtection),
-    Error::ApiMisuse(ApiMisuse::Datagram),
+    Error::ApiMisuse(ApiMisuse::NotDatagram),
     Error::ApiMisuse(ApiMisuse::NotAnInitiator),
     Error::ApiMisuse(ApiMisuse::NotAnAcceptor),
     Error::ApiMisuse(ApiMisuse::BadPassword),
@@ -337,7 +341,7 @@ mod tests {
 
     #[test]
     fn every_number_of_gss_ntlmssp_has_a_sentence_and_every_sentence_says_what_to_do() {
-        let all = (0x01..=0x1D).chain(0x20..=0x3F).chain(0x100..=0x16F);
+        let all = (0x01..=0x1D).chain(0x20..=0x41).chain(0x100..=0x16F);
         for number in all {
             let words = sentence(BASE | number).unwrap_or_else(|| panic!("{number:#x} has no sentence"));
             let says_what_to_do =

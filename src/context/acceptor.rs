@@ -9,9 +9,11 @@ use crate::{
     host::Host,
     name::{Attribute, Name, Principal},
     policy::{Policy, TargetNamePolicy},
-    session::{Role, Session},
+    session::Role,
     text::{Shown, from_utf16le, same_name, to_utf16le},
-    wire::{Authenticate, AvId, Challenge, Negotiate, NegotiateFlags, TargetInfo, TargetInfoBuilder, Version},
+    wire::{
+        Authenticate, AvId, Challenge, Negotiate, NegotiateFlags, SIGNATURE, TargetInfo, TargetInfoBuilder, Version,
+    },
 };
 
 use super::{
@@ -41,11 +43,17 @@ pub struct AcceptRequest<'a> {
 /// The CHALLENGE_MESSAGE is out.
 #[derive(Debug)]
 pub struct ExpectAuthenticate {
-    /// NEGOTIATE_MESSAGE as received.
+    /// NEGOTIATE_MESSAGE as received; nothing in a connectionless handshake, which has none.
     pub negotiate: Vec<u8>,
-    /// CHALLENGE_MESSAGE as sent: it says all that this side must remember.
+    /// CHALLENGE_MESSAGE as sent: it says nearly all that this side must remember.
     pub challenge: Vec<u8>,
+    /// The number of connectionless messages.
+    pub seq_num: u32,
 }
+
+/// How a program starts a connectionless handshake, which has no first message: with the header of RFC 2743 3.1 that names
+/// NTLM and has nothing inside, for MIT krb5's mechglue takes an empty token for SPNEGO's.
+const EMPTY_TOKEN_OF_NTLM: &[u8] = b"\x60\x0c\x06\x0a\x2b\x06\x01\x04\x01\x82\x37\x02\x02\x0a";
 
 /// What the checks of an AUTHENTICATE_MESSAGE leave: with all three proofs, or not at all.
 struct Authenticated {
@@ -56,12 +64,17 @@ struct Authenticated {
     key: ExportedSessionKey,
 }
 
-/// Answers the NEGOTIATE_MESSAGE ([MS-NLMP] 3.2.5.1.1).
+/// Answers the NEGOTIATE_MESSAGE ([MS-NLMP] 3.2.5.1.1), or starts without one (3.2.5.2.1).
 pub(super) fn start(request: &AcceptRequest<'_>) -> Result<(ExpectAuthenticate, Step)> {
     let AcceptRequest { credential, token, policy, host, .. } = *request;
-    let negotiate = Negotiate::decode(token)?;
-    host.trace(format_args!("acceptor: got NEGOTIATE_MESSAGE, flags {}", negotiate.flags));
-    let flags = flags::answer(negotiate.flags, credential.options(), policy)?;
+    let flags = if token.is_empty() || token == EMPTY_TOKEN_OF_NTLM || token == SIGNATURE {
+        host.trace(format_args!("acceptor: starts a connectionless handshake"));
+        flags::invite(credential.options(), policy)
+    } else {
+        let negotiate = Negotiate::decode(token)?;
+        host.trace(format_args!("acceptor: got NEGOTIATE_MESSAGE, flags {}", negotiate.flags));
+        flags::answer(negotiate.flags, credential.options(), policy)?
+    };
 
     let mut server_challenge = [0; 8];
     host.random(&mut server_challenge)?;
@@ -88,10 +101,17 @@ pub(super) fn start(request: &AcceptRequest<'_>) -> Result<(ExpectAuthenticate, 
     .encode()?;
     host.trace(format_args!("acceptor: sends CHALLENGE_MESSAGE, flags {flags}"));
     let step = Step { token: challenge.clone(), flags: flags::granted(flags), is_established: false };
-    Ok((ExpectAuthenticate { negotiate: token.to_vec(), challenge }, step))
+    // What may have started a connectionless handshake is no message, and no MIC covers it ([MS-NLMP] 3.1.5.2.1).
+    let negotiate = if flags.contains(NegotiateFlags::DATAGRAM) { Vec::new() } else { token.to_vec() };
+    Ok((ExpectAuthenticate { negotiate, challenge, seq_num: 0 }, step))
 }
 
 impl ExpectAuthenticate {
+    /// Whether the handshake is connectionless.
+    pub(super) fn is_datagram(&self) -> bool {
+        self.expected_flags().contains(ContextFlags::DATAGRAM)
+    }
+
     /// What the CHALLENGE_MESSAGE agrees to.
     pub(super) fn expected_flags(&self) -> ContextFlags {
         Challenge::decode(&self.challenge).map_or(ContextFlags::empty(), |challenge| flags::granted(challenge.flags))
@@ -120,7 +140,7 @@ impl ExpectAuthenticate {
             (Attribute::Version, version.to_owned()),
         ];
         let established = Established {
-            session: Session::new(Role::Acceptor, received.flags, key),
+            session: flags::session(Role::Acceptor, received.flags, key, received.authenticate.version, self.seq_num)?,
             flags: granted,
             initiator: Principal::new(name, attributes),
             acceptor: Some(acceptor.name.clone()),

@@ -11,6 +11,7 @@ use crate::{
     error::{ApiMisuse, Error, Fault, FieldName, InvalidMessage, Message, Result},
     name::{Name, Principal},
     session::{Role, Session},
+    wire::NegotiateFlags,
 };
 
 use super::{
@@ -36,11 +37,14 @@ impl Context {
         match &self.state {
             State::ExpectChallenge(state) => {
                 out.extend_from_slice(&[EXPECT_CHALLENGE, u8::from(state.is_in_spnego)]);
-                out.extend_from_slice(&state.requested.bits().to_le_bytes());
+                for number in [state.requested.bits(), state.offered.bits(), state.seq_num] {
+                    out.extend_from_slice(&number.to_le_bytes());
+                }
                 bytes::put(&mut out, &state.negotiate)?;
             }
             State::ExpectAuthenticate(state) => {
                 out.push(EXPECT_AUTHENTICATE);
+                out.extend_from_slice(&state.seq_num.to_le_bytes());
                 bytes::put(&mut out, &state.negotiate)?;
                 bytes::put(&mut out, &state.challenge)?;
             }
@@ -75,9 +79,12 @@ impl Context {
             (EXPECT_CHALLENGE, Role::Initiator) => State::ExpectChallenge(ExpectChallenge {
                 is_in_spnego: reader.boolean(FieldName::Contents)?,
                 requested: ContextFlags::from_bits_retain(reader.u32(FieldName::Contents)?),
+                offered: NegotiateFlags::from_bits_retain(reader.u32(FieldName::Contents)?),
+                seq_num: reader.u32(FieldName::Contents)?,
                 negotiate: reader.counted(FieldName::Contents)?.to_vec(),
             }),
             (EXPECT_AUTHENTICATE, Role::Acceptor) => State::ExpectAuthenticate(ExpectAuthenticate {
+                seq_num: reader.u32(FieldName::Contents)?,
                 negotiate: reader.counted(FieldName::Contents)?.to_vec(),
                 challenge: reader.counted(FieldName::Contents)?.to_vec(),
             }),

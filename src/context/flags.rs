@@ -4,9 +4,11 @@ use bitflags::bitflags;
 
 use crate::{
     cred::Options,
+    crypto::ExportedSessionKey,
     error::{Fault, FieldName, InvalidMessage, Message, PeerIncompatible, Result},
     policy::{Minimum, Policy},
-    wire::NegotiateFlags,
+    session::{Role, Session},
+    wire::{NegotiateFlags, Version},
 };
 
 bitflags! {
@@ -69,6 +71,10 @@ pub(super) fn offer(requested: ContextFlags, options: Options, policy: &Policy, 
     if requested.contains(ContextFlags::IDENTIFY) {
         flags |= NegotiateFlags::IDENTIFY;
     }
+    if requested.contains(ContextFlags::DATAGRAM) {
+        // Servers of this kind only ever identify ([MS-SIPAE]), and there is always a key to exchange (2.2.2.5).
+        return flags | NegotiateFlags::DATAGRAM | NegotiateFlags::KEY_EXCH | NegotiateFlags::IDENTIFY;
+    }
     // Without SIGN and SEAL there is nothing to exchange a key for ([MS-NLMP] 3.1.5.1.2).
     flags.set(NegotiateFlags::KEY_EXCH, flags.protects());
     flags
@@ -121,14 +127,26 @@ pub(super) fn settle(
     required: NegotiateFlags,
 ) -> Result<NegotiateFlags> {
     refuse_without_charset(Message::Challenge, challenge)?;
+    refuse_other_mode(offered, challenge)?;
     // What the client says of itself stays: that it asked for a target; and its message always has a Version.
     let agreed = offered & (challenge | NegotiateFlags::REQUEST_TARGET);
     let flags = one_of_each(agreed | (challenge & NegotiateFlags::TARGET_INFO) | NegotiateFlags::VERSION);
+    let flags = without_what_datagrams_lack(flags);
     if !has_charset(flags) {
         return Err(PeerIncompatible::NoUnicode.into());
     }
     refuse_without(flags, required)?;
     Ok(flags)
+}
+
+/// What an acceptor supports.
+fn supported(options: Options, policy: &Policy) -> NegotiateFlags {
+    chosen(options).unwrap_or_else(|| {
+        let mut flags =
+            ALWAYS | NegotiateFlags::SIGN | NegotiateFlags::SEAL | NegotiateFlags::KEY_EXCH | NegotiateFlags::IDENTIFY;
+        flags.set(NegotiateFlags::LM_KEY, policy.lm_level.uses_lm());
+        flags
+    })
 }
 
 /// What an acceptor answers to a NEGOTIATE_MESSAGE with `negotiate`.
@@ -137,13 +155,10 @@ pub(super) fn settle(
 /// As [`settle`].
 pub(super) fn answer(negotiate: NegotiateFlags, options: Options, policy: &Policy) -> Result<NegotiateFlags> {
     refuse_without_charset(Message::Negotiate, negotiate)?;
-    let supported = chosen(options).unwrap_or_else(|| {
-        let mut flags =
-            ALWAYS | NegotiateFlags::SIGN | NegotiateFlags::SEAL | NegotiateFlags::KEY_EXCH | NegotiateFlags::IDENTIFY;
-        flags.set(NegotiateFlags::LM_KEY, policy.lm_level.uses_lm());
-        flags
-    });
-    let mut flags = one_of_each(negotiate & supported);
+    if negotiate.contains(NegotiateFlags::DATAGRAM) {
+        return Ok(invite(options, policy) & (negotiate | ALL_DATAGRAMS));
+    }
+    let mut flags = one_of_each(negotiate & supported(options, policy));
     if !has_charset(flags) {
         return Err(PeerIncompatible::NoUnicode.into());
     }
@@ -153,6 +168,19 @@ pub(super) fn answer(negotiate: NegotiateFlags, options: Options, policy: &Polic
         flags |= NegotiateFlags::TARGET_TYPE_SERVER;
     }
     Ok(flags)
+}
+
+/// What a connectionless handshake always has ([MS-NLMP] 2.2.2.5, [MS-SIPAE]).
+const ALL_DATAGRAMS: NegotiateFlags = NegotiateFlags::DATAGRAM
+    .union(NegotiateFlags::KEY_EXCH)
+    .union(NegotiateFlags::IDENTIFY)
+    .union(NegotiateFlags::NTLM)
+    .union(NegotiateFlags::TARGET_INFO);
+
+/// What an acceptor offers to a client that has no NEGOTIATE_MESSAGE to send: all that it can do. What counts is the client's
+/// choice, in its AUTHENTICATE_MESSAGE.
+pub(super) fn invite(options: Options, policy: &Policy) -> NegotiateFlags {
+    supported(options, policy).difference(NegotiateFlags::REQUEST_TARGET | NegotiateFlags::LM_KEY) | ALL_DATAGRAMS
 }
 
 /// What an acceptor settles on that sent `challenge` and got an AUTHENTICATE_MESSAGE with `authenticate`, if it has any.
@@ -166,18 +194,67 @@ pub(super) fn conclude(
 ) -> Result<NegotiateFlags> {
     if let Some(flags) = authenticate {
         refuse_without_charset(Message::Authenticate, flags)?;
+        refuse_other_mode(challenge, flags)?;
     }
-    let flags = challenge & authenticate.unwrap_or(challenge);
+    let flags = without_what_datagrams_lack(challenge & authenticate.unwrap_or(challenge));
     refuse_without(flags, required_by(minimum))?;
     Ok(flags)
+}
+
+/// Both sides must mean the same mode; and a connectionless one has a key to exchange.
+fn refuse_other_mode(own: NegotiateFlags, peer: NegotiateFlags) -> Result<()> {
+    match (own.contains(NegotiateFlags::DATAGRAM), peer.contains(NegotiateFlags::DATAGRAM)) {
+        (false, true) => Err(PeerIncompatible::Datagram.into()),
+        (true, false) => Err(PeerIncompatible::NoDatagram.into()),
+        (true, true) if !peer.contains(NegotiateFlags::KEY_EXCH) => Err(PeerIncompatible::NoKeyExch.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Connectionless messages are sealed with extended session security only ([MS-NLMP] 3.4.3); and with 128-bit keys clients of
+/// that kind say nothing of 56-bit ones.
+fn without_what_datagrams_lack(mut flags: NegotiateFlags) -> NegotiateFlags {
+    if flags.contains(NegotiateFlags::DATAGRAM) {
+        if !flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY) {
+            flags.remove(NegotiateFlags::SEAL);
+        }
+        if flags.contains(NegotiateFlags::BITS_128) {
+            flags.remove(NegotiateFlags::BITS_56);
+        }
+    }
+    flags
+}
+
+/// The session of these flags. In a connectionless one without extended session security the key is cut if the
+/// AUTHENTICATE_MESSAGE has a Version of NTLMSSP_REVISION_W2K3 or later ([MS-NLMP] 3.4.5.3).
+///
+/// # Errors
+/// None that can happen.
+pub(super) fn session(
+    role: Role,
+    flags: NegotiateFlags,
+    key: ExportedSessionKey,
+    version: Option<Version>,
+    seq_num: u32,
+) -> Result<Session> {
+    let is_datagram = flags.contains(NegotiateFlags::DATAGRAM);
+    let is_extended = flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY);
+    let is_recent = version.is_some_and(|version| version.revision() >= Version::W2K3);
+    let mut session = Session::new(role, flags, key, is_datagram && !is_extended && is_recent);
+    if is_datagram {
+        session.set_seq_num(seq_num)?;
+    }
+    Ok(session)
 }
 
 /// What `flags` give to the application. NTLM authenticates one side only, so never MUTUAL; never DELEG.
 pub(super) fn granted(flags: NegotiateFlags) -> ContextFlags {
     let mut granted = ContextFlags::TRANS;
-    if flags.protects() {
-        granted |= ContextFlags::INTEG | ContextFlags::REPLAY | ContextFlags::SEQUENCE;
-    }
+    granted.set(ContextFlags::INTEG, flags.protects());
+    // Connectionless messages may come in any order, and again.
+    let is_datagram = flags.contains(NegotiateFlags::DATAGRAM);
+    granted.set(ContextFlags::REPLAY | ContextFlags::SEQUENCE, flags.protects() && !is_datagram);
+    granted.set(ContextFlags::DATAGRAM, is_datagram);
     granted.set(ContextFlags::CONF, flags.contains(NegotiateFlags::SEAL));
     granted.set(ContextFlags::ANON, flags.contains(NegotiateFlags::ANONYMOUS));
     granted.set(ContextFlags::IDENTIFY, flags.contains(NegotiateFlags::IDENTIFY));
@@ -203,9 +280,6 @@ const fn has_charset(flags: NegotiateFlags) -> bool {
 fn refuse_without_charset(message: Message, flags: NegotiateFlags) -> Result<()> {
     if !has_charset(flags) {
         return Err(InvalidMessage { message, field: FieldName::NegotiateFlags, fault: Fault::WrongValue }.into());
-    }
-    if flags.contains(NegotiateFlags::DATAGRAM) {
-        return Err(PeerIncompatible::Datagram.into());
     }
     Ok(())
 }
@@ -314,6 +388,37 @@ mod tests {
             answer(nothing, Options::default(), &Policy::default()),
             Err(crate::error::Error::InvalidMessage(_))
         ));
+    }
+
+    #[test]
+    fn both_sides_mean_the_same_mode() {
+        let offered = offered(ContextFlags::INTEG | ContextFlags::DATAGRAM);
+        let invited = invite(Options::default(), &Policy::default());
+        assert_eq!(invited.bits(), 0xe298_8273, "as servers of [MS-SIPAE], but for LM_KEY");
+        let settled = settle(offered, invited, NegotiateFlags::SIGN).unwrap();
+        assert_eq!(settled.bits(), 0x6298_8255, "as clients of [MS-SIPAE]");
+        assert_eq!(conclude(invited, Some(settled), Minimum::empty()), Ok(settled - NegotiateFlags::REQUEST_TARGET));
+        let none = NegotiateFlags::empty();
+        let (no_datagram, no_key) = (Err(PeerIncompatible::NoDatagram.into()), Err(PeerIncompatible::NoKeyExch.into()));
+        assert_eq!(settle(offered, invited - NegotiateFlags::DATAGRAM, none), no_datagram);
+        assert_eq!(settle(offered, invited - NegotiateFlags::KEY_EXCH, none), no_key);
+        assert_eq!(conclude(invited, Some(settled - NegotiateFlags::DATAGRAM), Minimum::empty()), no_datagram);
+        assert_eq!(conclude(invited, Some(settled - NegotiateFlags::KEY_EXCH), Minimum::empty()), no_key);
+        let granted = granted(settled);
+        assert!(granted.contains(ContextFlags::INTEG | ContextFlags::DATAGRAM | ContextFlags::IDENTIFY));
+        assert!(!granted.intersects(ContextFlags::REPLAY | ContextFlags::SEQUENCE | ContextFlags::CONF));
+    }
+
+    #[test]
+    fn connectionless_messages_are_not_sealed_without_extended_session_security() {
+        let asked = ContextFlags::CONF | ContextFlags::DATAGRAM;
+        let invited = invite(Options::default(), &Policy::default());
+        let required = required(asked, Options::default(), Minimum::empty());
+        assert!(settle(offered(asked), invited, required).unwrap().contains(NegotiateFlags::SEAL));
+        let without = invited - NegotiateFlags::EXTENDED_SESSIONSECURITY;
+        assert_eq!(settle(offered(asked), without, required), Err(PeerIncompatible::NoSeal.into()));
+        let flags = conclude(invited, Some(without), Minimum::empty()).unwrap();
+        assert!(flags.contains(NegotiateFlags::SIGN) && !flags.contains(NegotiateFlags::SEAL));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::{
     host::{FileTime, Host},
     name::Name,
     policy::{MicPolicy, Policy},
-    session::{Role, Session},
+    session::Role,
     text::{Charset, Shown, to_utf16le},
     wire::{
         Authenticate, AvFlags, AvId, Challenge, MIC_LEN, Negotiate, NegotiateFlags, TargetInfo, TargetInfoBuilder,
@@ -54,36 +54,45 @@ impl<'a> InitiateRequest<'a> {
     }
 }
 
-/// The NEGOTIATE_MESSAGE is out.
+/// The NEGOTIATE_MESSAGE is out, or there is none because the handshake is connectionless.
 #[derive(Debug)]
 pub(super) struct ExpectChallenge {
+    /// What NEGOTIATE_MESSAGE offers, or would.
+    pub offered: NegotiateFlags,
+    /// The message as sent; nothing where there is none.
     pub negotiate: Vec<u8>,
     pub requested: ContextFlags,
     /// SPNEGO asked about the MIC.
     pub is_in_spnego: bool,
+    /// The number of connectionless messages.
+    pub seq_num: u32,
 }
 
-/// Makes the NEGOTIATE_MESSAGE ([MS-NLMP] 3.1.5.1.1).
+/// Makes the NEGOTIATE_MESSAGE ([MS-NLMP] 3.1.5.1.1), or nothing of a connectionless handshake (3.1.5.2).
 pub(super) fn start(request: &InitiateRequest<'_>) -> Result<(ExpectChallenge, Step)> {
-    if request.requested.contains(ContextFlags::DATAGRAM) {
-        return Err(ApiMisuse::Datagram.into());
-    }
-    if !request.token.is_empty() {
+    let InitiateRequest { requested, policy, host, .. } = *request;
+    let is_datagram = requested.contains(ContextFlags::DATAGRAM);
+    if !request.token.is_empty() && !is_datagram {
         return Err(ApiMisuse::NoContext.into()); // a CHALLENGE_MESSAGE without a NEGOTIATE_MESSAGE before it
     }
     let has_lm_hash = request.account()?.is_some_and(|account| account.secret.lm_hash.is_some());
-    let offered = flags::offer(request.requested, request.credential.options(), request.policy, has_lm_hash);
-    let version = Some(Version(request.host.version()));
-    let token = Negotiate { flags: offered, domain: &[], workstation: &[], version }.encode()?;
-    request.host.trace(format_args!("initiator: sends NEGOTIATE_MESSAGE, flags {offered}"));
-    let next = ExpectChallenge { negotiate: token.clone(), requested: request.requested, is_in_spnego: false };
+    let offered = flags::offer(requested, request.credential.options(), policy, has_lm_hash);
+    let token = if is_datagram {
+        host.trace(format_args!("initiator: starts a connectionless handshake, would take flags {offered}"));
+        Vec::new()
+    } else {
+        host.trace(format_args!("initiator: sends NEGOTIATE_MESSAGE, flags {offered}"));
+        let version = Some(Version(host.version()));
+        Negotiate { flags: offered, domain: &[], workstation: &[], version }.encode()?
+    };
+    let next = ExpectChallenge { offered, negotiate: token.clone(), requested, is_in_spnego: false, seq_num: 0 };
     Ok((next, Step { token, flags: flags::granted(offered), is_established: false }))
 }
 
 impl ExpectChallenge {
     /// What was offered.
     pub(super) fn expected_flags(&self) -> ContextFlags {
-        Negotiate::decode(&self.negotiate).map_or(ContextFlags::empty(), |negotiate| flags::granted(negotiate.flags))
+        flags::granted(self.offered)
     }
 
     /// Answers the CHALLENGE_MESSAGE ([MS-NLMP] 3.1.5.1.2).
@@ -103,9 +112,8 @@ impl ExpectChallenge {
         if let Some(server) = &server {
             host.trace(format_args!("initiator: its target info is {server}"));
         }
-        let offered = Negotiate::decode(&self.negotiate)?.flags;
         let required = flags::required(self.requested, credential.options(), policy.minimum);
-        let mut flags = flags::settle(offered, challenge.flags, required)?;
+        let mut flags = flags::settle(self.offered, challenge.flags, required)?;
         flags.set(NegotiateFlags::ANONYMOUS, account.is_none());
 
         let mut client_challenge = [0; 8];
@@ -129,7 +137,7 @@ impl ExpectChallenge {
         };
         let (exported, encrypted) = exported_key(flags, answer.key, host)?;
 
-        let charset = flags.charset();
+        let (charset, version) = (flags.charset(), Version(host.version()));
         let (user, domain) = account.map_or(("", ""), |Account { name, .. }| (&name.user, &name.domain));
         let mut token = Authenticate {
             lm_response: &answer.lm_response,
@@ -140,7 +148,7 @@ impl ExpectChallenge {
             workstation: &charset.encode(&host.names().computer).unwrap_or_default(),
             encrypted_random_session_key: encrypted.as_ref().map_or(&[], <[u8; 16]>::as_slice),
             flags: Some(flags),
-            version: Some(Version(host.version())),
+            version: Some(version),
             mic_offset: has_mic.then_some(Authenticate::OFFSET_OF_MIC),
         }
         .encode()?;
@@ -153,7 +161,7 @@ impl ExpectChallenge {
         host.trace(format_args!("initiator: sends AUTHENTICATE_MESSAGE of {name}, MIC {has_mic}, flags {flags}"));
 
         let established = Established {
-            session: Session::new(Role::Initiator, flags, exported),
+            session: flags::session(Role::Initiator, flags, exported, Some(version), self.seq_num)?,
             flags: flags::granted(flags),
             initiator: name.into(),
             acceptor: request.target.cloned(),

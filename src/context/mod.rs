@@ -97,7 +97,8 @@ impl Context {
         self.role
     }
 
-    /// A step of the initiator: the first makes a NEGOTIATE_MESSAGE, the second answers a CHALLENGE_MESSAGE.
+    /// A step of the initiator: the first makes a NEGOTIATE_MESSAGE, the second answers a CHALLENGE_MESSAGE. The first of a
+    /// connectionless handshake makes nothing, and may answer at once.
     ///
     /// # Errors
     /// Whatever is wrong with the token or the peer; then the context is `Failed`. A call that the state does not allow, or
@@ -109,7 +110,8 @@ impl Context {
             State::Start => {
                 let (next, step) = initiator::start(request)?;
                 self.state = State::ExpectChallenge(next);
-                Ok(step)
+                // Who starts a connectionless handshake may have the server's CHALLENGE_MESSAGE already.
+                if request.token.is_empty() { Ok(step) } else { self.initiate(request) }
             }
             State::ExpectChallenge(state) => {
                 let (established, step) = state.step(request)?;
@@ -122,7 +124,7 @@ impl Context {
         }
     }
 
-    /// A step of the acceptor: the first answers a NEGOTIATE_MESSAGE, the second judges an AUTHENTICATE_MESSAGE.
+    /// A step of the acceptor: the first answers a NEGOTIATE_MESSAGE, or starts a connectionless handshake; the second judges an AUTHENTICATE_MESSAGE.
     ///
     /// # Errors
     /// As [`Context::initiate`].
@@ -187,6 +189,23 @@ impl Context {
     #[must_use]
     pub const fn is_failed(&self) -> bool {
         matches!(self.state, State::Failed)
+    }
+
+    /// Sets the sequence number of all messages of a connectionless context, both ways, now or before it is established.
+    ///
+    /// # Errors
+    /// [`ApiMisuse::NotDatagram`] when it is connection-oriented, [`ApiMisuse::NoContext`] before it starts and after a failure.
+    pub fn set_seq_num(&mut self, seq_num: u32) -> Result<()> {
+        match &mut self.state {
+            State::ExpectChallenge(state) if state.requested.contains(ContextFlags::DATAGRAM) => {
+                state.seq_num = seq_num
+            }
+            State::ExpectAuthenticate(state) if state.is_datagram() => state.seq_num = seq_num,
+            State::Established(established) => established.session.set_seq_num(seq_num)?,
+            State::ExpectChallenge(_) | State::ExpectAuthenticate(_) => return Err(ApiMisuse::NotDatagram.into()),
+            State::Start | State::ExpectNegotiate | State::Failed => return Err(ApiMisuse::NoContext.into()),
+        }
+        Ok(())
     }
 
     /// SPNEGO's question whether it must exchange a mechListMIC: yes once the AUTHENTICATE_MESSAGE has a MIC. That it asks

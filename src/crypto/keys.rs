@@ -122,6 +122,12 @@ pub fn seal_key_lm(key: &ExportedSessionKey, is_56_bits: bool) -> SealingKey {
     SealingKey::new(*two_halves(half, half))
 }
 
+/// SealingKey' of 3.4: the key of one connectionless message with extended session security.
+#[must_use]
+pub fn seal_key_of_message(key: &SealingKey, seq_num: u32) -> SealingKey {
+    SealingKey::new(md5(&[key.expose(), &seq_num.to_le_bytes()]))
+}
+
 /// The MIC over the messages, in the parts that the caller has them in, with zeros where the MIC stands.
 #[must_use]
 pub fn mic(key: &ExportedSessionKey, messages: &[&[u8]]) -> Mic {

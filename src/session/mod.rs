@@ -39,10 +39,11 @@ pub enum Way {
     Receive,
 }
 
-/// The session security of a connection-oriented context.
+/// The session security of a context, connection-oriented or, with DATAGRAM among its flags, connectionless.
 #[derive(Debug)]
 pub struct Session {
     flags: NegotiateFlags,
+    is_weakened: bool,
     key: ExportedSessionKey,
     /// Nothing without SIGN and SEAL.
     protection: Option<Protection>,
@@ -70,6 +71,8 @@ struct Half {
     sealing_key: SealingKey,
     handle: Handle,
     seq_num: u32,
+    /// Messages may get lost or overtake each other: the stream starts anew before each, and the application numbers them.
+    is_datagram: bool,
 }
 
 /// What a signature's checksum is made with.
@@ -82,13 +85,14 @@ enum Checksum {
 
 impl Session {
     /// The length of an exported session at most, in bytes.
-    pub const EXPORTED_MAX: usize = 20 + 2 * (4 + Handle::EXPORTED_LEN);
+    pub const EXPORTED_MAX: usize = 21 + 2 * (4 + Handle::EXPORTED_LEN);
 
-    /// The session that `flags`, the ones both sides agreed on, and the ExportedSessionKey make.
+    /// The session that `flags`, the ones both sides agreed on, and the ExportedSessionKey make; `is_weakened` is as in
+    /// [`seal_key`]. Its sequence numbers start at 0.
     #[must_use]
-    pub fn new(role: Role, flags: NegotiateFlags, key: ExportedSessionKey) -> Self {
-        let [send, receive] = Keys::of_both_ways(role, flags, &key);
-        Self::with_keys(flags, key, send, receive)
+    pub fn new(role: Role, flags: NegotiateFlags, key: ExportedSessionKey, is_weakened: bool) -> Self {
+        let [send, receive] = Keys::of_both_ways(role, flags, &key, is_weakened);
+        Self { is_weakened, ..Self::with_keys(flags, key, send, receive) }
     }
 
     /// The same with the signing and sealing keys of both directions given. Without extended session security only the
@@ -98,7 +102,28 @@ impl Session {
         let half = |keys: Keys| Half::new(flags, Handle::new(&keys.sealing), 0, keys);
         let receive = is_extended(flags).then_some(receive);
         let protection = flags.protects().then(|| Protection { send: half(send), receive: receive.map(half) });
-        Self { flags, key, protection }
+        Self { flags, is_weakened: false, key, protection }
+    }
+
+    /// Whether the session is connectionless.
+    #[must_use]
+    pub const fn is_datagram(&self) -> bool {
+        self.flags.contains(NegotiateFlags::DATAGRAM)
+    }
+
+    /// Sets the sequence number of all messages from now on, both ways: a connectionless session does not count.
+    ///
+    /// # Errors
+    /// [`ApiMisuse::NotDatagram`] for a connection-oriented one, which does.
+    pub fn set_seq_num(&mut self, seq_num: u32) -> Result<()> {
+        if !self.is_datagram() {
+            return Err(ApiMisuse::NotDatagram.into());
+        }
+        if let Some(Protection { send, receive }) = &mut self.protection {
+            send.seq_num = seq_num;
+            receive.iter_mut().for_each(|receive| receive.seq_num = seq_num);
+        }
+        Ok(())
     }
 
     /// The flags that both sides agreed on.
@@ -107,12 +132,14 @@ impl Session {
         self.flags
     }
 
-    /// Refuses a session that cannot wrap.
+    /// Refuses a session that cannot wrap. A connectionless one can with extended session security ([MS-NLMP] 3.4.3); without
+    /// it only one that SEAL was given to, which no handshake does.
     ///
     /// # Errors
-    /// [`ApiMisuse::NoProtection`] without SIGN and SEAL.
+    /// [`ApiMisuse::NoProtection`] without SIGN and SEAL, and there.
     pub fn refuse_unprotected(&self) -> Result<()> {
-        if self.protection.is_some() { Ok(()) } else { Err(ApiMisuse::NoProtection.into()) }
+        let can_seal = !self.is_datagram() || is_extended(self.flags) || self.flags.contains(NegotiateFlags::SEAL);
+        if self.protection.is_some() && can_seal { Ok(()) } else { Err(ApiMisuse::NoProtection.into()) }
     }
 
     /// The ExportedSessionKey, which applications ask for to make keys of their own.
@@ -150,6 +177,7 @@ impl Session {
     /// A secret.
     pub fn export(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.flags.bits().to_le_bytes());
+        out.push(u8::from(self.is_weakened));
         out.extend_from_slice(self.key.expose());
         if let Some(Protection { send, receive }) = &self.protection {
             for half in [Some(send), receive.as_ref()].into_iter().flatten() {
@@ -166,9 +194,10 @@ impl Session {
     pub fn import(role: Role, reader: &mut Reader<'_>) -> Result<Self> {
         let field = FieldName::Contents;
         let flags = NegotiateFlags::from_bits_retain(reader.u32(field)?);
+        let is_weakened = reader.boolean(field)?;
         let key = ExportedSessionKey::new(reader.array(field)?);
         if !flags.protects() {
-            return Ok(Self { flags, key, protection: None });
+            return Ok(Self { flags, is_weakened, key, protection: None });
         }
         let mut half = |keys| -> Result<_> {
             let seq_num = reader.u32(field)?;
@@ -176,10 +205,10 @@ impl Session {
             let handle = Handle::import(&state).ok_or_else(|| reader.error(field, Fault::WrongValue))?;
             Ok(Half::new(flags, handle, seq_num, keys))
         };
-        let [send, receive] = Keys::of_both_ways(role, flags, &key);
+        let [send, receive] = Keys::of_both_ways(role, flags, &key, is_weakened);
         let send = half(send)?;
         let receive = if is_extended(flags) { Some(half(receive)?) } else { None };
-        Ok(Self { flags, key, protection: Some(Protection { send, receive }) })
+        Ok(Self { flags, is_weakened, key, protection: Some(Protection { send, receive }) })
     }
 }
 
@@ -202,10 +231,11 @@ impl Role {
 }
 
 impl Keys {
-    fn of_both_ways(role: Role, flags: NegotiateFlags, key: &ExportedSessionKey) -> [Self; 2] {
-        [Way::Send, Way::Receive]
-            .map(|way| role.direction(way))
-            .map(|direction| Self { signing: keys::sign_key(key, direction), sealing: seal_key(flags, key, direction) })
+    fn of_both_ways(role: Role, flags: NegotiateFlags, key: &ExportedSessionKey, is_weakened: bool) -> [Self; 2] {
+        [Way::Send, Way::Receive].map(|way| role.direction(way)).map(|direction| Self {
+            signing: keys::sign_key(key, direction),
+            sealing: seal_key(flags, key, direction, is_weakened),
+        })
     }
 }
 
@@ -217,7 +247,8 @@ impl Half {
         } else {
             Checksum::Crc32
         };
-        Self { checksum, sealing_key: keys.sealing, handle, seq_num }
+        let is_datagram = flags.contains(NegotiateFlags::DATAGRAM);
+        Self { checksum, sealing_key: keys.sealing, handle, seq_num, is_datagram }
     }
 }
 
@@ -231,12 +262,18 @@ const fn is_extended(flags: NegotiateFlags) -> bool {
     flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY)
 }
 
-/// SEALKEY, [MS-NLMP] 3.4.5.3.
+/// SEALKEY, [MS-NLMP] 3.4.5.3. `is_weakened` says that a connectionless session without extended session security has a client
+/// of NTLMRevisionCurrent 15 or later, whose key is cut like that of LM_KEY.
 #[must_use]
-pub fn seal_key(flags: NegotiateFlags, key: &ExportedSessionKey, direction: Direction) -> SealingKey {
+pub fn seal_key(
+    flags: NegotiateFlags,
+    key: &ExportedSessionKey,
+    direction: Direction,
+    is_weakened: bool,
+) -> SealingKey {
     if is_extended(flags) {
         keys::seal_key(key, strength(flags), direction)
-    } else if flags.contains(NegotiateFlags::LM_KEY) {
+    } else if is_weakened || flags.contains(NegotiateFlags::LM_KEY) {
         keys::seal_key_lm(key, flags.contains(NegotiateFlags::BITS_56))
     } else {
         keys::seal_key_whole(key)
@@ -259,7 +296,8 @@ mod tests {
 
     #[test]
     fn the_strength_factor_is_that_of_the_sealing_key() {
-        let of = |flags| Session::new(Role::Initiator, flags, ExportedSessionKey::new([0; 16])).strength_factor();
+        let of =
+            |flags| Session::new(Role::Initiator, flags, ExportedSessionKey::new([0; 16]), false).strength_factor();
         let seal = NegotiateFlags::SIGN | NegotiateFlags::SEAL;
         assert_eq!(of(seal | NegotiateFlags::BITS_128 | NegotiateFlags::BITS_56), 64);
         assert_eq!(of(seal | NegotiateFlags::BITS_56), 56);

@@ -3,7 +3,7 @@
 use subtle::ConstantTimeEq;
 
 use crate::{
-    crypto::primitive::crc32,
+    crypto::{keys, primitive::crc32, rc4::Handle},
     error::{ApiMisuse, PeerMisbehaved, Result, Sequence},
     wire::{MessageSignature, NegotiateFlags},
 };
@@ -39,6 +39,7 @@ impl Session {
         match &mut self.protection {
             Some(protection) => {
                 let send = protection.half(Way::Send);
+                send.begin();
                 let signature = send.signature(message.iter().copied());
                 send.count();
                 Ok(signature)
@@ -56,6 +57,7 @@ impl Session {
         match &mut self.protection {
             Some(protection) => {
                 let receive = protection.half(Way::Receive);
+                receive.begin();
                 let before = receive.handle.clone();
                 let expected = receive.signature(message.iter().copied());
                 receive.judge(&expected, signature).inspect_err(|_| receive.handle = before)
@@ -71,7 +73,9 @@ impl Session {
     /// # Errors
     /// [`ApiMisuse::NoProtection`] without SIGN and SEAL.
     pub fn wrap(&mut self, message: &mut [Buffer<'_>]) -> Result<MessageSignature> {
+        self.refuse_unprotected()?;
         let send = self.protection.as_mut().ok_or(ApiMisuse::NoProtection)?.half(Way::Send);
+        send.begin();
         // The checksum is over the clear text, but encrypted behind it ([MS-NLMP] 3.4.3).
         let sum = send.sum(message.iter().map(Buffer::as_bytes));
         send.apply(message);
@@ -86,7 +90,9 @@ impl Session {
     /// # Errors
     /// [`PeerMisbehaved::BadSignature`]; [`ApiMisuse::NoProtection`] without SIGN and SEAL.
     pub fn unwrap(&mut self, message: &mut [Buffer<'_>], signature: &MessageSignature) -> Result<()> {
+        self.refuse_unprotected()?;
         let receive = self.protection.as_mut().ok_or(ApiMisuse::NoProtection)?.half(Way::Receive);
+        receive.begin();
         let before = receive.handle.clone();
         receive.apply(message);
         let expected = receive.signature(message.iter().map(Buffer::as_bytes));
@@ -113,8 +119,21 @@ impl Half {
         }
     }
 
+    /// Before anything of a message: the stream of a connectionless session starts anew, under a key of the message's own
+    /// with extended session security ([MS-NLMP] 3.4, 3.4.4).
+    fn begin(&mut self) {
+        if self.is_datagram {
+            self.handle = match &self.checksum {
+                Checksum::Hmac { .. } => Handle::new(&keys::seal_key_of_message(&self.sealing_key, self.seq_num)),
+                Checksum::Crc32 => Handle::new(&self.sealing_key),
+            };
+        }
+    }
+
     const fn count(&mut self) {
-        self.seq_num = self.seq_num.wrapping_add(1);
+        if !self.is_datagram {
+            self.seq_num = self.seq_num.wrapping_add(1);
+        }
     }
 
     /// MAC of 3.4.4 with the next sequence number, which is not counted up yet.
@@ -190,7 +209,7 @@ mod tests {
     use super::*;
 
     fn pair(flags: NegotiateFlags) -> (Session, Session) {
-        let session = |role| Session::new(role, flags, ExportedSessionKey::new([0x55; 16]));
+        let session = |role| Session::new(role, flags, ExportedSessionKey::new([0x55; 16]), false);
         (session(Role::Initiator), session(Role::Acceptor))
     }
 
@@ -274,6 +293,42 @@ mod tests {
         assert_eq!(server.verify_mic(&[b"3"], &third.unwrap()), refused(Sequence::Gap));
         assert_eq!(server.verify_mic(&[b"!"], &second.clone().unwrap()), refused(Sequence::Expected));
         server.verify_mic(&[b"2"], &second.unwrap()).unwrap();
+    }
+
+    #[test]
+    fn connectionless_messages_verify_in_any_order_and_again() {
+        for flags in [FULL, OLD, NegotiateFlags::SIGN | NegotiateFlags::EXTENDED_SESSIONSECURITY] {
+            let (mut client, mut server) = pair(flags | NegotiateFlags::DATAGRAM);
+            for session in [&mut client, &mut server] {
+                session.set_seq_num(100).unwrap();
+            }
+            let messages = [&b"one"[..], b"two", b""];
+            let signatures = messages.map(|message| client.get_mic(&[message]).unwrap());
+            assert_eq!(signatures[0].0, client.get_mic(&[b"one"]).unwrap().0, "the number stays");
+            let before = state(&server);
+            for at in [2, 0, 1, 1, 0] {
+                server.verify_mic(&[messages[at]], &signatures[at]).unwrap();
+                assert!(server.verify_mic(&[b"other"], &signatures[at]).is_err());
+            }
+            assert_eq!(state(&server)[..25], before[..25]);
+            server.set_seq_num(101).unwrap();
+            assert!(server.verify_mic(&[b"one"], &signatures[0]).is_err());
+        }
+        assert!(pair(FULL).0.set_seq_num(100).is_err());
+    }
+
+    #[test]
+    fn connectionless_messages_are_sealed_with_extended_session_security_only() {
+        let (mut client, mut server) = pair(FULL | NegotiateFlags::DATAGRAM);
+        let mut sealed = [*b"message", *b"message"];
+        let [first, second] = sealed.each_mut().map(|data| client.wrap(&mut [Buffer::Data(data)]).unwrap());
+        assert_eq!((sealed[0], first.0), (sealed[1], second.0));
+        server.unwrap(&mut [Buffer::Data(&mut sealed[1])], &second).unwrap();
+        server.unwrap(&mut [Buffer::Data(&mut sealed[0])], &first).unwrap();
+        assert_eq!(&sealed, &[*b"message", *b"message"]);
+        let without = NegotiateFlags::SIGN | NegotiateFlags::KEY_EXCH | NegotiateFlags::DATAGRAM;
+        let refused = pair(without).0.wrap(&mut [Buffer::Data(&mut [0; 3])]);
+        assert_eq!(refused.unwrap_err(), ApiMisuse::NoProtection.into());
     }
 
     #[test]

@@ -15,6 +15,9 @@ impl Version {
     /// Its length in bytes.
     pub const LEN: usize = 8;
 
+    /// NTLMSSP_REVISION_W2K3.
+    pub const W2K3: u8 = 15;
+
     /// ProductMajorVersion and ProductMinorVersion.
     #[must_use]
     pub const fn product(self) -> (u8, u8) {

@@ -29,7 +29,8 @@ const SHORTEST_NEGOTIATE: usize = 16;
 fn refuses_every_truncation_of_the_first_message() {
     let handshake = Handshake::of(&NTLM);
     let negotiate = handshake.initiator().token(None);
-    for length in 1..SHORTEST_NEGOTIATE {
+    // Its Signature alone starts a connectionless handshake.
+    for length in (1..SHORTEST_NEGOTIATE).filter(|length| *length != 8) {
         let mut acceptor = handshake.acceptor();
         assert_defective(acceptor.step(&negotiate[..length]), &format!("{length} bytes"));
         assert!(acceptor.context.is_none(), "a first call that fails leaves no context");

@@ -1,8 +1,6 @@
 //! Runs every vector of this folder, or of the folder that GSS_NTLM_VECTORS names.
 //!
-//! A vector that waits for a part of the mechanism that is not there yet is listed in [`waits_for`], and must fail: once it
-//! passes, it is to be taken off the list. Every vector that passes is spoiled, one expected value after the other, and must
-//! then fail.
+//! Every vector that passes is spoiled, one expected value after the other, and must then fail.
 #![expect(
     clippy::panic,
     clippy::expect_used,
@@ -17,56 +15,41 @@
 mod crypto;
 mod handshake;
 mod messages;
+mod sip;
 mod support;
 
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
-use gss_ntlm::wire::NegotiateFlags;
 use serde_json::Value;
 
 use support::{Map, Outcome};
-
-/// What a vector waits for, if it does.
-fn waits_for(vector: &Value) -> Option<&'static str> {
-    let inputs = &vector["inputs"];
-    let is_datagram = match vector["kind"].as_str()? {
-        "session" => inputs["handle_policy"] != "stream",
-        "exchange" => {
-            let flags = vector["expected"]["flags"].as_u64().unwrap_or_default();
-            flags & u64::from(NegotiateFlags::DATAGRAM.bits()) != 0
-        }
-        "malformed" => matches!(vector["id"].as_str()?, "bad-msg-dgram-ok" | "bad-msg-dgram-wrap-ok"),
-        _ => false,
-    };
-    is_datagram.then_some("datagram")
-}
 
 #[test]
 fn every_vector_gives_what_it_says() {
     let folder = std::env::var_os("GSS_NTLM_VECTORS");
     let folder = folder.map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors"), PathBuf::from);
     let mut failures = Vec::new();
-    let mut waiting = BTreeMap::new();
     let mut passed = 0_usize;
     for vector in vectors(&folder) {
         let id = vector["id"].as_str().expect("a vector has an id").to_owned();
-        match (run(&vector), waits_for(&vector)) {
-            (Ok(()), None) => {
+        match run(&vector) {
+            Ok(()) => {
                 passed += 1;
                 failures.extend(spoil(&vector).into_iter().map(|what| format!("{id}: passes with another {what}")));
             }
-            (Ok(()), Some(part)) => failures.push(format!("{id}: waits for {part}, but passes: take it off the list")),
-            (Err(_), Some(part)) => *waiting.entry(part).or_insert(0_usize) += 1,
-            (Err(why), None) => failures.push(format!("{id}: {why}")),
+            Err(why) => failures.push(format!("{id}: {why}")),
         }
     }
-    println!("{passed} vectors passed; waiting: {waiting:?}");
+    let of_sip = sip::run(&folder).map(|(groups, why)| {
+        failures.extend(why);
+        groups
+    });
+    println!("{passed} vectors and {of_sip:?} groups of sip.json passed");
     assert!(failures.is_empty(), "{} of the vectors fail:\n{}", failures.len(), failures.join("\n"));
-    assert!(passed > 0, "{} has no vectors", folder.display());
+    assert!(passed > 0 || of_sip.is_some(), "{} has no vectors", folder.display());
 }
 
 /// The vectors of every file of our schema in `folder`.

@@ -1,5 +1,6 @@
 //! Initiator against acceptor in memory: every message in every state, and every bit of every message.
 
+mod datagram;
 mod forged;
 
 use std::{

@@ -1,0 +1,169 @@
+//! The connectionless handshake in memory.
+
+use super::*;
+use crate::wire::{Authenticate, AvId, Challenge, NegotiateFlags, NtlmV2Response, TargetInfo};
+
+const STARTS: [&[u8]; 3] = [b"", b"NTLMSSP\0", b"\x60\x0c\x06\x0a\x2b\x06\x01\x04\x01\x82\x37\x02\x02\x0a"];
+
+fn pair() -> Pair {
+    Pair { requested: ContextFlags::INTEG | ContextFlags::DATAGRAM, ..Pair::new() }
+}
+
+/// Both contexts after a handshake that began with `start` at the server, and its two messages.
+fn handshake(pair: &Pair, start: &[u8]) -> Result<(Context, Context, [Vec<u8>; 2])> {
+    let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
+    let first = pair.initiate(&mut client, &[])?;
+    assert!(first.token.is_empty() && !first.is_established, "nothing to send");
+    let challenge = pair.accept(&mut server, start)?.token;
+    let authenticate = pair.initiate(&mut client, &challenge)?;
+    assert!(authenticate.is_established);
+    let done = pair.accept(&mut server, &authenticate.token)?;
+    assert!(done.is_established && done.token.is_empty());
+    Ok((client, server, [challenge, authenticate.token]))
+}
+
+fn sign(from: &mut Context, message: &[u8]) -> MessageSignature {
+    from.session().unwrap().get_mic(&[message]).unwrap()
+}
+
+fn verify(to: &mut Context, message: &[u8], signature: &MessageSignature) -> Result<()> {
+    to.session().unwrap().verify_mic(&[message], signature)
+}
+
+#[test]
+fn every_start_gives_the_same_context() {
+    let pair = pair();
+    for start in STARTS {
+        let (mut client, mut server, [challenge, authenticate]) = handshake(&pair, start).unwrap();
+        for context in [&mut client, &mut server] {
+            let granted = ContextFlags::INTEG | ContextFlags::DATAGRAM | ContextFlags::IDENTIFY | ContextFlags::TRANS;
+            assert_eq!(context.flags(), granted, "no order, no replay detection, no confidentiality");
+            context.set_seq_num(100).unwrap();
+        }
+        assert!(server.established().unwrap().has_mic, "over CHALLENGE_MESSAGE and AUTHENTICATE_MESSAGE");
+        for message in [&b"REGISTER"[..], b"", b"REGISTER"] {
+            let (response, rspauth) = (sign(&mut client, message), sign(&mut server, message));
+            assert_eq!(response.0[12..], [100, 0, 0, 0]);
+            verify(&mut server, message, &response).unwrap();
+            verify(&mut client, message, &rspauth).unwrap();
+            assert!(verify(&mut server, message, &rspauth).is_err(), "reflected");
+        }
+
+        let sent = Challenge::decode(&challenge).unwrap();
+        assert_eq!((sent.flags.bits(), sent.target_name), (0xe298_8273, &[][..]));
+        let info =
+            TargetInfo::decode(crate::error::Message::Challenge, crate::error::FieldName::TargetInfo, sent.target_info);
+        assert_eq!(info.unwrap().find(AvId::MsvAvFlags), None);
+        let answer = Authenticate::decode(&authenticate, NegotiateFlags::empty()).unwrap();
+        assert_eq!((answer.flags.unwrap().bits(), answer.encrypted_random_session_key.len()), (0x6298_8255, 16));
+        NtlmV2Response::decode(answer.nt_response).unwrap();
+    }
+}
+
+#[test]
+fn a_negotiate_message_may_ask_for_it_and_no_mic_covers_that() {
+    let pair = pair();
+    let flags = NegotiateFlags::from_bits_retain(0xe298_8257);
+    let negotiate = crate::wire::Negotiate { flags, domain: &[], workstation: &[], version: None }.encode().unwrap();
+    let (_, server, [challenge, _]) = handshake(&pair, &negotiate).unwrap();
+    assert!(server.established().unwrap().has_mic);
+    let sent = Challenge::decode(&challenge).unwrap().flags;
+    assert!(sent.contains(NegotiateFlags::DATAGRAM | NegotiateFlags::IDENTIFY | NegotiateFlags::KEY_EXCH));
+    assert!(!sent.contains(NegotiateFlags::SEAL), "not asked for");
+}
+
+#[test]
+fn the_challenge_may_come_with_the_first_call() {
+    let pair = pair();
+    let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
+    let challenge = pair.accept(&mut server, b"").unwrap().token;
+    let step = pair.initiate(&mut client, &challenge).unwrap();
+    assert!(step.is_established);
+    pair.accept(&mut server, &step.token).unwrap();
+    let signature = sign(&mut client, b"x");
+    assert_eq!(signature.seq_num(), 0, "until the application says another");
+    verify(&mut server, b"x", &signature).unwrap();
+}
+
+#[test]
+fn a_number_set_before_the_end_holds_and_goes_along() {
+    let pair = pair();
+    let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
+    assert_eq!(client.set_seq_num(1), Err(ApiMisuse::NoContext.into()));
+    pair.initiate(&mut client, &[]).unwrap();
+    let challenge = pair.accept(&mut server, b"").unwrap().token;
+    for context in [&mut client, &mut server] {
+        context.set_seq_num(100).unwrap();
+        *context = Context::import(&context.export().unwrap()).unwrap();
+    }
+    let authenticate = pair.initiate(&mut client, &challenge).unwrap().token;
+    pair.accept(&mut server, &authenticate).unwrap();
+    for context in [&mut client, &mut server] {
+        *context = Context::import(&context.export().unwrap()).unwrap();
+    }
+    let signature = sign(&mut client, b"x");
+    assert_eq!(signature.seq_num(), 100);
+    for _ in 0..2 {
+        verify(&mut server, b"x", &signature).unwrap();
+    }
+    let mut connected = Pair::new().handshake(|_, _| ()).unwrap().0;
+    assert_eq!(connected.set_seq_num(100), Err(ApiMisuse::NotDatagram.into()));
+}
+
+#[test]
+fn messages_are_sealed_with_extended_session_security_only() {
+    let asked = ContextFlags::CONF | ContextFlags::INTEG | ContextFlags::DATAGRAM;
+    let pair = Pair { requested: asked, ..Pair::new() };
+    let (mut client, mut server, _) = handshake(&pair, b"").unwrap();
+    assert!(client.flags().contains(ContextFlags::CONF) && server.flags().contains(ContextFlags::CONF));
+    exchange(&mut client, &mut server, b"sealed");
+    exchange(&mut client, &mut server, b"sealed");
+
+    let without = NegotiateFlags::from_bits_retain(0xe298_8273) - NegotiateFlags::EXTENDED_SESSIONSECURITY;
+    let pair = self::pair();
+    pair.server.set_options(|options| options.neg_flags = Some(without.bits()));
+    let (mut client, mut server, _) = handshake(&pair, b"").unwrap();
+    for context in [&mut client, &mut server] {
+        context.set_seq_num(100).unwrap();
+        let refused = context.session().unwrap().wrap(&mut [Buffer::Data(&mut [0; 3])]);
+        assert_eq!(refused.unwrap_err(), ApiMisuse::NoProtection.into());
+    }
+    let (first, second) = (sign(&mut client, b"one"), sign(&mut server, b"two"));
+    verify(&mut server, b"one", &first).unwrap();
+    verify(&mut client, b"two", &second).unwrap();
+    assert_eq!(first.0[12..], second.0[12..], "one key for both ways, and one number");
+    let refused = handshake(&Pair { requested: asked, ..pair }, b"").map(drop);
+    assert_eq!(refused, Err(PeerIncompatible::NoSeal.into()));
+}
+
+#[test]
+fn a_wrong_password_or_a_changed_message_is_refused() {
+    let wrong = Pair { requested: ContextFlags::INTEG | ContextFlags::DATAGRAM, ..Pair::with_password("wrong") };
+    assert_eq!(handshake(&wrong, b"").map(drop), Err(PeerMisbehaved::LogonFailure.into()));
+    let pair = pair();
+    let (_, _, [challenge, authenticate]) = handshake(&pair, b"").unwrap();
+    let mut server = Context::new(Role::Acceptor);
+    assert!(pair.accept(&mut server, &authenticate).is_err(), "before any CHALLENGE_MESSAGE");
+    for at in 0..authenticate.len() {
+        let mut changed = authenticate.clone();
+        changed[at] ^= 1;
+        let state = ExpectAuthenticate { negotiate: Vec::new(), challenge: challenge.clone(), seq_num: 0 };
+        assert!(pair.accept(&mut Context::resume(state), &changed).is_err(), "byte {at}");
+    }
+}
+
+#[test]
+fn a_side_that_means_another_mode_is_told() {
+    let (connectionless, connected) = (pair(), Pair::new());
+    let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
+    connectionless.initiate(&mut client, &[]).unwrap();
+    let negotiate = connected.initiate(&mut Context::new(Role::Initiator), &[]).unwrap().token;
+    let challenge = connected.accept(&mut server, &negotiate).unwrap().token;
+    let refused = connectionless.initiate(&mut client, &challenge).unwrap_err();
+    assert_eq!(refused, PeerIncompatible::NoDatagram.into());
+
+    let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
+    connected.initiate(&mut client, &[]).unwrap();
+    let challenge = connected.accept(&mut server, b"").unwrap().token;
+    assert_eq!(connected.initiate(&mut client, &challenge).unwrap_err(), PeerIncompatible::Datagram.into());
+}
