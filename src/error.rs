@@ -168,6 +168,8 @@ pub enum PeerIncompatible {
     Datagram,
     /// A connection-oriented handshake where a connectionless one is under way.
     NoDatagram,
+    /// An LM hash of the account, for a key that is to be made of one.
+    NoLmHash,
     /// NTLMSSP_NEGOTIATE_KEY_EXCH, which a connectionless handshake must have.
     NoKeyExch,
 }
@@ -421,6 +423,9 @@ impl fmt::Display for PeerIncompatible {
             Self::NoDatagram => {
                 "The peer wants connection-oriented NTLM: do without GSS_C_DATAGRAM_FLAG, or let it set NTLMSSP_NEGOTIATE_DATAGRAM"
             }
+            Self::NoLmHash => {
+                "The key is to be made of an LM hash, and the account has none: let the client not set NTLMSSP_NEGOTIATE_LM_KEY"
+            }
             Self::NoKeyExch => {
                 "The peer does not exchange a key (NTLMSSP_NEGOTIATE_KEY_EXCH): let it, connectionless NTLM must have one"
             }
@@ -456,7 +461,7 @@ impl fmt::Display for ApiMisuse {
             Self::BadBuffers => {
                 "The buffers make up no message: there must be one HEADER (or MIC_TOKEN) of 16 bytes, no PADDING or TRAILER of more than 0, and, beside a STREAM, one DATA"
             }
-            Self::BadPassword => "The password or hash cannot be one: a password must be UTF-8 without NUL, of at most 64 KiB, and ntlmssp_nthash 32 hexadecimal digits",
+            Self::BadPassword => "The password or hash cannot be one: a password must be UTF-8 without NUL, not empty, of at most 64 KiB, and ntlmssp_nthash 32 hexadecimal digits",
         })
     }
 }

@@ -380,7 +380,7 @@ pub(super) unsafe extern "C" fn gss_import_cred(
         let mut handle = handle.required()?;
         // SAFETY: by this function's contract.
         let token = unsafe { ptr::bytes(token) }?.ok_or(ApiMisuse::NullInput)?;
-        handle.put(ptr::handle(Credential::import(token)?));
+        handle.put(ptr::handle(Credential::import(token, &System.policy()?)?));
         Ok(COMPLETE)
     };
     // SAFETY: by this function's contract.

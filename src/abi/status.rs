@@ -75,6 +75,7 @@ pub(super) const fn code(error: &Error) -> (Major, Minor) {
             PeerIncompatible::Datagram => (g::_GSS_S_FAILURE, 0x2B),
             PeerIncompatible::NoDatagram => (g::_GSS_S_FAILURE, 0x40),
             PeerIncompatible::NoKeyExch => (g::_GSS_S_FAILURE, 0x41),
+            PeerIncompatible::NoLmHash => (g::_GSS_S_FAILURE, 0x42),
         },
         Error::ApiMisuse(error) => match error {
             ApiMisuse::NullInput => (g::_GSS_S_CALL_INACCESSIBLE_READ, 0x04),
@@ -145,6 +146,7 @@ const EXAMPLES: &[Error] = &[
     Error::PeerIncompatible(PeerIncompatible::Datagram),
     Error::PeerIncompatible(PeerIncompatible::NoDatagram),
     Error::PeerIncompatible(PeerIncompatible::NoKeyExch),
+    Error::PeerIncompatible(PeerIncompatible::NoLmHash),
     Error::ApiMisuse(ApiMisuse::NullInput),
     Error::ApiMisuse(ApiMisuse::NullOutput),
     Error::ApiMisuse(ApiMisuse::NoContext),
@@ -341,7 +343,7 @@ mod tests {
 
     #[test]
     fn every_number_of_gss_ntlmssp_has_a_sentence_and_every_sentence_says_what_to_do() {
-        let all = (0x01..=0x1D).chain(0x20..=0x41).chain(0x100..=0x16F);
+        let all = (0x01..=0x1D).chain(0x20..=0x42).chain(0x100..=0x16F);
         for number in all {
             let words = sentence(BASE | number).unwrap_or_else(|| panic!("{number:#x} has no sentence"));
             let says_what_to_do =

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::{
     cred::{Acceptor, Credential},
-    crypto::{ExportedSessionKey, KeyExchangeKey, LmHash, SessionBaseKey, keys},
+    crypto::{ExportedSessionKey, KeyExchangeKey, SessionBaseKey, keys},
     error::{Fault, FieldName, InvalidMessage, Message, PeerMisbehaved, PolicyError, Result},
     host::Host,
     name::{Attribute, Name, Principal},
@@ -174,14 +174,16 @@ impl ExpectAuthenticate {
             }
             None => {
                 let proof = ProofVerified::of_nobody(policy)?;
-                (proof, Name::Anonymous, SessionBaseKey::new([0; 16]), LmHash::new([0; 16]))
+                (proof, Name::Anonymous, SessionBaseKey::new([0; 16]), None)
             }
         };
-        let key = answered.key(*flags, server_challenge, authenticate.lm_response, &session_base_key, &lm_hash);
+        let key =
+            answered.key(*flags, server_challenge, authenticate.lm_response, &session_base_key, lm_hash.as_ref())?;
         let transcript =
             Transcript { negotiate: &self.negotiate, challenge: &self.challenge, authenticate: request.token };
-        let keys = exported_keys(key, encrypted, *flags).into_iter().flatten();
-        let (mic, key) = MicChecked::check(client, &transcript, authenticate.mic_offset, keys, policy.require_mic)?;
+        let candidates = exported_keys(key, encrypted, *flags).into_iter().flatten();
+        let (mic, key) =
+            MicChecked::check(client, &transcript, authenticate.mic_offset, candidates, policy.require_mic)?;
         if let Some(client) = client {
             refuse_changed_info(challenge, client)?;
         }
@@ -294,6 +296,9 @@ fn check_target_name(
         Name::Service(_) | Name::User(_) | Name::Anonymous => None,
     };
     let Some(expected) = expected else {
+        host.trace(format_args!(
+            "acceptor: it was acquired without a service's name, so the client's target is not compared"
+        ));
         return Ok(());
     };
     if sent.as_deref().is_some_and(|sent| same_name(sent, &expected)) {

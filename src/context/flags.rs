@@ -63,9 +63,9 @@ pub(super) fn offer(requested: ContextFlags, options: Options, policy: &Policy, 
         flags.set(NegotiateFlags::EXTENDED_SESSIONSECURITY, level.offers_extended_session_security());
         flags
     });
-    // Only who asks for LM_KEY gets it: servers agree to it that make other keys then.
+    // Only who asks for LM keys gets them: servers agree to them that make other keys then.
     if !(level.uses_lm() && has_lm_hash) {
-        flags.remove(NegotiateFlags::LM_KEY);
+        flags.remove(LM_KEYS);
     }
     flags |= required(requested, options, policy.minimum);
     if requested.contains(ContextFlags::IDENTIFY) {
@@ -86,7 +86,12 @@ pub(super) fn required(requested: ContextFlags, options: Options, minimum: Minim
     if !options.no_ci_flags {
         asked |= requested & (ContextFlags::REPLAY | ContextFlags::SEQUENCE);
     }
-    let mut flags = required_by(minimum) | (chosen(options).unwrap_or(NegotiateFlags::empty()) & PROTECTION);
+    let mut insisted_on = chosen(options).unwrap_or(NegotiateFlags::empty()) & (PROTECTION | NegotiateFlags::LM_KEY);
+    if insisted_on.contains(NegotiateFlags::LM_KEY) {
+        // Such a key never has 128 bits.
+        insisted_on.remove(NegotiateFlags::LM_KEY | NegotiateFlags::BITS_128);
+    }
+    let mut flags = required_by(minimum) | insisted_on;
     if !asked.is_empty() {
         flags |= NegotiateFlags::SIGN;
     }
@@ -96,9 +101,20 @@ pub(super) fn required(requested: ContextFlags, options: Options, minimum: Minim
     flags
 }
 
+/// Keys that are made of an LM hash.
+const LM_KEYS: NegotiateFlags = NegotiateFlags::LM_KEY.union(NegotiateFlags::REQUEST_NON_NT_SESSION_KEY);
+
+/// What is an application's to choose: the others say something about a message, or are asked for by request flags.
+const TO_CHOOSE: NegotiateFlags = ALWAYS
+    .union(NegotiateFlags::SIGN)
+    .union(NegotiateFlags::SEAL)
+    .union(NegotiateFlags::KEY_EXCH)
+    .union(NegotiateFlags::IDENTIFY)
+    .union(LM_KEYS);
+
 /// What the application chose for the credential; without a charset nobody would understand it.
 fn chosen(options: Options) -> Option<NegotiateFlags> {
-    let flags = NegotiateFlags::from_bits_retain(options.neg_flags?);
+    let flags = NegotiateFlags::from_bits_retain(options.neg_flags?) & TO_CHOOSE;
     let charset = if has_charset(flags) { NegotiateFlags::empty() } else { NegotiateFlags::UNICODE };
     Some(flags | charset)
 }
@@ -141,12 +157,8 @@ pub(super) fn settle(
 
 /// What an acceptor supports.
 fn supported(options: Options, policy: &Policy) -> NegotiateFlags {
-    chosen(options).unwrap_or_else(|| {
-        let mut flags =
-            ALWAYS | NegotiateFlags::SIGN | NegotiateFlags::SEAL | NegotiateFlags::KEY_EXCH | NegotiateFlags::IDENTIFY;
-        flags.set(NegotiateFlags::LM_KEY, policy.lm_level.uses_lm());
-        flags
-    })
+    let flags = chosen(options).unwrap_or(TO_CHOOSE.difference(NegotiateFlags::REQUEST_NON_NT_SESSION_KEY));
+    if policy.lm_level.uses_lm() { flags } else { flags.difference(LM_KEYS) }
 }
 
 /// What an acceptor answers to a NEGOTIATE_MESSAGE with `negotiate`.
@@ -180,7 +192,7 @@ const ALL_DATAGRAMS: NegotiateFlags = NegotiateFlags::DATAGRAM
 /// What an acceptor offers to a client that has no NEGOTIATE_MESSAGE to send: all that it can do. What counts is the client's
 /// choice, in its AUTHENTICATE_MESSAGE.
 pub(super) fn invite(options: Options, policy: &Policy) -> NegotiateFlags {
-    supported(options, policy).difference(NegotiateFlags::REQUEST_TARGET | NegotiateFlags::LM_KEY) | ALL_DATAGRAMS
+    supported(options, policy).difference(NegotiateFlags::REQUEST_TARGET | LM_KEYS) | ALL_DATAGRAMS
 }
 
 /// What an acceptor settles on that sent `challenge` and got an AUTHENTICATE_MESSAGE with `authenticate`, if it has any.
@@ -285,7 +297,11 @@ fn refuse_without_charset(message: Message, flags: NegotiateFlags) -> Result<()>
 }
 
 fn refuse_without(flags: NegotiateFlags, required: NegotiateFlags) -> Result<()> {
-    let missing = required.difference(flags);
+    let mut missing = required.difference(flags);
+    // The keys of LM_KEY have 56 bits at most, whatever the flags say.
+    if flags.contains(NegotiateFlags::LM_KEY) && !flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY) {
+        missing |= required & NegotiateFlags::BITS_128;
+    }
     if missing.contains(NegotiateFlags::SIGN) {
         Err(PeerIncompatible::NoSign.into())
     } else if missing.contains(NegotiateFlags::SEAL) {
@@ -433,6 +449,14 @@ mod tests {
         assert_eq!([offered(None, 0, true), offered(None, 1, true)], [NegotiateFlags::empty(), extended]);
         assert_eq!([offered(Some(both), 0, true), offered(Some(both), 1, true)], [both; 2]);
         assert_eq!([offered(Some(both), 1, false), offered(Some(both), 2, true)], [extended; 2]);
+        let everything = Options { neg_flags: Some(u32::MAX), no_ci_flags: false };
+        let of_all = |level| answer(NegotiateFlags::all() - NegotiateFlags::DATAGRAM, everything, &at(level)).unwrap();
+        assert!(!of_all(3).intersects(LM_KEYS) && !of_all(1).contains(NegotiateFlags::ANONYMOUS));
+        assert!(
+            !offer(ContextFlags::empty(), everything, &at(3), true).intersects(LM_KEYS | NegotiateFlags::ANONYMOUS)
+        );
+        let by_default = answer(NegotiateFlags::all() - NegotiateFlags::DATAGRAM, Options::default(), &at(0)).unwrap();
+        assert!(!by_default.contains(NegotiateFlags::REQUEST_NON_NT_SESSION_KEY));
         let answered =
             |asked, level| answer(NegotiateFlags::UNICODE | asked, Options::default(), &at(level)).unwrap() & both;
         assert_eq!(answered(NegotiateFlags::LM_KEY, 1), NegotiateFlags::LM_KEY);

@@ -57,7 +57,7 @@ impl<'a> InitiateRequest<'a> {
 /// The NEGOTIATE_MESSAGE is out, or there is none because the handshake is connectionless.
 #[derive(Debug)]
 pub(super) struct ExpectChallenge {
-    /// What NEGOTIATE_MESSAGE offers, or would.
+    /// What NEGOTIATE_MESSAGE offers, or would, and whether nobody in particular initiates.
     pub offered: NegotiateFlags,
     /// The message as sent; nothing where there is none.
     pub negotiate: Vec<u8>,
@@ -75,7 +75,8 @@ pub(super) fn start(request: &InitiateRequest<'_>) -> Result<(ExpectChallenge, S
     if !request.token.is_empty() && !is_datagram {
         return Err(ApiMisuse::NoContext.into()); // a CHALLENGE_MESSAGE without a NEGOTIATE_MESSAGE before it
     }
-    let has_lm_hash = request.account()?.is_some_and(|account| account.secret.lm_hash.is_some());
+    let account = request.account()?;
+    let has_lm_hash = account.is_some_and(|account| account.secret.lm_hash.is_some());
     let offered = flags::offer(requested, request.credential.options(), policy, has_lm_hash);
     let token = if is_datagram {
         host.trace(format_args!("initiator: starts a connectionless handshake, would take flags {offered}"));
@@ -85,8 +86,17 @@ pub(super) fn start(request: &InitiateRequest<'_>) -> Result<(ExpectChallenge, S
         let version = Some(Version(host.version()));
         Negotiate { flags: offered, domain: &[], workstation: &[], version }.encode()?
     };
-    let next = ExpectChallenge { offered, negotiate: token.clone(), requested, is_in_spnego: false, seq_num: 0 };
-    Ok((next, Step { token, flags: flags::granted(offered), is_established: false }))
+    // Nobody says in a NEGOTIATE_MESSAGE to be nobody, but the application is told at once.
+    let anonymous = if account.is_none() { NegotiateFlags::ANONYMOUS } else { NegotiateFlags::empty() };
+    let next = ExpectChallenge {
+        offered: offered | anonymous,
+        negotiate: token.clone(),
+        requested,
+        is_in_spnego: false,
+        seq_num: 0,
+    };
+    let flags = next.expected_flags();
+    Ok((next, Step { token, flags, is_established: false }))
 }
 
 impl ExpectChallenge {
@@ -122,7 +132,7 @@ impl ExpectChallenge {
         let answer = match account {
             None => Answer::anonymous(),
             Some(account) if !policy.lm_level.sends_ntlm_v2() => {
-                Answer::ntlm_v1(account, flags, &challenge.server_challenge, client_challenge, policy.lm_level)
+                Answer::ntlm_v1(account, flags, &challenge.server_challenge, client_challenge, policy.lm_level)?
             }
             Some(account) => {
                 refuse_without_names(server.as_ref(), required)?;

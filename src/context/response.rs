@@ -8,7 +8,7 @@ use crate::{
         ntowf::ntowf_v2,
         response::{self, NTLM_V1_LEN},
     },
-    error::{Fault, FieldName, InvalidMessage, Message, PolicyError, Result},
+    error::{Fault, FieldName, InvalidMessage, Message, PeerIncompatible, PolicyError, Result},
     policy::{LmLevel, Policy},
     text::to_utf16le,
     wire::{Authenticate, ClientChallengeV2, NegotiateFlags, NtlmV2Response, TargetInfo},
@@ -48,13 +48,16 @@ impl Answer {
     }
 
     /// NTLMv1: with extended session security, with LM's response, or with the NT response in that one's place.
+    ///
+    /// # Errors
+    /// As [`kxkey_v1`].
     pub(super) fn ntlm_v1(
         account: &Account,
         flags: NegotiateFlags,
         server_challenge: &[u8; 8],
         client_challenge: [u8; 8],
         level: LmLevel,
-    ) -> Self {
+    ) -> Result<Self> {
         let is_extended = flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY);
         let challenge = if is_extended {
             response::combined_challenge(server_challenge, &client_challenge)
@@ -68,8 +71,8 @@ impl Answer {
             Some(hash) => response::lm_v1(hash, server_challenge).to_vec(),
             None => nt_response.to_vec(),
         };
-        let key = kxkey_v1(flags, server_challenge, &lm_response, &session_base_key, lm_hash);
-        Self { lm_response, nt_response: nt_response.to_vec(), key }
+        let key = kxkey_v1(flags, server_challenge, &lm_response, &session_base_key, lm_hash)?;
+        Ok(Self { lm_response, nt_response: nt_response.to_vec(), key })
     }
 
     /// Nobody's: no response, and a key that everybody knows.
@@ -100,7 +103,7 @@ impl<'a> Answered<'a> {
         let Authenticate { nt_response, lm_response, .. } = *authenticate;
         let level = policy.lm_level;
         if authenticate.user.is_empty() && nt_response.is_empty() && matches!(lm_response, [] | [0]) {
-            return if policy.anonymous { Ok(Self::Anonymous) } else { Err(PolicyError::Anonymous.into()) };
+            return Ok(Self::Anonymous);
         }
         if nt_response.is_empty() {
             return match lm_response.try_into() {
@@ -167,41 +170,47 @@ impl<'a> Answered<'a> {
     }
 
     /// The KeyExchangeKey of a claim that is true, or of nobody's.
+    ///
+    /// # Errors
+    /// As [`kxkey_v1`].
     pub(super) fn key(
         &self,
         flags: NegotiateFlags,
         server_challenge: &[u8; 8],
         lm_response: &[u8],
         session_base_key: &SessionBaseKey,
-        lm_hash: &LmHash,
-    ) -> KeyExchangeKey {
+        lm_hash: Option<&LmHash>,
+    ) -> Result<KeyExchangeKey> {
         match self {
-            Self::NtlmV2(_) | Self::Anonymous => keys::kxkey(session_base_key),
+            Self::NtlmV2(_) | Self::Anonymous => Ok(keys::kxkey(session_base_key)),
             Self::NtlmV1 { .. } | Self::Lm { .. } => {
-                kxkey_v1(flags, server_challenge, lm_response, session_base_key, Some(lm_hash))
+                kxkey_v1(flags, server_challenge, lm_response, session_base_key, lm_hash)
             }
         }
     }
 }
 
-/// KXKEY of NTLMv1, [MS-NLMP] 3.4.5.1. An account without LM hash counts as one of zeros, which is what domain controllers do.
+/// KXKEY of NTLMv1, [MS-NLMP] 3.4.5.1.
+///
+/// # Errors
+/// [`PeerIncompatible::NoLmHash`] when the key is to be made of an LM hash and there is none. Domain controllers take one of
+/// zeros, but then everybody on the way can make the key.
 fn kxkey_v1(
     flags: NegotiateFlags,
     server_challenge: &[u8; 8],
     lm_response: &[u8],
     session_base_key: &SessionBaseKey,
     lm_hash: Option<&LmHash>,
-) -> KeyExchangeKey {
-    let none = LmHash::new([0; 16]);
-    let lm_hash = lm_hash.unwrap_or(&none);
+) -> Result<KeyExchangeKey> {
     let lm_response = lm_response.first_chunk().unwrap_or(&[0; 8]);
-    if flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY) {
+    let lm_hash = || lm_hash.ok_or(PeerIncompatible::NoLmHash);
+    Ok(if flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY) {
         keys::kxkey_extended(session_base_key, server_challenge, lm_response)
     } else if flags.contains(NegotiateFlags::LM_KEY) {
-        keys::kxkey_lm(lm_hash, lm_response)
+        keys::kxkey_lm(lm_hash()?, lm_response)
     } else if flags.contains(NegotiateFlags::REQUEST_NON_NT_SESSION_KEY) {
-        keys::kxkey_non_nt(lm_hash)
+        keys::kxkey_non_nt(lm_hash()?)
     } else {
         keys::kxkey(session_base_key)
-    }
+    })
 }

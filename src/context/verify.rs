@@ -6,7 +6,7 @@ use crate::{
     error::{Error, Fault, FieldName, InvalidMessage, Message, PeerMisbehaved, PolicyError, Result},
     host::Host,
     name::UserName,
-    policy::{BindingsPolicy, Policy},
+    policy::{BindingsPolicy, Minimum, Policy},
     wire::{AvFlags, TargetInfo},
 };
 
@@ -34,14 +34,19 @@ impl ProofVerified {
         claim: &Claim<'_>,
         policy: &Policy,
         host: &dyn Host,
-    ) -> Result<(Self, UserName, SessionBaseKey, LmHash)> {
+    ) -> Result<(Self, UserName, SessionBaseKey, Option<LmHash>)> {
         let (account, session_base_key, lm_hash) = verifier.judge(claim, policy, host)?.into_parts();
         Ok((Self(()), account, session_base_key, lm_hash))
     }
 
-    /// Lets a client that claims nothing pass, where `policy` does.
+    /// Lets a client that claims nothing pass, where `policy` does. Its messages are protected by a key that everybody knows,
+    /// which is less than any minimum of protection.
     pub(super) fn of_nobody(policy: &Policy) -> Result<Self> {
-        if policy.anonymous { Ok(Self(())) } else { Err(PolicyError::Anonymous.into()) }
+        if policy.anonymous && !policy.minimum.intersects(Minimum::SIGN | Minimum::SEAL) {
+            Ok(Self(()))
+        } else {
+            Err(PolicyError::Anonymous.into())
+        }
     }
 }
 

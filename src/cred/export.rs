@@ -15,6 +15,7 @@ use crate::{
     },
     error::{Error, Fault, FieldName, InvalidMessage, Message, Result},
     name::Name,
+    policy::Policy,
 };
 
 use super::{Acceptor, Account, Credential, FileVerifier, Initiator, Options, Secret};
@@ -60,11 +61,11 @@ impl Credential {
         Ok(out)
     }
 
-    /// The credential that [`Credential::export`] wrote.
+    /// The credential that [`Credential::export`] wrote; without its LM hash where the level of `policy` does not use it.
     ///
     /// # Errors
     /// [`Error::InvalidMessage`] for anything else.
-    pub fn import(token: &[u8]) -> Result<Self> {
+    pub fn import(token: &[u8], policy: &Policy) -> Result<Self> {
         let body = strip_md5(token).ok_or_else(|| defect(Fault::WrongValue))?;
         let mut reader = Reader::new(Message::ExportedCredential, body);
         if reader.array(FieldName::Version)? != [VERSION] {
@@ -75,7 +76,7 @@ impl Credential {
         let neg_flags = reader.u32(FIELD)?;
         let options = Options { no_ci_flags, neg_flags: has_neg_flags.then_some(neg_flags) };
         let acceptor = if reader.boolean(FIELD)? { Some(acceptor(&mut reader)?) } else { None };
-        let initiator = if reader.boolean(FIELD)? { Some(initiator(&mut reader)?) } else { None };
+        let initiator = if reader.boolean(FIELD)? { Some(initiator(&mut reader, policy)?) } else { None };
         reader.end(FIELD)?;
         if initiator.is_none() && acceptor.is_none() {
             return Err(defect(Fault::Missing));
@@ -86,11 +87,12 @@ impl Credential {
     }
 }
 
-fn initiator(reader: &mut Reader<'_>) -> Result<Initiator> {
+fn initiator(reader: &mut Reader<'_>, policy: &Policy) -> Result<Initiator> {
     match Name::import(reader)? {
         Name::User(name) => {
             let nt_hash = NtHash::new(reader.array(FIELD)?);
             let lm_hash = if reader.boolean(FIELD)? { Some(LmHash::new(reader.array(FIELD)?)) } else { None };
+            let lm_hash = lm_hash.filter(|_| policy.lm_level.uses_lm());
             Ok(Initiator::Account(Account { name, secret: Secret { nt_hash, lm_hash } }))
         }
         Name::Anonymous => Ok(Initiator::Anonymous),
@@ -114,9 +116,13 @@ fn defect(fault: Fault) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use crate::{cred::Usage, name::UserName};
+    use crate::{cred::Usage, name::UserName, policy::LmLevel};
 
     use super::*;
+
+    fn import(token: &[u8]) -> Result<Credential> {
+        Credential::import(token, &Policy { lm_level: LmLevel::new(1).unwrap(), ..Policy::default() })
+    }
 
     fn sample() -> Credential {
         let name = UserName { user: "alice".to_owned(), domain: "DOM".to_owned() };
@@ -131,7 +137,7 @@ mod tests {
     fn a_credential_comes_back_as_it_was() {
         let credential = sample();
         credential.set_options(|options| options.neg_flags = Some(5));
-        let again = Credential::import(&credential.export().unwrap()).unwrap();
+        let again = import(&credential.export().unwrap()).unwrap();
         assert_eq!(
             (again.usage(), again.name(), again.options()),
             (Usage::Both, credential.name(), credential.options())
@@ -139,12 +145,15 @@ mod tests {
         let Ok(Initiator::Account(account)) = again.initiator() else { panic!("{again:?}") };
         assert_eq!(account.secret.nt_hash.expose(), &[7; 16]);
         assert_eq!(account.secret.lm_hash.as_ref().unwrap().expose(), &[8; 16]);
+        let at_default_level = Credential::import(&credential.export().unwrap(), &Policy::default()).unwrap();
+        let Ok(Initiator::Account(account)) = at_default_level.initiator() else { panic!("{at_default_level:?}") };
+        assert!(account.secret.lm_hash.is_none());
         assert_eq!(again.acceptor().unwrap().verifier.path(), std::path::Path::new("/etc/users"));
     }
 
     #[test]
     fn nobody_comes_back_as_nobody() {
-        let again = Credential::import(&Credential::anonymous().export().unwrap()).unwrap();
+        let again = import(&Credential::anonymous().export().unwrap()).unwrap();
         assert!(matches!(again.initiator(), Ok(Initiator::Anonymous)));
     }
 
@@ -152,12 +161,12 @@ mod tests {
     fn refuses_every_truncation_and_bit_flip() {
         let token = sample().export().unwrap();
         for len in 0..token.len() {
-            assert!(Credential::import(&token[..len]).is_err(), "accepted {len} bytes");
+            assert!(import(&token[..len]).is_err(), "accepted {len} bytes");
         }
         for bit in 0..token.len() * 8 {
             let mut changed = token.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
-            assert!(Credential::import(&changed).is_err(), "accepted bit {bit}");
+            assert!(import(&changed).is_err(), "accepted bit {bit}");
         }
     }
 }

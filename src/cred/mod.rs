@@ -293,6 +293,8 @@ mod tests {
         assert!(credential.acceptor().unwrap().verifier.path().is_absolute());
         let name = Name::parse_service("HTTP@www", "").unwrap();
         let relative = Acceptor { name, is_named: true, verifier: FileVerifier::new("Cargo.toml".into()) };
-        assert!(Credential::import(&Credential::new(None, Some(relative)).export().unwrap()).is_err());
+        assert!(
+            Credential::import(&Credential::new(None, Some(relative)).export().unwrap(), &Policy::default()).is_err()
+        );
     }
 }

@@ -46,7 +46,7 @@ pub struct Entry {
     pub name: UserName,
     /// Its secret.
     pub secret: Secret,
-    /// smbpasswd's flag `D`.
+    /// smbpasswd's flag `D` or `L`.
     pub is_disabled: bool,
 }
 
@@ -184,14 +184,14 @@ impl UserFile {
     #[must_use]
     pub fn entry(&self, user: &str, domain: &str) -> Option<&Entry> {
         if domain.is_empty() {
-            let by_principal_name = || {
-                user.rsplit_once('@').and_then(|(user, domain)| self.entries_of(user).find(|entry| entry.is_of(domain)))
-            };
-            return self.entries_of(user).next().or_else(by_principal_name);
+            return self.entries_of(user).next().or_else(|| {
+                let (user, domain) = user.rsplit_once('@').filter(|(_, domain)| !domain.is_empty())?;
+                self.entry(user, domain)
+            });
         }
         let mut for_any_domain = None;
         for entry in self.entries_of(user) {
-            if entry.is_of(domain) {
+            if text::same_name(&entry.name.domain, domain) {
                 return Some(entry);
             }
             if entry.name.domain.is_empty() {
@@ -207,12 +207,6 @@ impl UserFile {
         let first = self.by_user.partition_point(|(name, _)| *name < user);
         let places = self.by_user.iter().skip(first).take_while(move |(name, _)| *name == user);
         places.filter_map(|(_, at)| self.entries.get(*at))
-    }
-}
-
-impl Entry {
-    fn is_of(&self, domain: &str) -> bool {
-        !domain.is_empty() && text::same_name(&self.name.domain, domain)
     }
 }
 
@@ -263,11 +257,13 @@ fn parse(text: &[u8], path: &Path, policy: &Policy, host: &dyn Host) -> Vec<Entr
 fn parse_line(line: &[u8], policy: &Policy) -> Option<Entry> {
     let parts: Vec<_> = line.splitn(6, |byte| *byte == b':').collect();
     let entry = match *parts.as_slice() {
-        [name, uid, lm_hash, nt_hash, flags, ..]
-            if flags.starts_with(b"[") && (lm_hash.len() == 32 || nt_hash.len() == 32) =>
+        [name, uid, lm_hash, nt_hash, ref rest @ ..]
+            if is_like_smbpasswd(uid, [lm_hash, nt_hash], rest.first().unwrap_or(&&[][..])) =>
         {
-            smbpasswd_entry(name, uid, [lm_hash, nt_hash], flags, parts.len(), policy)?
+            smbpasswd_entry(name, uid, [lm_hash, nt_hash], rest, policy)?
         }
+        // A line of passwd(5) is nobody's password.
+        [_, _, uid, gid, _, rest] if is_number(uid) && is_number(gid) && rest.starts_with(b"/") => return None,
         [domain, user, _, ..] => {
             let password = line.splitn(3, |byte| *byte == b':').nth(2)?;
             let [user, domain] = [utf8(user)?, utf8(domain)?];
@@ -279,18 +275,29 @@ fn parse_line(line: &[u8], policy: &Policy) -> Option<Entry> {
     (entry.name.check().is_ok() && !line.contains(&0)).then_some(entry)
 }
 
+/// Whether a line means to be one of smbpasswd(5): then it is that or nothing, for what it has in place of a password is no
+/// secret.
+fn is_like_smbpasswd(uid: &[u8], [lm_hash, nt_hash]: [&[u8]; 2], flags: &[u8]) -> bool {
+    let is_hash = |hash: &[u8]| hash.len() == 32 || hash.starts_with(b"NO PASSWORD");
+    let has_flags = flags.trim_ascii().starts_with(b"[");
+    is_hash(lm_hash) && is_hash(nt_hash) || has_flags && (is_number(uid) || is_hash(lm_hash) || is_hash(nt_hash))
+}
+
+fn is_number(digits: &[u8]) -> bool {
+    !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
+}
+
 /// The entry of a line of smbpasswd(5): that must have all of its fields, and a hash or the flag for no password.
 fn smbpasswd_entry(
     name: &[u8],
     uid: &[u8],
     [lm_hash, nt_hash]: [&[u8]; 2],
-    flags: &[u8],
-    fields: usize,
+    rest: &[&[u8]],
     policy: &Policy,
 ) -> Option<Entry> {
+    let [flags, _last_change] = rest else { return None };
     let flags = flags.strip_prefix(b"[")?.strip_suffix(b"]")?;
-    let is_number = !uid.is_empty() && uid.iter().all(u8::is_ascii_digit);
-    if !is_number || lm_hash.len() != 32 || nt_hash.len() != 32 || fields != 6 {
+    if !is_number(uid) || lm_hash.len() != 32 || nt_hash.len() != 32 {
         return None;
     }
     let name = utf8(name)?;
@@ -304,7 +311,9 @@ fn smbpasswd_entry(
         None if flags.contains(&b'N') && nt_hash.starts_with(b"NO PASSWORD") => Secret::of_password(b"", policy)?,
         None => return None,
     };
-    Some(Entry { name, secret, is_disabled: flags.contains(&b'D') })
+    // Disabled, or locked after too many wrong passwords.
+    let is_disabled = flags.iter().any(|flag| b"DL".contains(flag));
+    Some(Entry { name, secret, is_disabled })
 }
 
 fn utf8(bytes: &[u8]) -> Option<String> {
@@ -382,6 +391,9 @@ mod tests {
         assert!(has_password(file.entry("Alice@EX.test", ""), "1"));
         assert!(has_password(file.entry("bob@ex.test", ""), "2"));
         assert!(file.entry("carol@ex.test", "").is_none() && file.entry("alice@", "").is_none());
+        let for_any_domain = self::file(":dave:4\n");
+        assert!(has_password(for_any_domain.entry("dave@ex.test", ""), "4"), "as a client of any claimed domain");
+        assert!(for_any_domain.entry("dave@", "").is_none());
         let name = UserName { user: "alice@ex.test".to_owned(), domain: String::new() };
         assert_eq!(file.account_of(Some(&name)).unwrap().name, name);
     }
@@ -414,6 +426,12 @@ mod tests {
             format!("x:one:{xs}:{HASH}:[U          ]:LCT-0"),
             format!("x:1:{xs}:short:[U          ]:LCT-0"),
             format!("x:1:short:{HASH}:[U          ]:LCT-0"),
+            format!("root:0:{xs}:{xs}:root:/root:/bin/bash"),
+            format!("x:1:{xs}:{HASH}: [U          ]:LCT-0"),
+            format!("x:1:{xs}:{HASH}"),
+            "alice:1000:NO PASSWORD:NO PASSWORD:[NU         ]:LCT-0".to_owned(),
+            "alice:1000:::[NU         ]:LCT-0".to_owned(),
+            "root:x:0:0:root:/root:/bin/bash".to_owned(),
             "DOM::password".to_owned(),
             "DOM:alice".to_owned(),
             "A\\B:alice:x".to_owned(),

@@ -63,14 +63,14 @@ pub enum Proof<'a> {
 pub struct Verdict {
     account: UserName,
     session_base_key: SessionBaseKey,
-    lm_hash: LmHash,
+    lm_hash: Option<LmHash>,
 }
 
 impl Verdict {
     /// The account, as the verifier spells it; the SessionBaseKey; and what KXKEY with an LM key needs of LMOWFv1, its first
-    /// eight bytes, which are zeros for an account without LM hash.
+    /// eight bytes, if the account has them.
     #[must_use]
-    pub fn into_parts(self) -> (UserName, SessionBaseKey, LmHash) {
+    pub fn into_parts(self) -> (UserName, SessionBaseKey, Option<LmHash>) {
         (self.account, self.session_base_key, self.lm_hash)
     }
 }
@@ -108,16 +108,15 @@ impl FileVerifier {
 impl Verifier for FileVerifier {
     fn judge(&self, claim: &Claim<'_>, policy: &Policy, host: &dyn Host) -> Result<Verdict> {
         let file = UserFile::load(&self.path, policy, host)?;
-        let account = match (from_utf16le(claim.user), from_utf16le(claim.domain)) {
-            (Some(user), Some(domain)) => file.entry(&user, &domain),
-            _ => None,
-        };
+        // A domain that is no text is not that of any entry, but one without a domain serves it.
+        let domain = Shown(claim.domain).to_string();
+        let account = from_utf16le(claim.user).and_then(|user| file.entry(&user, &domain));
         // An unknown account takes as long to refuse as a wrong password.
-        let nobody = Secret { nt_hash: NtHash::new([0; 16]), lm_hash: Some(LmHash::new([0; 16])) };
+        let nobody = Secret { nt_hash: NtHash::new([0; 16]), lm_hash: None };
         let secret = account.map_or(&nobody, |account| &account.secret);
         match (account, prove(claim, secret)) {
             (Some(account), Some(session_base_key)) if !account.is_disabled => {
-                let lm_hash = LmHash::new(secret.lm_hash.as_ref().map_or([0; 16], |hash| *hash.expose()));
+                let lm_hash = secret.copy().lm_hash;
                 Ok(Verdict { account: account.name.clone(), session_base_key, lm_hash })
             }
             (account, _) => {
@@ -149,9 +148,11 @@ fn prove(claim: &Claim<'_>, secret: &Secret) -> Option<SessionBaseKey> {
             equal(&expected, response).then_some(session_base_key)
         }
         Proof::Lm { challenge, response } => {
-            let hash = secret.lm_hash.as_ref()?;
-            let session_base_key = SessionBaseKey::new(*kxkey_non_nt(hash).expose());
-            equal(&lm_v1(hash, challenge), response).then_some(session_base_key)
+            // That there is no hash takes as long to find out as that it is another.
+            let nothing = LmHash::new([0; 16]);
+            let hash = secret.lm_hash.as_ref().unwrap_or(&nothing);
+            let is_right = equal(&lm_v1(hash, challenge), response) && secret.lm_hash.is_some();
+            is_right.then(|| SessionBaseKey::new(*kxkey_non_nt(hash).expose()))
         }
     }
 }

@@ -677,7 +677,7 @@ class Errors(unittest.TestCase):
 
     def test_names_the_message_that_was_cut_short(self):
         negotiate = initiator(with_password()).step()
-        for length in (8, 12, 15):
+        for length in (9, 12, 15):
             error = self.refused(exceptions.InvalidTokenError, call=lambda: acceptor().step(negotiate[:length]))
             self.assertIn("NEGOTIATE", text_of(error), "cut to %d" % length)
 
