@@ -34,9 +34,10 @@
 #define GSS_NTLMSSP_BASE_OID_LENGTH 10
 
 /**
- * 1.3.6.1.4.1.7165.655.1.1, for gss_set_sec_context_option: the sequence number of the message that is signed, sealed or
- * verified next. The value is 4 bytes, an unsigned number in the host's byte order. On a context without
- * GSS_C_DATAGRAM_FLAG it is GSS_S_UNAVAILABLE.
+ * 1.3.6.1.4.1.7165.655.1.1, for gss_set_sec_context_option: the sequence number of all messages that are signed, sealed or
+ * verified from now on, in both directions; it does not advance. The value is 4 bytes, an unsigned number in the host's byte
+ * order. It may be set before the context is established, too. Messages that are sealed need a number of their own each: one
+ * number is one key stream. On a context without GSS_C_DATAGRAM_FLAG it is GSS_S_UNAVAILABLE.
  */
 #define GSS_NTLMSSP_SET_SEQ_NUM_OID_STRING GSS_NTLMSSP_BASE_OID_STRING "\x01"
 #define GSS_NTLMSSP_SET_SEQ_NUM_OID_LENGTH 11

@@ -22,6 +22,7 @@ SESSION_KEY = gss.OID.from_int_seq("1.2.840.113554.1.2.2.5.5")
 SASL_SSF = gss.OID.from_int_seq("1.2.840.113554.1.2.2.5.15")
 DEBUG = gss.OID.from_int_seq("1.3.6.1.4.1.7165.655.1.4")
 NEG_FLAGS = gss.OID.from_int_seq("1.3.6.1.4.1.7165.655.1.5")
+SET_SEQ_NUM = gss.OID.from_int_seq("1.3.6.1.4.1.7165.655.1.1")
 
 ROUTINE_ERRORS = (
     "COMPLETE BAD_MECH BAD_NAME BAD_NAMETYPE BAD_BINDINGS BAD_STATUS BAD_MIC NO_CRED NO_CONTEXT DEFECTIVE_TOKEN "
@@ -194,6 +195,11 @@ class Party:
             "flags": int(step.flags),
             "source": display(step.initiator_name),
         }
+
+    def set_seq_num(self, context, number):
+        """The number that all messages of a connectionless context have, those of both sides."""
+        gss.set_sec_context_option(SET_SEQ_NUM, self.contexts[context], number.to_bytes(4, sys.byteorder))
+        return {}
 
     def source(self, context):
         """The initiator of an established context with all that is known of it: {attribute: [value, ...]}."""
