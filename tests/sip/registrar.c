@@ -8,7 +8,7 @@
  *     -f   NegotiateFlags for GSS_NTLMSSP_NEG_FLAGS, in hexadecimal
  *     -p   the port, by default any
  *     -w   seconds to wait for what a client says next, 20 by default
- *     -a   plays an attacker too: to each subscriber it sends something forged and something replayed
+ *     -a   plays an attacker too: once on each connection it sends something forged and something replayed
  *
  * Its port is the first line of standard output; what happens is told on standard error. It serves one connection after the
  * other until it is ended. The accounts are those of the mechanism: NTLM_USER_FILE.
@@ -65,8 +65,9 @@ struct client {
     /* The dialog of a subscription, and the number of the last request in it. */
     char subscriber[256], subscribed[256], call_id[256];
     unsigned subscription_number;
-    /* What an attacker has seen on the way to this client. */
+    /* What an attacker has seen on the way to this client, and whether it has struck. */
     struct text seen;
+    bool was_attacked;
 };
 
 /* ---- What goes out ---- */
@@ -141,7 +142,8 @@ static void respond(struct client *client, const struct sip_message *request, co
     say("%s, signed", status);
     begin_response(&response, request, status);
     if (slice_is(request->cseq_method, "REGISTER") && contact != NULL)
-        text_add(&response, "Contact: %s\r\n", contact);
+        /* Some clients subscribe only to what they are told of here. */
+        text_add(&response, "Contact: %s\r\nAllow-Events: vnd-microsoft-roaming-contacts\r\n", contact);
     if (is_lasting)
         text_add(&response, "Expires: %s\r\n", expires == NULL ? "600" : expires);
     end_message(&response, "");
@@ -335,7 +337,8 @@ static void handle_response(struct client *client, const struct sip_message *res
         return;
     if (!slice_is(response->cseq_method, "NOTIFY"))
         return;
-    if (registrar.is_attacker) {
+    if (registrar.is_attacker && !client->was_attacked) {
+        client->was_attacked = true;
         say("AN ATTACKER sends that NOTIFY again as it was");
         queue(client, &client->seen);
         forge(client, "Expires: 600", "Expires: 000");
