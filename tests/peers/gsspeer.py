@@ -244,6 +244,23 @@ class Party:
             (kind.sign_only, decode(after)), std_layout=False,
         )
 
+    def iov(self, context, call, buffers):
+        """The IOV call of that name over `buffers`: each a type with its bytes, or with none for a buffer that the mechanism
+        is to allocate. Answers with what they have in them afterwards."""
+        message = gss.IOV(
+            *((gss.IOVBufferType[kind], value is None, decode(value)) for kind, value in buffers), std_layout=False
+        )
+        getattr(gss, call)(self.contexts[context], message)
+        return {"buffers": [encode(buffer.value or b"") for buffer in message]}
+
+    def wrap_aead(self, context, data, beside):
+        wrapped = gss.wrap_aead(self.contexts[context], decode(data), decode(beside))
+        return {"data": encode(wrapped.message), "conf": wrapped.encrypted}
+
+    def unwrap_aead(self, context, data, beside):
+        plain = gss.unwrap_aead(self.contexts[context], decode(data), decode(beside))
+        return {"data": encode(plain.message), "conf": plain.encrypted}
+
     def wrap_size_limit(self, context, size, conf=True):
         return {"size": gss.wrap_size_limit(self.contexts[context], size, conf)}
 

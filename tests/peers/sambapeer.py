@@ -10,13 +10,15 @@ import time
 import samba
 from samba import NTSTATUSError, auth, gensec, param
 from samba.credentials import DONT_USE_KERBEROS, Credentials
-from samba.dcerpc import security
+from samba.dcerpc import dcerpc, echo, security
 from samba.ndr import ndr_pack
 
 from peerloop import decode, encode, serve
 
 FEATURES = {"sign": gensec.FEATURE_SIGN, "seal": gensec.FEATURE_SEAL, "session key": gensec.FEATURE_SESSION_KEY}
 MECHANISMS = {"ntlm": "ntlmssp", "spnego": "spnego"}
+AUTH_TYPES = {"ntlm": dcerpc.DCERPC_AUTH_TYPE_NTLMSSP, "spnego": dcerpc.DCERPC_AUTH_TYPE_SPNEGO}
+AUTH_LEVELS = {"integrity": dcerpc.DCERPC_AUTH_LEVEL_INTEGRITY, "privacy": dcerpc.DCERPC_AUTH_LEVEL_PRIVACY}
 BASE = "DC=example"
 CONFIGURATION = "CN=Configuration," + BASE
 SERVER = "CN=NTDS Settings," + CONFIGURATION
@@ -90,19 +92,30 @@ class Party:
             configuration.set(name, value)
         return {"lp_ctx": configuration, "target_hostname": "testhost"}
 
-    def start(self, context, role, mech="ntlm", features=(), options={}, password=None, anonymous=False):
-        """A context of `role` client or server. `options` are settings of smb.conf."""
+    @staticmethod
+    def credentials(configuration):
+        made = Credentials()
+        made.guess(configuration)
+        made.set_kerberos_state(DONT_USE_KERBEROS)
+        return made
+
+    def log_on(self, credentials, password=None):
+        credentials.set_domain(self.domain)
+        credentials.set_username(self.user)
+        credentials.set_password(password or self.password)
+
+    def start(
+        self, context, role, mech="ntlm", features=(), options={}, password=None, anonymous=False, dce_level=None
+    ):
+        """A context of `role` client or server. `options` are settings of smb.conf. With a `dce_level` it is one of DCE/RPC,
+        whose level says which features it has."""
         settings = self.settings(options)
-        credentials = Credentials()
-        credentials.guess(settings["lp_ctx"])
-        credentials.set_kerberos_state(DONT_USE_KERBEROS)
+        credentials = self.credentials(settings["lp_ctx"])
         if role == "client":
             if anonymous:
                 credentials.set_anonymous()
             else:
-                credentials.set_domain(self.domain)
-                credentials.set_username(self.user)
-                credentials.set_password(password or self.password)
+                self.log_on(credentials, password)
             started = gensec.Security.start_client(settings)
             started.set_target_service("host")
         else:
@@ -112,7 +125,10 @@ class Party:
         started.set_credentials(credentials)
         for feature in features:
             started.want_feature(FEATURES[feature])
-        started.start_mech_by_name(MECHANISMS[mech])
+        if dce_level:
+            started.start_mech_by_authtype(AUTH_TYPES[mech], AUTH_LEVELS[dce_level])
+        else:
+            started.start_mech_by_name(MECHANISMS[mech])
         self.contexts[context] = started
         return {}
 
@@ -140,6 +156,26 @@ class Party:
         data = decode(data)
         self.contexts[context].check_packet(data, data, decode(mic))
         return {}
+
+    def sign_packet(self, context, data, pdu):
+        """The signature of `data` within a packet that is more than it."""
+        return {"mic": encode(self.contexts[context].sign_packet(decode(data), decode(pdu)))}
+
+    def check_packet(self, context, data, pdu, mic):
+        self.contexts[context].check_packet(decode(data), decode(pdu), decode(mic))
+        return {}
+
+    def connect(self, context, binding, options={}):
+        """A connection of DCE/RPC to the interface rpcecho, for `request`."""
+        configuration = self.settings(options)["lp_ctx"]
+        credentials = self.credentials(configuration)
+        self.log_on(credentials)
+        self.contexts[context] = echo.rpcecho(binding, configuration, credentials)
+        self.contexts[context].request_timeout = 10
+        return {}
+
+    def request(self, context, number, data):
+        return {"data": encode(self.contexts[context].request(number, decode(data)))}
 
     def drop(self, context):
         self.contexts.pop(context, None)
