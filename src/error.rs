@@ -145,6 +145,8 @@ pub enum Sequence {
     Duplicate,
     /// One further on.
     Gap,
+    /// Another than the application's, of a connectionless context.
+    Other,
 }
 
 /// Something that this side needs and the peer did not offer.
@@ -207,6 +209,8 @@ pub enum ApiMisuse {
     NotAvailable,
     /// Neither SIGN nor SEAL was negotiated, so messages cannot be protected.
     NoProtection,
+    /// A connectionless message is to be sealed, and the application has set no number.
+    NoSeqNum,
     /// A sequence number for a context that counts by itself.
     NotDatagram,
     /// An acceptor's credential, to initiate with.
@@ -393,6 +397,9 @@ impl fmt::Display for PeerMisbehaved {
             Self::BadSignature(Sequence::Duplicate) => {
                 "The signature has the sequence number of an earlier message: drop the message, it is a replay; the security context goes on"
             }
+            Self::BadSignature(Sequence::Other) => {
+                "The signature has another sequence number than this side: both sides must set the same one (100 in SIP)"
+            }
             Self::BadSignature(Sequence::Gap) => {
                 "The signature has the sequence number of a later message: verify messages in the order in which they were signed, all of them"
             }
@@ -453,6 +460,9 @@ impl fmt::Display for ApiMisuse {
             Self::NotAvailable => "Not available in this state of the security context: ask again when it is established",
             Self::NoProtection => {
                 "Neither integrity nor confidentiality was negotiated for this security context: ask for them (GSS_C_INTEG_FLAG, GSS_C_CONF_FLAG)"
+            }
+            Self::NoSeqNum => {
+                "A connectionless security context seals nothing without a number: set one of its own for each message (GSS_NTLMSSP_SET_SEQ_NUM)"
             }
             Self::NotDatagram => "A connection-oriented security context numbers its messages itself: ask for GSS_C_DATAGRAM_FLAG, or set no number",
             Self::NotAnInitiator => "The credential is an acceptor's: acquire one with GSS_C_INITIATE or GSS_C_BOTH, for a user",

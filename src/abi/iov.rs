@@ -134,10 +134,10 @@ impl Parts {
         self.of(Kind::Padding).chain(self.of(Kind::Trailer)).for_each(|part| part.put_length(0));
     }
 
-    /// Refuses buffers that share bytes with one that is written to. What was given twice could be sealed twice.
-    fn refuse_overlap(&self, is_written: impl Fn(&Part) -> bool) -> Result<()> {
+    /// Refuses buffers that share bytes with one that is written to: what was given twice could be sealed twice.
+    fn refuse_overlap(&self, is_read: &[Kind], is_written: impl Fn(&Part) -> bool) -> Result<()> {
         // The length of others may be unset.
-        let is_used = |part: &&Part| (is_written(part) || part.kind == Kind::SignOnly) && part.length > 0;
+        let is_used = |part: &&Part| (is_written(part) || is_read.contains(&part.kind)) && part.length > 0;
         let mut ranges: Vec<_> = self
             .0
             .iter()
@@ -250,7 +250,9 @@ pub(super) unsafe extern "C" fn gss_wrap_iov(
         parts.refuse(Kind::Stream)?;
         parts.refuse(Kind::MicToken)?;
         let header = SignaturePlace::new(parts.one(Kind::Header)?)?;
-        parts.refuse_overlap(|part| part.kind == Kind::Data || part.kind == Kind::Header && !part.is_to_allocate())?;
+        parts.refuse_overlap(&[Kind::SignOnly], |part| {
+            part.kind == Kind::Data || part.kind == Kind::Header && !part.is_to_allocate()
+        })?;
         // SAFETY: by this function's contract, and no two overlap.
         let mut message = unsafe { parts.message(None) }?;
         // SAFETY: by this function's contract.
@@ -322,7 +324,7 @@ pub(super) unsafe extern "C" fn gss_unwrap_iov(
         } else {
             // SAFETY: likewise.
             let signature = unsafe { signature_in(parts.one(Kind::Header)?, Message::WrapToken) }?;
-            parts.refuse_overlap(|part| part.kind == Kind::Data)?;
+            parts.refuse_overlap(&[Kind::SignOnly], |part| part.kind == Kind::Data)?;
             // SAFETY: likewise, and no two overlap.
             let mut message = unsafe { parts.message(None) }?;
             // SAFETY: by this function's contract.
@@ -343,7 +345,7 @@ pub(super) unsafe extern "C" fn gss_unwrap_iov(
 unsafe fn unwrap_stream(context_handle: g::gss_ctx_id_t, parts: &Parts) -> Result<()> {
     parts.refuse(Kind::Header)?;
     let (stream, data) = (parts.one(Kind::Stream)?, parts.one(Kind::Data)?);
-    parts.refuse_overlap(|part| part.kind == Kind::Stream)?;
+    parts.refuse_overlap(&[Kind::SignOnly], |part| part.kind == Kind::Stream)?;
     // SAFETY: by this function's contract, and no two overlap.
     let token = unsafe { ptr::slice_mut(stream.length, stream.value) }?;
     let (signature, sealed) = token.split_first_chunk_mut().ok_or_else(|| wrong_length(Message::WrapToken))?;
@@ -381,6 +383,9 @@ pub(super) unsafe extern "C" fn gss_get_mic_iov(
         parts.refuse(Kind::Stream)?;
         parts.refuse(Kind::Header)?;
         let token = SignaturePlace::new(parts.one(Kind::MicToken)?)?;
+        parts.refuse_overlap(&[Kind::Data, Kind::SignOnly], |part| {
+            part.kind == Kind::MicToken && !part.is_to_allocate()
+        })?;
         // SAFETY: by this function's contract; nothing is written before all is read.
         let message = unsafe { parts.signed() }?;
         // SAFETY: by this function's contract.

@@ -63,6 +63,7 @@ pub(super) const fn code(error: &Error) -> (Major, Minor) {
             PeerMisbehaved::BadSignature(Sequence::Expected) => (g::_GSS_S_BAD_SIG, 0x23),
             PeerMisbehaved::BadSignature(Sequence::Duplicate) => (g::_GSS_S_BAD_SIG | g::_GSS_S_DUPLICATE_TOKEN, 0x24),
             PeerMisbehaved::BadSignature(Sequence::Gap) => (g::_GSS_S_BAD_SIG | g::_GSS_S_GAP_TOKEN, 0x25),
+            PeerMisbehaved::BadSignature(Sequence::Other) => (g::_GSS_S_BAD_SIG, 0x43),
         },
         Error::PeerIncompatible(error) => match error {
             PeerIncompatible::NoUnicode => (g::_GSS_S_FAILURE, 0x0F),
@@ -93,6 +94,7 @@ pub(super) const fn code(error: &Error) -> (Major, Minor) {
             ApiMisuse::UnknownOption => (g::_GSS_S_UNAVAILABLE, 0x15),
             ApiMisuse::NotAvailable => (g::_GSS_S_UNAVAILABLE, 0x16),
             ApiMisuse::NoProtection => (g::_GSS_S_UNAVAILABLE, 0x32),
+            ApiMisuse::NoSeqNum => (g::_GSS_S_UNAVAILABLE, 0x44),
             ApiMisuse::NotDatagram => (g::_GSS_S_UNAVAILABLE, 0x33),
             ApiMisuse::NotAnInitiator => (g::_GSS_S_NO_CRED, 0x12),
             ApiMisuse::NotAnAcceptor => (g::_GSS_S_NO_CRED, 0x11),
@@ -136,6 +138,7 @@ const EXAMPLES: &[Error] = &[
     Error::PeerMisbehaved(PeerMisbehaved::BadSignature(Sequence::Expected)),
     Error::PeerMisbehaved(PeerMisbehaved::BadSignature(Sequence::Duplicate)),
     Error::PeerMisbehaved(PeerMisbehaved::BadSignature(Sequence::Gap)),
+    Error::PeerMisbehaved(PeerMisbehaved::BadSignature(Sequence::Other)),
     Error::PeerIncompatible(PeerIncompatible::NoUnicode),
     Error::PeerIncompatible(PeerIncompatible::NoSign),
     Error::PeerIncompatible(PeerIncompatible::NoSeal),
@@ -162,6 +165,7 @@ const EXAMPLES: &[Error] = &[
     Error::ApiMisuse(ApiMisuse::UnknownOption),
     Error::ApiMisuse(ApiMisuse::NotAvailable),
     Error::ApiMisuse(ApiMisuse::NoProtection),
+    Error::ApiMisuse(ApiMisuse::NoSeqNum),
     Error::ApiMisuse(ApiMisuse::NotDatagram),
     Error::ApiMisuse(ApiMisuse::NotAnInitiator),
     Error::ApiMisuse(ApiMisuse::NotAnAcceptor),
@@ -343,7 +347,7 @@ mod tests {
 
     #[test]
     fn every_number_of_gss_ntlmssp_has_a_sentence_and_every_sentence_says_what_to_do() {
-        let all = (0x01..=0x1D).chain(0x20..=0x42).chain(0x100..=0x16F);
+        let all = (0x01..=0x1D).chain(0x20..=0x44).chain(0x100..=0x16F);
         for number in all {
             let words = sentence(BASE | number).unwrap_or_else(|| panic!("{number:#x} has no sentence"));
             let says_what_to_do =

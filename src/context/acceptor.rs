@@ -47,8 +47,8 @@ pub struct ExpectAuthenticate {
     pub negotiate: Vec<u8>,
     /// CHALLENGE_MESSAGE as sent: it says nearly all that this side must remember.
     pub challenge: Vec<u8>,
-    /// The number of connectionless messages.
-    pub seq_num: u32,
+    /// The number of connectionless messages, once the application has said it.
+    pub seq_num: Option<u32>,
 }
 
 /// How a program starts a connectionless handshake, which has no first message: with the header of RFC 2743 3.1 that names
@@ -69,7 +69,7 @@ pub(super) fn start(request: &AcceptRequest<'_>) -> Result<(ExpectAuthenticate, 
     let AcceptRequest { credential, token, policy, host, .. } = *request;
     let flags = if token.is_empty() || token == EMPTY_TOKEN_OF_NTLM || token == SIGNATURE {
         host.trace(format_args!("acceptor: starts a connectionless handshake"));
-        flags::invite(credential.options(), policy)
+        flags::invite(credential.options(), policy)?
     } else {
         let negotiate = Negotiate::decode(token)?;
         host.trace(format_args!("acceptor: got NEGOTIATE_MESSAGE, flags {}", negotiate.flags));
@@ -103,7 +103,7 @@ pub(super) fn start(request: &AcceptRequest<'_>) -> Result<(ExpectAuthenticate, 
     let step = Step { token: challenge.clone(), flags: flags::granted(flags), is_established: false };
     // What may have started a connectionless handshake is no message, and no MIC covers it ([MS-NLMP] 3.1.5.2.1).
     let negotiate = if flags.contains(NegotiateFlags::DATAGRAM) { Vec::new() } else { token.to_vec() };
-    Ok((ExpectAuthenticate { negotiate, challenge, seq_num: 0 }, step))
+    Ok((ExpectAuthenticate { negotiate, challenge, seq_num: None }, step))
 }
 
 impl ExpectAuthenticate {

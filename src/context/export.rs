@@ -37,14 +37,14 @@ impl Context {
         match &self.state {
             State::ExpectChallenge(state) => {
                 out.extend_from_slice(&[EXPECT_CHALLENGE, u8::from(state.is_in_spnego)]);
-                for number in [state.requested.bits(), state.offered.bits(), state.seq_num] {
-                    out.extend_from_slice(&number.to_le_bytes());
-                }
+                out.extend_from_slice(&state.requested.bits().to_le_bytes());
+                out.extend_from_slice(&state.offered.bits().to_le_bytes());
+                put_number(&mut out, state.seq_num);
                 bytes::put(&mut out, &state.negotiate)?;
             }
             State::ExpectAuthenticate(state) => {
                 out.push(EXPECT_AUTHENTICATE);
-                out.extend_from_slice(&state.seq_num.to_le_bytes());
+                put_number(&mut out, state.seq_num);
                 bytes::put(&mut out, &state.negotiate)?;
                 bytes::put(&mut out, &state.challenge)?;
             }
@@ -80,11 +80,11 @@ impl Context {
                 is_in_spnego: reader.boolean(FieldName::Contents)?,
                 requested: ContextFlags::from_bits_retain(reader.u32(FieldName::Contents)?),
                 offered: NegotiateFlags::from_bits_retain(reader.u32(FieldName::Contents)?),
-                seq_num: reader.u32(FieldName::Contents)?,
+                seq_num: get_number(&mut reader)?,
                 negotiate: reader.counted(FieldName::Contents)?.to_vec(),
             }),
             (EXPECT_AUTHENTICATE, Role::Acceptor) => State::ExpectAuthenticate(ExpectAuthenticate {
-                seq_num: reader.u32(FieldName::Contents)?,
+                seq_num: get_number(&mut reader)?,
                 negotiate: reader.counted(FieldName::Contents)?.to_vec(),
                 challenge: reader.counted(FieldName::Contents)?.to_vec(),
             }),
@@ -105,6 +105,17 @@ impl Context {
 
 fn defect(field: FieldName, fault: Fault) -> Error {
     InvalidMessage { message: Message::ExportedContext, field, fault }.into()
+}
+
+fn put_number(out: &mut Vec<u8>, number: Option<u32>) {
+    out.push(u8::from(number.is_some()));
+    out.extend_from_slice(&number.unwrap_or(0).to_le_bytes());
+}
+
+fn get_number(reader: &mut Reader<'_>) -> Result<Option<u32>> {
+    let is_there = reader.boolean(FieldName::Contents)?;
+    let number = reader.u32(FieldName::Contents)?;
+    Ok(is_there.then_some(number))
 }
 
 fn put_acceptor(out: &mut Vec<u8>, name: Option<&Name>) -> Result<()> {

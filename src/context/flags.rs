@@ -147,7 +147,12 @@ pub(super) fn settle(
     // What the client says of itself stays: that it asked for a target; and its message always has a Version.
     let agreed = offered & (challenge | NegotiateFlags::REQUEST_TARGET);
     let flags = one_of_each(agreed | (challenge & NegotiateFlags::TARGET_INFO) | NegotiateFlags::VERSION);
-    let flags = without_what_datagrams_lack(flags);
+    let mut flags = without_what_datagrams_lack(flags);
+    let strongest = NegotiateFlags::BITS_128 | NegotiateFlags::EXTENDED_SESSIONSECURITY;
+    if flags.contains(strongest | NegotiateFlags::DATAGRAM) {
+        // Clients of that kind say nothing of weaker keys then. Without extended session security the weaker one counts.
+        flags.remove(NegotiateFlags::BITS_56);
+    }
     if !has_charset(flags) {
         return Err(PeerIncompatible::NoUnicode.into());
     }
@@ -168,13 +173,9 @@ fn supported(options: Options, policy: &Policy) -> NegotiateFlags {
 pub(super) fn answer(negotiate: NegotiateFlags, options: Options, policy: &Policy) -> Result<NegotiateFlags> {
     refuse_without_charset(Message::Negotiate, negotiate)?;
     if negotiate.contains(NegotiateFlags::DATAGRAM) {
-        return Ok(invite(options, policy) & (negotiate | ALL_DATAGRAMS));
+        return checked(all_of_datagrams(options, policy) & (negotiate | ALL_DATAGRAMS), policy);
     }
-    let mut flags = one_of_each(negotiate & supported(options, policy));
-    if !has_charset(flags) {
-        return Err(PeerIncompatible::NoUnicode.into());
-    }
-    refuse_without(flags, required_by(policy.minimum))?;
+    let mut flags = checked(one_of_each(negotiate & supported(options, policy)), policy)?;
     flags |= NegotiateFlags::NTLM | NegotiateFlags::TARGET_INFO;
     if flags.contains(NegotiateFlags::REQUEST_TARGET) {
         flags |= NegotiateFlags::TARGET_TYPE_SERVER;
@@ -191,8 +192,24 @@ const ALL_DATAGRAMS: NegotiateFlags = NegotiateFlags::DATAGRAM
 
 /// What an acceptor offers to a client that has no NEGOTIATE_MESSAGE to send: all that it can do. What counts is the client's
 /// choice, in its AUTHENTICATE_MESSAGE.
-pub(super) fn invite(options: Options, policy: &Policy) -> NegotiateFlags {
+///
+/// # Errors
+/// As [`settle`].
+pub(super) fn invite(options: Options, policy: &Policy) -> Result<NegotiateFlags> {
+    checked(all_of_datagrams(options, policy), policy)
+}
+
+fn all_of_datagrams(options: Options, policy: &Policy) -> NegotiateFlags {
     supported(options, policy).difference(NegotiateFlags::REQUEST_TARGET | LM_KEYS) | ALL_DATAGRAMS
+}
+
+/// `flags`, if they have a charset and what the administrator wants.
+fn checked(flags: NegotiateFlags, policy: &Policy) -> Result<NegotiateFlags> {
+    if !has_charset(flags) {
+        return Err(PeerIncompatible::NoUnicode.into());
+    }
+    refuse_without(flags, required_by(policy.minimum))?;
+    Ok(flags)
 }
 
 /// What an acceptor settles on that sent `challenge` and got an AUTHENTICATE_MESSAGE with `authenticate`, if it has any.
@@ -223,16 +240,10 @@ fn refuse_other_mode(own: NegotiateFlags, peer: NegotiateFlags) -> Result<()> {
     }
 }
 
-/// Connectionless messages are sealed with extended session security only ([MS-NLMP] 3.4.3); and with 128-bit keys clients of
-/// that kind say nothing of 56-bit ones.
+/// Connectionless messages are sealed with extended session security only ([MS-NLMP] 3.4.3).
 fn without_what_datagrams_lack(mut flags: NegotiateFlags) -> NegotiateFlags {
-    if flags.contains(NegotiateFlags::DATAGRAM) {
-        if !flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY) {
-            flags.remove(NegotiateFlags::SEAL);
-        }
-        if flags.contains(NegotiateFlags::BITS_128) {
-            flags.remove(NegotiateFlags::BITS_56);
-        }
+    if flags.contains(NegotiateFlags::DATAGRAM) && !flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY) {
+        flags.remove(NegotiateFlags::SEAL);
     }
     flags
 }
@@ -241,19 +252,19 @@ fn without_what_datagrams_lack(mut flags: NegotiateFlags) -> NegotiateFlags {
 /// AUTHENTICATE_MESSAGE has a Version of NTLMSSP_REVISION_W2K3 or later ([MS-NLMP] 3.4.5.3).
 ///
 /// # Errors
-/// None that can happen.
+/// [`crate::error::ApiMisuse::NotDatagram`] for a number without a connectionless session.
 pub(super) fn session(
     role: Role,
     flags: NegotiateFlags,
     key: ExportedSessionKey,
     version: Option<Version>,
-    seq_num: u32,
+    seq_num: Option<u32>,
 ) -> Result<Session> {
     let is_datagram = flags.contains(NegotiateFlags::DATAGRAM);
     let is_extended = flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY);
     let is_recent = version.is_some_and(|version| version.revision() >= Version::W2K3);
     let mut session = Session::new(role, flags, key, is_datagram && !is_extended && is_recent);
-    if is_datagram {
+    if let Some(seq_num) = seq_num {
         session.set_seq_num(seq_num)?;
     }
     Ok(session)
@@ -298,8 +309,10 @@ fn refuse_without_charset(message: Message, flags: NegotiateFlags) -> Result<()>
 
 fn refuse_without(flags: NegotiateFlags, required: NegotiateFlags) -> Result<()> {
     let mut missing = required.difference(flags);
-    // The keys of LM_KEY have 56 bits at most, whatever the flags say.
-    if flags.contains(NegotiateFlags::LM_KEY) && !flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY) {
+    // Without extended session security the keys of LM_KEY, and of recent connectionless clients, have 56 bits at most,
+    // whatever the flags say.
+    let may_be_cut = NegotiateFlags::LM_KEY | NegotiateFlags::DATAGRAM;
+    if flags.intersects(may_be_cut) && !flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY) {
         missing |= required & NegotiateFlags::BITS_128;
     }
     if missing.contains(NegotiateFlags::SIGN) {
@@ -409,11 +422,13 @@ mod tests {
     #[test]
     fn both_sides_mean_the_same_mode() {
         let offered = offered(ContextFlags::INTEG | ContextFlags::DATAGRAM);
-        let invited = invite(Options::default(), &Policy::default());
+        let invited = invite(Options::default(), &Policy::default()).unwrap();
         assert_eq!(invited.bits(), 0xe298_8273, "as servers of [MS-SIPAE], but for LM_KEY");
         let settled = settle(offered, invited, NegotiateFlags::SIGN).unwrap();
         assert_eq!(settled.bits(), 0x6298_8255, "as clients of [MS-SIPAE]");
         assert_eq!(conclude(invited, Some(settled), Minimum::empty()), Ok(settled - NegotiateFlags::REQUEST_TARGET));
+        let at_lowest = Policy { lm_level: LmLevel::new(0).unwrap(), ..Policy::default() };
+        assert_eq!(invite(Options::default(), &at_lowest), Ok(invited), "LM keys at no level");
         let none = NegotiateFlags::empty();
         let (no_datagram, no_key) = (Err(PeerIncompatible::NoDatagram.into()), Err(PeerIncompatible::NoKeyExch.into()));
         assert_eq!(settle(offered, invited - NegotiateFlags::DATAGRAM, none), no_datagram);
@@ -426,9 +441,37 @@ mod tests {
     }
 
     #[test]
+    fn without_extended_session_security_connectionless_keys_are_cut_as_the_client_says() {
+        let invited = invite(Options::default(), &Policy::default()).unwrap();
+        let without = invited - NegotiateFlags::EXTENDED_SESSIONSECURITY;
+        let settled =
+            settle(offered(ContextFlags::INTEG | ContextFlags::DATAGRAM), without, NegotiateFlags::SIGN).unwrap();
+        assert!(settled.contains(NegotiateFlags::BITS_128 | NegotiateFlags::BITS_56));
+        assert_eq!(
+            conclude(invited, Some(settled), Minimum::empty()).map(|flags| flags.contains(NegotiateFlags::BITS_56)),
+            Ok(true)
+        );
+        assert_eq!(conclude(invited, Some(settled), Minimum::BITS_128), Err(PeerIncompatible::No128.into()));
+        assert_eq!(
+            settle(offered(ContextFlags::DATAGRAM), without, NegotiateFlags::BITS_128),
+            Err(PeerIncompatible::No128.into())
+        );
+        let key = || ExportedSessionKey::new([7; 16]);
+        let signature = |version, flags: NegotiateFlags| {
+            let mut session = session(Role::Initiator, flags, key(), version, Some(100)).unwrap();
+            session.get_mic(&[b"x"]).unwrap().0
+        };
+        let [recent, old] = [15, 14].map(|revision| Some(Version([5, 1, 0, 0, 0, 0, 0, revision])));
+        let whole = signature(None, settled);
+        assert_eq!(signature(old, settled), whole);
+        let cut = signature(recent, settled);
+        assert!(cut != whole && cut != signature(recent, settled - NegotiateFlags::BITS_56), "to 56 bits, not to 40");
+    }
+
+    #[test]
     fn connectionless_messages_are_not_sealed_without_extended_session_security() {
         let asked = ContextFlags::CONF | ContextFlags::DATAGRAM;
-        let invited = invite(Options::default(), &Policy::default());
+        let invited = invite(Options::default(), &Policy::default()).unwrap();
         let required = required(asked, Options::default(), Minimum::empty());
         assert!(settle(offered(asked), invited, required).unwrap().contains(NegotiateFlags::SEAL));
         let without = invited - NegotiateFlags::EXTENDED_SESSIONSECURITY;

@@ -64,8 +64,8 @@ pub(super) struct ExpectChallenge {
     pub requested: ContextFlags,
     /// SPNEGO asked about the MIC.
     pub is_in_spnego: bool,
-    /// The number of connectionless messages.
-    pub seq_num: u32,
+    /// The number of connectionless messages, once the application has said it.
+    pub seq_num: Option<u32>,
 }
 
 /// Makes the NEGOTIATE_MESSAGE ([MS-NLMP] 3.1.5.1.1), or nothing of a connectionless handshake (3.1.5.2).
@@ -93,7 +93,7 @@ pub(super) fn start(request: &InitiateRequest<'_>) -> Result<(ExpectChallenge, S
         negotiate: token.clone(),
         requested,
         is_in_spnego: false,
-        seq_num: 0,
+        seq_num: None,
     };
     let flags = next.expected_flags();
     Ok((next, Step { token, flags, is_established: false }))

@@ -198,9 +198,9 @@ impl Context {
     pub fn set_seq_num(&mut self, seq_num: u32) -> Result<()> {
         match &mut self.state {
             State::ExpectChallenge(state) if state.requested.contains(ContextFlags::DATAGRAM) => {
-                state.seq_num = seq_num
+                state.seq_num = Some(seq_num);
             }
-            State::ExpectAuthenticate(state) if state.is_datagram() => state.seq_num = seq_num,
+            State::ExpectAuthenticate(state) if state.is_datagram() => state.seq_num = Some(seq_num),
             State::Established(established) => established.session.set_seq_num(seq_num)?,
             State::ExpectChallenge(_) | State::ExpectAuthenticate(_) => return Err(ApiMisuse::NotDatagram.into()),
             State::Start | State::ExpectNegotiate | State::Failed => return Err(ApiMisuse::NoContext.into()),

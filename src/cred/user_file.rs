@@ -489,4 +489,33 @@ mod tests {
         assert_eq!(file.account_of(None).unwrap().name.user, "alice");
         assert!(file.account_of(Some(&UserName { user: "carol".to_owned(), domain: String::new() })).is_err());
     }
+
+    #[test]
+    fn a_file_kept_with_lm_hashes_is_not_given_to_a_level_without_them() {
+        let path = std::env::temp_dir().join(format!("gss-ntlm-levels-{}", std::process::id()));
+        std::fs::write(&path, "DOM:alice:x\n").unwrap();
+        let changed = u64::try_from(std::fs::metadata(&path).unwrap().ctime()).unwrap();
+        let host = Silent { unix_seconds: changed + 2, ..Silent::default() };
+        let load = |level| {
+            let policy = Policy { lm_level: LmLevel::new(level).unwrap(), ..Policy::default() };
+            UserFile::load(&path, &policy, &host).unwrap()
+        };
+        let has_lm_hash = |level| load(level).entry("alice", "DOM").unwrap().secret.lm_hash.is_some();
+        // While another test has the cache, nothing is kept.
+        let is_kept = (0..10).any(|_| Arc::ptr_eq(&load(0), &load(0)));
+        let levels = [0, 3, 1, 2].map(has_lm_hash);
+        std::fs::remove_file(&path).unwrap();
+        assert!(is_kept);
+        assert_eq!(levels, [true, false, true, false]);
+    }
+
+    #[test]
+    fn an_account_that_is_closed_is_not_the_first() {
+        let xs = "X".repeat(32);
+        for flags in ["[UD         ]", "[UL         ]"] {
+            let file = file(&format!("alice:1:{xs}:{HASH}:{flags}:LCT-0:\nDOM:bob:x\n"));
+            assert_eq!(file.account_of(None).unwrap().name.user, "bob", "{flags}");
+            assert!(file.account_of(Some(&UserName { user: "alice".to_owned(), domain: String::new() })).is_err());
+        }
+    }
 }

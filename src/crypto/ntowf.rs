@@ -50,3 +50,28 @@ pub fn lm_hash(password: &[u8]) -> Option<LmHash> {
 pub fn ntowf_v2(hash: &NtHash, user: &[u8], domain: &[u8]) -> ResponseKeyNt {
     ResponseKeyNt::new(hmac_md5(hash.expose(), &[&text::upper_utf16le(user), domain]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_password_of_fourteen_ascii_letters_or_fewer_has_an_lm_hash() {
+        for (password, has_one) in [
+            ("", true),
+            ("14 letters are", true),
+            ("15 letters are ", false),
+            ("naïve", false),
+            ("a password of twenty-eight lt", false),
+        ] {
+            assert_eq!(lm_hash(password.as_bytes()).is_some(), has_one, "{password}");
+        }
+    }
+
+    #[test]
+    fn an_lm_hash_knows_no_case() {
+        let of = |password: &[u8]| *lm_hash(password).unwrap().expose();
+        assert_eq!(of(b"Password"), of(b"PASSWORD"));
+        assert_ne!(of(b"Password"), of(b"Passwore"));
+    }
+}

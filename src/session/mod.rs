@@ -44,6 +44,8 @@ pub enum Way {
 pub struct Session {
     flags: NegotiateFlags,
     is_weakened: bool,
+    /// The application has set the number of connectionless messages.
+    is_numbered: bool,
     key: ExportedSessionKey,
     /// Nothing without SIGN and SEAL.
     protection: Option<Protection>,
@@ -85,7 +87,7 @@ enum Checksum {
 
 impl Session {
     /// The length of an exported session at most, in bytes.
-    pub const EXPORTED_MAX: usize = 21 + 2 * (4 + Handle::EXPORTED_LEN);
+    pub const EXPORTED_MAX: usize = 22 + 2 * (4 + Handle::EXPORTED_LEN);
 
     /// The session that `flags`, the ones both sides agreed on, and the ExportedSessionKey make; `is_weakened` is as in
     /// [`seal_key`]. Its sequence numbers start at 0.
@@ -102,7 +104,7 @@ impl Session {
         let half = |keys: Keys| Half::new(flags, Handle::new(&keys.sealing), 0, keys);
         let receive = is_extended(flags).then_some(receive);
         let protection = flags.protects().then(|| Protection { send: half(send), receive: receive.map(half) });
-        Self { flags, is_weakened: false, key, protection }
+        Self { flags, is_weakened: false, is_numbered: false, key, protection }
     }
 
     /// Whether the session is connectionless.
@@ -119,6 +121,7 @@ impl Session {
         if !self.is_datagram() {
             return Err(ApiMisuse::NotDatagram.into());
         }
+        self.is_numbered = true;
         if let Some(Protection { send, receive }) = &mut self.protection {
             send.seq_num = seq_num;
             receive.iter_mut().for_each(|receive| receive.seq_num = seq_num);
@@ -133,13 +136,21 @@ impl Session {
     }
 
     /// Refuses a session that cannot wrap. A connectionless one can with extended session security ([MS-NLMP] 3.4.3); without
-    /// it only one that SEAL was given to, which no handshake does.
+    /// it only one that SEAL was given to, which no handshake does. And its number must have been set: one number is one key
+    /// stream, and a program that does not know of the mode would use it again and again.
     ///
     /// # Errors
-    /// [`ApiMisuse::NoProtection`] without SIGN and SEAL, and there.
+    /// [`ApiMisuse::NoProtection`] without SIGN and SEAL, and without extended session security there;
+    /// [`ApiMisuse::NoSeqNum`].
     pub fn refuse_unprotected(&self) -> Result<()> {
         let can_seal = !self.is_datagram() || is_extended(self.flags) || self.flags.contains(NegotiateFlags::SEAL);
-        if self.protection.is_some() && can_seal { Ok(()) } else { Err(ApiMisuse::NoProtection.into()) }
+        if self.protection.is_none() || !can_seal {
+            Err(ApiMisuse::NoProtection.into())
+        } else if self.is_datagram() && !self.is_numbered {
+            Err(ApiMisuse::NoSeqNum.into())
+        } else {
+            Ok(())
+        }
     }
 
     /// The ExportedSessionKey, which applications ask for to make keys of their own.
@@ -177,7 +188,7 @@ impl Session {
     /// A secret.
     pub fn export(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.flags.bits().to_le_bytes());
-        out.push(u8::from(self.is_weakened));
+        out.extend_from_slice(&[self.is_weakened, self.is_numbered].map(u8::from));
         out.extend_from_slice(self.key.expose());
         if let Some(Protection { send, receive }) = &self.protection {
             for half in [Some(send), receive.as_ref()].into_iter().flatten() {
@@ -195,9 +206,10 @@ impl Session {
         let field = FieldName::Contents;
         let flags = NegotiateFlags::from_bits_retain(reader.u32(field)?);
         let is_weakened = reader.boolean(field)?;
+        let is_numbered = reader.boolean(field)?;
         let key = ExportedSessionKey::new(reader.array(field)?);
         if !flags.protects() {
-            return Ok(Self { flags, is_weakened, key, protection: None });
+            return Ok(Self { flags, is_weakened, is_numbered, key, protection: None });
         }
         let mut half = |keys| -> Result<_> {
             let seq_num = reader.u32(field)?;
@@ -208,7 +220,7 @@ impl Session {
         let [send, receive] = Keys::of_both_ways(role, flags, &key, is_weakened);
         let send = half(send)?;
         let receive = if is_extended(flags) { Some(half(receive)?) } else { None };
-        Ok(Self { flags, is_weakened, key, protection: Some(Protection { send, receive }) })
+        Ok(Self { flags, is_weakened, is_numbered, key, protection: Some(Protection { send, receive }) })
     }
 }
 

@@ -185,9 +185,11 @@ impl Half {
         // Nobody vouches for the number in a wrong signature: it is a hint for a person, no more. Without extended session
         // security it is encrypted, and cannot be read but in its turn.
         let sequence = match self.checksum {
+            Checksum::Hmac { .. } if got.seq_num() == self.seq_num => Sequence::Expected,
+            Checksum::Hmac { .. } if self.is_datagram => Sequence::Other,
             Checksum::Hmac { .. } if got.seq_num() < self.seq_num => Sequence::Duplicate,
-            Checksum::Hmac { .. } if got.seq_num() > self.seq_num => Sequence::Gap,
-            Checksum::Hmac { .. } | Checksum::Crc32 => Sequence::Expected,
+            Checksum::Hmac { .. } => Sequence::Gap,
+            Checksum::Crc32 => Sequence::Expected,
         };
         Err(PeerMisbehaved::BadSignature(sequence).into())
     }
@@ -312,7 +314,11 @@ mod tests {
             }
             assert_eq!(state(&server)[..25], before[..25]);
             server.set_seq_num(101).unwrap();
-            assert!(server.verify_mic(&[b"one"], &signatures[0]).is_err());
+            // Only with extended session security can the number be read.
+            let is_extended = flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY);
+            let sequence = if is_extended { Sequence::Other } else { Sequence::Expected };
+            let refused = server.verify_mic(&[b"one"], &signatures[0]);
+            assert_eq!(refused, Err(PeerMisbehaved::BadSignature(sequence).into()));
         }
         assert!(pair(FULL).0.set_seq_num(100).is_err());
     }
@@ -320,6 +326,10 @@ mod tests {
     #[test]
     fn connectionless_messages_are_sealed_with_extended_session_security_only() {
         let (mut client, mut server) = pair(FULL | NegotiateFlags::DATAGRAM);
+        let refused = client.wrap(&mut [Buffer::Data(&mut [0; 3])]).unwrap_err();
+        assert_eq!(refused, ApiMisuse::NoSeqNum.into(), "one number is one key stream");
+        client.set_seq_num(1).unwrap();
+        server.set_seq_num(1).unwrap();
         let mut sealed = [*b"message", *b"message"];
         let [first, second] = sealed.each_mut().map(|data| client.wrap(&mut [Buffer::Data(data)]).unwrap());
         assert_eq!((sealed[0], first.0), (sealed[1], second.0));

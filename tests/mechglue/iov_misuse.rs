@@ -178,6 +178,23 @@ fn no_two_buffers_share_what_is_written() {
 }
 
 #[test]
+fn no_signature_is_put_over_what_it_signs() {
+    let pair = pair();
+    let memory = [0xee_u8; 64];
+    for (signed, offset) in [(DATA, 8), (SIGN_ONLY, 40), (DATA, 0)] {
+        let mut iov = Iov::new(&[(DATA, &memory), (MIC_TOKEN, EMPTY)]);
+        let start = iov.descriptors[0].buffer.value.cast::<u8>();
+        iov.descriptors[0].type_ = signed;
+        iov.descriptors[1].buffer = sys::gss_buffer_desc { length: 16, value: start.wrapping_add(offset).cast() };
+        let before = iov.snapshot();
+        pair.initiator.get_mic_iov(&mut iov).unwrap_err();
+        assert_eq!(iov.snapshot(), before, "nothing changed");
+        assert_eq!(iov.bytes(0), memory);
+    }
+    assert_in_step(&pair);
+}
+
+#[test]
 fn a_list_is_there_and_has_a_length() {
     let pair = pair();
     let context = pair.initiator.ptr();

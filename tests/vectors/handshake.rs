@@ -35,7 +35,7 @@ pub(crate) fn exchange(inputs: Map<'_>, expected: Map<'_>) -> Outcome {
     let accounts = Accounts::new(&[&account]);
     let credential = accounts.acceptor();
     let server_challenge = Challenge::decode(&challenge).map(|sent| sent.server_challenge).map_err(|e| e.to_string());
-    let mut context = Context::resume(ExpectAuthenticate { negotiate, challenge, seq_num: 0 });
+    let mut context = Context::resume(ExpectAuthenticate { negotiate, challenge, seq_num: None });
     let policy = Policy { lm_level: level(0), anonymous: true, ..Policy::default() };
     let host = Fixed::default();
     let request =
@@ -166,7 +166,12 @@ pub(crate) fn malformed(inputs: Map<'_>, expected: Map<'_>) -> Outcome {
         "accept_authenticate" => {
             let (negotiate, challenge) =
                 (context.optional_bytes("negotiate").unwrap_or_default(), context.bytes("challenge"));
-            accept(Context::resume(ExpectAuthenticate { negotiate, challenge, seq_num: 0 }), &token, context, expected)
+            accept(
+                Context::resume(ExpectAuthenticate { negotiate, challenge, seq_num: None }),
+                &token,
+                context,
+                expected,
+            )
         }
         "init_challenge" => initiate(&token, context),
         "message" => receive(&token, context, inputs),

@@ -222,7 +222,7 @@ fn without_ess(recorded: Map<'_>) -> Outcome {
 
 /// The recorded AUTHENTICATE_MESSAGE, judged by a real acceptor, which numbers its messages 100.
 fn judged(recorded: Map<'_>, challenge: Vec<u8>, token: &[u8], level: u8) -> Result<Context, String> {
-    let mut context = Context::resume(ExpectAuthenticate { negotiate: Vec::new(), challenge, seq_num: 0 });
+    let mut context = Context::resume(ExpectAuthenticate { negotiate: Vec::new(), challenge, seq_num: None });
     context.set_seq_num(100).map_err(|e| e.to_string())?;
     let accounts = Accounts::new(&[recorded.0]);
     let credential = accounts.acceptor();

@@ -2,6 +2,7 @@
 
 mod datagram;
 mod forged;
+mod old;
 
 use std::{
     path::PathBuf,

@@ -1,0 +1,402 @@
+//! What old clients and servers do, in memory: NTLMv1, LM, OEM letters, nobody in particular.
+
+use super::*;
+use crate::{
+    crypto::{keys, ntowf},
+    error::{Fault, FieldName, InvalidMessage, Message},
+    name::Attribute,
+    policy::LmLevel,
+    wire::{Authenticate, AvId, Challenge, NegotiateFlags, TargetInfo, TargetInfoBuilder},
+};
+
+const LM_KEY: NegotiateFlags = NegotiateFlags::LM_KEY;
+const ESS: NegotiateFlags = NegotiateFlags::EXTENDED_SESSIONSECURITY;
+const UNICODE: NegotiateFlags = NegotiateFlags::UNICODE.union(NegotiateFlags::NTLM);
+const OEM: NegotiateFlags = NegotiateFlags::OEM.union(NegotiateFlags::NTLM).union(NegotiateFlags::REQUEST_TARGET);
+const PROTECTED: ContextFlags = ContextFlags::INTEG.union(ContextFlags::CONF);
+
+fn at(level: u8) -> Policy {
+    Policy { lm_level: LmLevel::new(level).unwrap(), ..Policy::default() }
+}
+
+fn client(user: &str, password: &str, level: u8) -> Credential {
+    let (name, store) = (Name::parse_user(user).unwrap(), CredStore::with_password(password.as_bytes()).unwrap());
+    Credential::acquire(Some(&name), Usage::Initiate, &store, &at(level), &Fixed(NOW)).unwrap()
+}
+
+/// Both sides at `level`, with an account of that password.
+fn pair_with(password: &str, level: u8) -> Pair {
+    let pair = Pair::new();
+    std::fs::write(users_of(&pair), format!("DOM:Alice:{password}\n")).unwrap();
+    let client = client("DOM\\alice", password, level);
+    Pair { client, client_policy: at(level), server_policy: at(level), ..pair }
+}
+
+fn pair(level: u8) -> Pair {
+    pair_with("secret", level)
+}
+
+fn users_of(pair: &Pair) -> PathBuf {
+    pair.server.acceptor().unwrap().verifier.path().to_owned()
+}
+
+fn choose(credential: &Credential, flags: NegotiateFlags) {
+    credential.set_options(|options| options.neg_flags = Some(flags.bits()));
+}
+
+/// A pair whose client wants a key made of its LM hash.
+fn with_lm_keys(flags: NegotiateFlags) -> Pair {
+    let pair = pair(1);
+    choose(&pair.client, UNICODE | LM_KEY | flags);
+    pair
+}
+
+/// A pair in which nobody in particular initiates, and may.
+fn anonymous() -> Pair {
+    let server_policy = Policy { anonymous: true, ..Policy::default() };
+    Pair { requested: PROTECTED | ContextFlags::ANON, server_policy, ..Pair::new() }
+}
+
+/// The flags of a message of any kind, changed on the way.
+fn change_flags(message: &mut [u8], change: impl FnOnce(NegotiateFlags) -> NegotiateFlags) {
+    let at = [12, 20, 60][usize::from(message[8]) - 1];
+    let place: &mut [u8; 4] = message[at..].first_chunk_mut().unwrap();
+    *place = change(NegotiateFlags::from_bits_retain(u32::from_le_bytes(*place))).bits().to_le_bytes();
+}
+
+/// Somebody on the way who changes the AUTHENTICATE_MESSAGE.
+fn answering(change: impl Fn(&mut Authenticate<'_>)) -> impl Fn(usize, &mut Vec<u8>) {
+    move |number, message| {
+        if number == 2 {
+            let token = message.clone();
+            let mut authenticate = Authenticate::decode(&token, NegotiateFlags::UNICODE).unwrap();
+            change(&mut authenticate);
+            *message = authenticate.encode().unwrap();
+        }
+    }
+}
+
+/// Somebody on the way who leaves the pairs of these ids out of the CHALLENGE_MESSAGE.
+fn challenging_without(ids: &[AvId]) -> impl Fn(usize, &mut Vec<u8>) {
+    move |number, message| {
+        if number == 1 {
+            let token = message.clone();
+            let challenge = Challenge::decode(&token).unwrap();
+            let info = TargetInfo::decode(Message::Challenge, FieldName::TargetInfo, challenge.target_info).unwrap();
+            let mut builder = TargetInfoBuilder::default();
+            for pair in info.pairs().filter(|pair| !ids.contains(&pair.id)) {
+                builder.push(pair.id, pair.value).unwrap();
+            }
+            *message = Challenge { target_info: &builder.finish(), ..challenge }.encode().unwrap();
+        }
+    }
+}
+
+fn key_of(context: &Context) -> [u8; 16] {
+    *context.established().unwrap().session.key().expose()
+}
+
+fn attribute(server: &Context, attribute: Attribute) -> &str {
+    server.established().unwrap().initiator.get(attribute).unwrap()
+}
+
+/// One message each way and again: without extended session security both ways share one stream.
+fn assert_in_step(client: &mut Context, server: &mut Context) {
+    for message in [&b"one"[..], b"", b"a longer one"] {
+        exchange(client, server, message);
+        exchange(server, client, message);
+    }
+}
+
+#[test]
+fn behind_the_clients_challenge_are_zeros_to_the_end() {
+    let pair = pair(1);
+    let messages = pair.messages();
+    let sent = Authenticate::decode(&messages[2], NegotiateFlags::empty()).unwrap();
+    assert!(sent.flags.unwrap().contains(ESS));
+    assert_eq!((sent.nt_response.len(), &sent.lm_response[8..]), (24, &[0; 16][..]));
+    let invalid = InvalidMessage {
+        message: Message::Authenticate,
+        field: FieldName::LmChallengeResponse,
+        fault: Fault::WrongValue,
+    };
+    for at in 8..24 {
+        let mut response = sent.lm_response.to_vec();
+        response[at] = 1;
+        let refused = pair.handshake(|number, message| {
+            let place = message.windows(24).position(|part| part == sent.lm_response);
+            if let (2, Some(place)) = (number, place) {
+                message[place + at] = 1;
+            }
+        });
+        assert_eq!(refused.map(drop), Err(invalid.into()), "byte {at}");
+    }
+    for len in [0, 8, 23] {
+        let refused = pair.handshake(answering(|message| message.lm_response = &message.lm_response[..len]));
+        assert_eq!(refused.map(drop), Err(invalid.into()), "{len} bytes");
+    }
+}
+
+#[test]
+fn at_level_2_no_lm_response_is_sent_whatever_the_credential_has() {
+    for level in [0, 1, 2] {
+        let client = client("DOM\\alice", "secret", 0);
+        let pair = Pair { client, requested: ContextFlags::empty(), ..pair(level) };
+        choose(&pair.server, UNICODE);
+        let token = pair.messages().remove(2);
+        let sent = Authenticate::decode(&token, NegotiateFlags::empty()).unwrap();
+        assert!(!sent.flags.unwrap().contains(ESS));
+        assert_eq!(sent.nt_response.len(), 24);
+        assert_eq!(sent.lm_response == sent.nt_response, level == 2, "level {level}");
+    }
+}
+
+#[test]
+fn who_wants_protection_wants_both_names_of_the_server() {
+    let without = |requested, ids: &[AvId]| {
+        let client_policy = Policy { mic: MicPolicy::Off, ..Policy::default() };
+        Pair { requested, client_policy, ..Pair::new() }.handshake(challenging_without(ids)).map(drop)
+    };
+    let names = [AvId::MsvAvNbComputerName, AvId::MsvAvNbDomainName];
+    for ids in [&names[..1], &names[1..], &names] {
+        for requested in [ContextFlags::INTEG, ContextFlags::CONF] {
+            assert_eq!(without(requested, ids), Err(PeerIncompatible::NoNetBiosNames.into()), "{ids:?}");
+        }
+        assert_eq!(without(ContextFlags::empty(), ids), Ok(()));
+    }
+    assert_eq!(without(PROTECTED, &[AvId::MsvAvDnsDomainName]), Ok(()));
+}
+
+#[test]
+fn who_cannot_say_whom_it_means_is_refused_where_that_is_required() {
+    for (target_name, is_served) in
+        [(TargetNamePolicy::Required, false), (TargetNamePolicy::Audit, true), (TargetNamePolicy::Off, true)]
+    {
+        for pair in [pair(0), pair(1), pair(2), anonymous()] {
+            let pair = Pair { server_policy: Policy { target_name, ..pair.server_policy }, ..pair };
+            let done = pair.handshake(|_, _| ()).map(drop);
+            let expected = if is_served { Ok(()) } else { Err(PolicyError::TargetName.into()) };
+            assert_eq!(done, expected, "{target_name:?}");
+        }
+    }
+}
+
+#[test]
+fn who_has_no_mic_and_no_bindings_is_refused_where_they_are_required() {
+    for pair in [pair(0), pair(1), anonymous()] {
+        let with_mic = Policy { require_mic: true, ..pair.server_policy };
+        let bound = Policy { channel_bindings: BindingsPolicy::Required, ..pair.server_policy };
+        let mut pair = Pair { client_bindings: Some(BINDINGS), server_bindings: Some(BINDINGS), ..pair };
+        let (_, _, step) = pair.handshake(|_, _| ()).unwrap();
+        assert!(!step.flags.contains(ContextFlags::CHANNEL_BOUND));
+        pair.server_policy = with_mic;
+        assert_eq!(pair.error(), PolicyError::MicRequired.into());
+        pair.server_policy = bound;
+        assert_eq!(pair.error(), PolicyError::BindingsRequired.into());
+    }
+}
+
+#[test]
+fn sixty_four_letters_of_a_workstation_are_kept() {
+    const WORKSTATION: [u8; 2000] = [0x57; 2000];
+    let named = |len: usize| {
+        let (_, server, _) =
+            pair(1).handshake(answering(|message| message.workstation = &WORKSTATION[..2 * len])).unwrap();
+        attribute(&server, Attribute::Workstation).to_owned()
+    };
+    assert_eq!([1, 63, 64, 65, 1000].map(|len| named(len).chars().count()), [1, 63, 64, 64, 64]);
+}
+
+#[test]
+fn an_lm_response_alone_gives_the_key_of_an_lm_key() {
+    for requested in [ContextFlags::empty(), PROTECTED] {
+        let pair = Pair { requested, ..with_lm_keys(NegotiateFlags::empty()) };
+        let response = std::cell::Cell::new([0; 8]);
+        let (mut client, mut server, _) = pair
+            .handshake(answering(|message| {
+                assert_eq!(message.flags.unwrap() & (LM_KEY | ESS), LM_KEY);
+                response.set(*message.lm_response.first_chunk().unwrap());
+                message.nt_response = &[];
+            }))
+            .unwrap();
+        assert_eq!(attribute(&server, Attribute::Version), "LM");
+        assert_eq!(key_of(&client), key_of(&server));
+        if requested.is_empty() {
+            let expected = keys::kxkey_lm(&ntowf::lm_hash(b"secret").unwrap(), &response.get());
+            assert_eq!(key_of(&client), *expected.expose());
+        } else {
+            assert_in_step(&mut client, &mut server);
+        }
+    }
+}
+
+#[test]
+fn an_lm_response_alone_is_for_levels_0_and_1() {
+    for (level, expected) in [(0, Ok(())), (1, Ok(())), (2, Err(PolicyError::NtlmV1.into()))] {
+        let pair = Pair { server_policy: at(level), requested: ContextFlags::empty(), ..pair(0) };
+        let done = pair.handshake(answering(|message| message.nt_response = &[])).map(drop);
+        assert_eq!(done, expected, "level {level}");
+    }
+}
+
+#[test]
+fn keys_of_an_lm_hash_are_weak_and_not_enough_for_128_bits() {
+    let all = NegotiateFlags::BITS_128 | NegotiateFlags::BITS_56;
+    for bits in [all, NegotiateFlags::BITS_56, NegotiateFlags::empty()] {
+        let (mut client, mut server, _) = with_lm_keys(bits).handshake(|_, _| ()).unwrap();
+        assert_in_step(&mut client, &mut server);
+    }
+    let minimum = Policy { minimum: Minimum::BITS_128, ..at(1) };
+    for pair in [
+        Pair { server_policy: minimum, ..with_lm_keys(all) },
+        Pair { client_policy: minimum, ..with_lm_keys(all) },
+        Pair { server_policy: minimum, ..with_lm_keys(NegotiateFlags::BITS_56) },
+    ] {
+        assert_eq!(pair.error(), PeerIncompatible::No128.into());
+    }
+    // Extended session security wins, and has keys of its own.
+    let pair = with_lm_keys(all | ESS);
+    assert!(Pair { client_policy: minimum, server_policy: minimum, ..pair }.handshake(|_, _| ()).is_ok());
+}
+
+#[test]
+fn forty_bits_do_as_long_as_nobody_wants_more() {
+    for flags in [UNICODE, UNICODE | ESS, UNICODE | ESS | NegotiateFlags::BITS_56] {
+        let pair = pair(1);
+        choose(&pair.client, flags);
+        let (mut client, mut server, _) = pair.handshake(|_, _| ()).unwrap();
+        assert_in_step(&mut client, &mut server);
+        let server_policy = Policy { minimum: Minimum::BITS_128, ..at(1) };
+        assert_eq!(Pair { server_policy, ..pair }.error(), PeerIncompatible::No128.into(), "{flags}");
+    }
+}
+
+/// Somebody on the way who has the server make its key of an LM hash, and tells the client nothing of it.
+fn forcing(flags: NegotiateFlags) -> impl Fn(usize, &mut Vec<u8>) {
+    move |number, message| match number {
+        0 => change_flags(message, |offered| (offered - ESS) | flags),
+        1 => change_flags(message, |agreed| agreed - flags),
+        _ => change_flags(message, |answered| answered | flags),
+    }
+}
+
+#[test]
+fn without_an_lm_hash_no_key_is_made_of_one() {
+    let (fourteen, fifteen) = ("fourteen chars", "fifteen letters");
+    for flags in [LM_KEY, NegotiateFlags::REQUEST_NON_NT_SESSION_KEY] {
+        let forced = |password| {
+            let pair = Pair { requested: ContextFlags::INTEG, ..pair_with(password, 1) };
+            choose(&pair.server, UNICODE | NegotiateFlags::SIGN | NegotiateFlags::KEY_EXCH | flags);
+            pair.handshake(forcing(flags)).map(drop)
+        };
+        assert_eq!(forced(fifteen), Err(PeerIncompatible::NoLmHash.into()), "{flags}");
+        assert_eq!(forced(fourteen), Ok(()), "{flags}: the account has a hash, and the client another key");
+    }
+    assert!(pair_with(fifteen, 1).handshake(|_, _| ()).is_ok());
+    assert!(pair_with(fifteen, 0).handshake(|_, _| ()).is_ok());
+}
+
+#[test]
+fn a_client_without_an_lm_hash_asks_for_no_key_of_one() {
+    for (password, asked) in [("fourteen chars", LM_KEY), ("fifteen letters", NegotiateFlags::empty())] {
+        let pair = pair_with(password, 1);
+        choose(&pair.client, UNICODE | LM_KEY);
+        let negotiate = pair.messages().remove(0);
+        let flags = crate::wire::Negotiate::decode(&negotiate).unwrap().flags;
+        assert_eq!(flags & LM_KEY, asked);
+    }
+}
+
+#[test]
+fn a_name_that_oem_letters_cannot_say_needs_unicode() {
+    for level in [0, 1, 3] {
+        for (user, expected) in [("Кир", Err(PeerIncompatible::NoUnicode.into())), ("Élodie", Ok(()))] {
+            let pair = Pair { client: client(&format!("DOM\\{user}"), "secret", level), ..pair(level) };
+            std::fs::write(users_of(&pair), "DOM:Élodie:secret\nDOM:Кир:secret\n").unwrap();
+            let over = |pair: &Pair| pair.handshake(|_, _| ()).map(drop);
+            assert_eq!(over(&pair), Ok(()));
+            choose(&pair.server, OEM);
+            let pair = Pair { requested: ContextFlags::empty(), ..pair };
+            assert_eq!(over(&pair), expected, "{user} at level {level}");
+        }
+    }
+    let pair = Pair { client: client("Кир\\alice", "secret", 3), ..Pair::new() };
+    choose(&pair.server, OEM | ESS | NegotiateFlags::SIGN | NegotiateFlags::SEAL | NegotiateFlags::KEY_EXCH);
+    assert_eq!(pair.error(), PeerIncompatible::NoUnicode.into(), "nor a domain");
+}
+
+#[test]
+fn an_answer_without_flags_is_in_the_letters_of_the_challenge() {
+    let oldest = |message: &mut Authenticate<'_>| {
+        assert_eq!((message.user, message.domain), (&b"alice"[..], &b"DOM"[..]));
+        (message.flags, message.version) = (None, None);
+    };
+    for level in [0, 1, 3] {
+        let pair = Pair { requested: ContextFlags::empty(), ..pair(level) };
+        let pair = Pair { client_policy: Policy { mic: MicPolicy::Off, ..pair.client_policy }, ..pair };
+        choose(&pair.client, OEM);
+        let (_, server, _) = pair
+            .handshake(|number, message| {
+                answering(oldest)(number, message);
+                if number == 2 {
+                    let start = message[12..52].chunks(8).filter(|field| field[0] != 0).map(|field| field[4]).min();
+                    assert_eq!(start, Some(52), "the oldest header");
+                }
+            })
+            .unwrap();
+        assert_eq!(server.established().unwrap().initiator.name.to_string(), "DOM\\Alice", "level {level}");
+        assert_eq!(attribute(&server, Attribute::Workstation), "SRV");
+    }
+}
+
+#[test]
+fn the_server_is_named_in_the_letters_of_its_client() {
+    for (flags, expected) in [(OEM, &b"SRV"[..]), (OEM | UNICODE, b"S\0R\0V\0"), (UNICODE, b"")] {
+        let pair = Pair { requested: ContextFlags::empty(), ..Pair::new() };
+        choose(&pair.client, flags);
+        let token = pair.messages().remove(1);
+        assert_eq!(Challenge::decode(&token).unwrap().target_name, expected, "{flags}");
+    }
+}
+
+#[test]
+fn nobody_is_announced_at_once_and_stays_nobody_elsewhere() {
+    let by_credential = Pair { client: Credential::anonymous(), requested: PROTECTED, ..anonymous() };
+    for pair in [anonymous(), by_credential] {
+        let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
+        let first = pair.initiate(&mut client, &[]).unwrap();
+        assert!(first.flags.contains(ContextFlags::ANON | PROTECTED));
+        let sent = crate::wire::Negotiate::decode(&first.token).unwrap().flags;
+        assert!(!sent.contains(NegotiateFlags::ANONYMOUS), "the server hears of it in the last message");
+        let mut client = Context::import(&client.export().unwrap()).unwrap();
+        assert!(client.flags().contains(ContextFlags::ANON));
+        let challenge = pair.accept(&mut server, &first.token).unwrap();
+        assert!(!challenge.flags.contains(ContextFlags::ANON));
+        let last = pair.initiate(&mut client, &challenge.token).unwrap();
+        assert!(last.flags.contains(ContextFlags::ANON));
+        let done = pair.accept(&mut server, &last.token).unwrap();
+        assert!(done.flags.contains(ContextFlags::ANON | PROTECTED));
+        assert_eq!(server.established().unwrap().initiator.name, Name::Anonymous);
+        assert_in_step(&mut client, &mut server);
+    }
+    let mut somebody = Context::new(Role::Initiator);
+    assert!(!Pair::new().initiate(&mut somebody, &[]).unwrap().flags.contains(ContextFlags::ANON));
+    let somebody = Context::import(&somebody.export().unwrap()).unwrap();
+    assert!(!somebody.flags().contains(ContextFlags::ANON));
+}
+
+#[test]
+fn nobody_reaches_no_minimum_of_protection() {
+    for (minimum, expected) in [
+        (Minimum::empty(), Ok(())),
+        (Minimum::BITS_128 | Minimum::EXTENDED_SESSIONSECURITY, Ok(())),
+        (Minimum::SIGN, Err(PolicyError::Anonymous.into())),
+        (Minimum::SEAL, Err(PolicyError::Anonymous.into())),
+    ] {
+        let pair = anonymous();
+        let pair = Pair { server_policy: Policy { minimum, ..pair.server_policy }, ..pair };
+        assert_eq!(pair.handshake(|_, _| ()).map(drop), expected, "{minimum:?}");
+    }
+    let unserved = Pair { server_policy: Policy::default(), ..anonymous() };
+    assert_eq!(unserved.error(), PolicyError::Anonymous.into());
+}
