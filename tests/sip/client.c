@@ -96,13 +96,14 @@ static void send_or_give_up(const struct text *text)
 static void answer(const struct sip_message *request)
 {
     static struct text response, sent;
+    const char *via = sip_header(request, "Via");
 
     say("%s is genuine: %.*s", request->method, (int)request->body.length, request->body.at);
-    if (strcmp(request->method, "BENOTIFY") == 0)
+    /* Without a Via nobody would know the answer. */
+    if (strcmp(request->method, "BENOTIFY") == 0 || via == NULL)
         return;
     text_clear(&response);
-    text_add(&response, "SIP/2.0 200 OK\r\nVia: %s\r\nFrom: %s\r\nTo: %s\r\n", sip_header(request, "Via"),
-             sip_header(request, "From"), sip_header(request, "To"));
+    text_add(&response, "SIP/2.0 200 OK\r\nVia: %s\r\nFrom: %s\r\nTo: %s\r\n", via, sip_header(request, "From"), sip_header(request, "To"));
     text_add(&response, "Call-ID: %s\r\nCSeq: %s\r\n", sip_header(request, "Call-ID"), sip_header(request, "CSeq"));
     end_message(&response, "");
     say("200 OK to that, signed");
@@ -110,18 +111,29 @@ static void answer(const struct sip_message *request)
     send_or_give_up(&sent);
 }
 
+/* Who sends more than that which must be dropped is not the registrar. */
+enum { MOST_DROPPED = 1000 };
+
 /* What comes next that is to be taken seriously. */
 static void receive(struct sip_message *message)
 {
     for (;;) {
+        if (client.forged + client.replayed > MOST_DROPPED)
+            give_up_with(NOT_GENUINE, "too much of what comes is not the registrar's");
         if (receive_message(&client.wire, message) != RECEIVED)
             give_up("the registrar says nothing more, or no SIP");
         if (message->code == 0)
             say("%s arrives", message->method);
         else
             say("%d arrives", message->code);
-        if (!client.association.is_complete)
-            return;
+        if (!client.association.is_complete) {
+            /* Nobody can be asked for anything before it is clear who asks. */
+            if (message->code != 0)
+                return;
+            say("dropped, for there is no handshake yet");
+            client.forged++;
+            continue;
+        }
         switch (association_verify(&client.association, message)) {
         case GENUINE:
             return;

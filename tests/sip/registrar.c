@@ -159,7 +159,7 @@ static void notify(struct client *client, const char *method, const char *state)
 
     say("%s to the subscriber, signed", method);
     text_clear(&request);
-    text_add(&request, "%s %.*s SIP/2.0\r\n", method, (int)uri.length, uri.at);
+    text_add(&request, "%s %.*s SIP/2.0\r\n", method, (int)uri.length, uri.at == NULL ? "" : uri.at);
     text_add(&request, "Via: SIP/2.0/TCP 127.0.0.1;branch=z9hG4bK%s\r\n", branch.digits);
     text_add(&request, "Max-Forwards: 70\r\nFrom: %s;tag=%s\r\n", client->subscribed, registrar.tag.digits);
     text_add(&request, "To: %s\r\nCall-ID: %s\r\n", client->subscriber, client->call_id);
@@ -277,7 +277,7 @@ static bool subscribe(struct client *client, const struct sip_message *request)
 {
     struct slice uri = sip_uri(sip_header(request, "To"));
 
-    snprintf(client->subscribed, sizeof(client->subscribed), "<%.*s>", (int)uri.length, uri.at);
+    snprintf(client->subscribed, sizeof(client->subscribed), "<%.*s>", (int)uri.length, uri.at == NULL ? "" : uri.at);
     return keep(client->subscriber, sizeof(client->subscriber), sip_header(request, "From")) &&
            keep(client->call_id, sizeof(client->call_id), sip_header(request, "Call-ID"));
 }
