@@ -28,7 +28,8 @@
 //! 2. [`context::Context::initiate`] takes the state out and leaves `Failed`: who fails stays failed.
 //! 3. [`wire::Challenge::decode`]: signature, type, fields inside the message; then its AV_PAIRs, walked once.
 //! 4. `context::flags`: what was offered and what came; the minimum is enforced.
-//! 5. `context::initiator`: our AV_PAIRs added, the response and the keys computed by [`crypto`], the message encoded.
+//! 5. `context::initiator`: our AV_PAIRs added; `context::response`: the response and the keys, computed by [`crypto`]; then the
+//!    message encoded.
 //! 6. `context::transcript`: the MIC over the three messages, put in its place.
 //! 7. [`session::Session::new`]: keys for both directions. The state becomes `Established`.
 //! 8. `abi::context`: the token copied to memory that the caller frees; flags and handle put last.
