@@ -133,11 +133,11 @@ impl ExpectAuthenticate {
         ));
         let account_domain = if let Name::User(user) = &name { user.domain.clone() } else { String::new() };
         let attributes = [
-            (Attribute::Domain, account_domain),
-            (Attribute::Workstation, received.workstation),
-            (Attribute::Mic, if mic.has_mic { "verified" } else { "none" }.to_owned()),
-            (Attribute::ChannelBindings, if bindings.is_bound { "matched" } else { "none" }.to_owned()),
-            (Attribute::Version, version.to_owned()),
+            (Attribute::Domain, Cow::Owned(account_domain)),
+            (Attribute::Workstation, Cow::Owned(received.workstation)),
+            (Attribute::Mic, Cow::Borrowed(if mic.has_mic { "verified" } else { "none" })),
+            (Attribute::ChannelBindings, Cow::Borrowed(if bindings.is_bound { "matched" } else { "none" })),
+            (Attribute::Version, Cow::Borrowed(version)),
         ];
         let established = Established {
             session: flags::session(Role::Acceptor, received.flags, key, received.authenticate.version, self.seq_num)?,
@@ -221,7 +221,7 @@ impl<'a> Received<'a> {
         let charset = authenticate.flags.unwrap_or(challenge.flags).charset();
         let [user, domain, workstation] =
             [authenticate.user, authenticate.domain, authenticate.workstation].map(|name| charset.to_utf16le(name));
-        let workstation = Shown(&workstation).to_string().chars().take(MAX_WORKSTATION).collect::<String>();
+        let workstation = Shown(workstation.get(..2 * MAX_WORKSTATION).unwrap_or(&workstation)).to_string();
         host.trace(format_args!(
             "acceptor: got AUTHENTICATE_MESSAGE of {}\\{} from {workstation}, flags {flags}",
             Shown(&domain),

@@ -1,5 +1,7 @@
 //! What an authentication found out about a name: the attributes of RFC 6680.
 
+use std::borrow::Cow;
+
 use crate::{
     bytes::{self, Reader},
     error::{Fault, FieldName, Result},
@@ -65,7 +67,7 @@ impl Attribute {
 pub struct Principal {
     /// The name.
     pub name: Name,
-    attributes: Vec<(Attribute, String)>,
+    attributes: Vec<(Attribute, Cow<'static, str>)>,
 }
 
 impl From<Name> for Principal {
@@ -77,7 +79,7 @@ impl From<Name> for Principal {
 impl Principal {
     /// The name with `attributes`, of which those without a value are left out.
     #[must_use]
-    pub fn new(name: Name, attributes: impl IntoIterator<Item = (Attribute, String)>) -> Self {
+    pub fn new(name: Name, attributes: impl IntoIterator<Item = (Attribute, Cow<'static, str>)>) -> Self {
         Self { name, attributes: attributes.into_iter().filter(|(_, value)| !value.is_empty()).collect() }
     }
 
@@ -89,7 +91,7 @@ impl Principal {
     /// The value of an attribute, if the name has it.
     #[must_use]
     pub fn get(&self, attribute: Attribute) -> Option<&str> {
-        self.attributes.iter().find(|(other, _)| *other == attribute).map(|(_, value)| value.as_str())
+        self.attributes.iter().find(|(other, _)| *other == attribute).map(|(_, value)| &**value)
     }
 
     /// Whether somebody vouches for the attribute: the verifier, or this side that checked it. What the client says of its
@@ -131,7 +133,7 @@ impl Principal {
             let (Some(attribute), Some(value)) = (attribute, value) else {
                 return Err(reader.error(field, Fault::WrongValue));
             };
-            principal.attributes.push((attribute, value.to_owned()));
+            principal.attributes.push((attribute, Cow::Owned(value.to_owned())));
         }
     }
 }
@@ -151,7 +153,7 @@ mod tests {
     #[test]
     fn attributes_go_along_with_their_name() {
         let name = Name::parse_user("DOM\\alice").unwrap();
-        let all = Attribute::ALL.map(|attribute| (attribute, attribute.urn().to_owned()));
+        let all = Attribute::ALL.map(|attribute| (attribute, attribute.urn().into()));
         let principal = Principal::new(name, all);
         let mut bytes = Vec::new();
         principal.export(&mut bytes).unwrap();
@@ -168,7 +170,7 @@ mod tests {
     #[test]
     fn nothing_stands_twice_or_empty() {
         let name = Name::Anonymous;
-        assert_eq!(Principal::new(name.clone(), [(Attribute::Domain, String::new())]), Principal::from(name));
+        assert_eq!(Principal::new(name.clone(), [(Attribute::Domain, "".into())]), Principal::from(name));
         assert_eq!(import(&[3, 4, 1, 0, b'x', 0]).map(|p| p.attributes.len()), Ok(1));
         for wrong in [&[3, 4, 1, 0, b'x', 4, 1, 0, b'y', 0][..], &[3, 4, 0, 0, 0], &[3, 7, 1, 0, b'x', 0]] {
             assert!(import(wrong).is_err(), "{wrong:?}");
@@ -177,7 +179,7 @@ mod tests {
 
     #[test]
     fn only_a_mic_vouches_for_the_workstation() {
-        let with = |mic: &str| Principal::new(Name::Anonymous, [(Attribute::Mic, mic.to_owned())]);
+        let with = |mic: &'static str| Principal::new(Name::Anonymous, [(Attribute::Mic, mic.into())]);
         assert!(with("verified").is_vouched_for(Attribute::Workstation));
         assert!(!with("none").is_vouched_for(Attribute::Workstation));
         assert!(with("none").is_vouched_for(Attribute::Version));

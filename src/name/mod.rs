@@ -186,7 +186,7 @@ impl UserName {
     pub fn check(&self) -> Result<()> {
         let Self { user, domain } = self;
         let is_clear = !user.is_empty() && !user.starts_with('@') && !user.contains('\\') && !domain.contains('\\');
-        let is_nobody = || same_name(&format!("{domain}\\{user}"), ANONYMOUS);
+        let is_nobody = || ANONYMOUS.split_once('\\').is_some_and(|(d, u)| same_name(domain, d) && same_name(user, u));
         if is_clear && is_plain(user) && is_plain(domain) && !is_nobody() {
             Ok(())
         } else {
