@@ -110,7 +110,9 @@ impl ExpectChallenge {
         // What the first call asked for counts.
         let request = &InitiateRequest { requested: self.requested, ..*request };
         let InitiateRequest { credential, host, policy, .. } = *request;
-        let account = request.account()?;
+        // Who began as nobody stays nobody, whatever credential the second call brings.
+        let is_nobody = self.offered.contains(NegotiateFlags::ANONYMOUS);
+        let account = if is_nobody { None } else { request.account()? };
 
         let challenge = Challenge::decode(request.token)?;
         host.trace(format_args!(

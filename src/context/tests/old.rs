@@ -386,6 +386,21 @@ fn nobody_is_announced_at_once_and_stays_nobody_elsewhere() {
 }
 
 #[test]
+fn who_began_as_nobody_stays_nobody_with_another_credential() {
+    let mut pair = anonymous();
+    pair.requested = PROTECTED;
+    let somebody = core::mem::replace(&mut pair.client, Credential::anonymous());
+    let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
+    let negotiate = pair.initiate(&mut client, &[]).unwrap().token;
+    let challenge = pair.accept(&mut server, &negotiate).unwrap().token;
+    pair.client = somebody;
+    let last = pair.initiate(&mut client, &challenge).unwrap();
+    assert!(last.flags.contains(ContextFlags::ANON));
+    pair.accept(&mut server, &last.token).unwrap();
+    assert_eq!(server.established().unwrap().initiator.name, Name::Anonymous);
+}
+
+#[test]
 fn nobody_reaches_no_minimum_of_protection() {
     for (minimum, expected) in [
         (Minimum::empty(), Ok(())),
