@@ -77,8 +77,8 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// When there are fewer.
     pub fn counted(&mut self, field: FieldName) -> Result<&'a [u8]> {
-        let len = self.u16(field)?;
-        self.take(usize::from(len), field)
+        let len = self.u32(field)?;
+        self.take(usize::try_from(len).unwrap_or(usize::MAX), field)
     }
 
     /// A byte that is 0 or 1.
@@ -102,12 +102,12 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Appends `bytes` to an exported token, their 16-bit length before them.
+/// Appends `bytes` to an exported token, their 32-bit length before them.
 ///
 /// # Errors
 /// [`ApiMisuse::BadArgument`] when they are longer than that can say.
 pub fn put(out: &mut Vec<u8>, bytes: &[u8]) -> Result<()> {
-    let len = u16::try_from(bytes.len()).map_err(|_| ApiMisuse::BadArgument)?;
+    let len = u32::try_from(bytes.len()).map_err(|_| ApiMisuse::BadArgument)?;
     out.extend_from_slice(&len.to_le_bytes());
     out.extend_from_slice(bytes);
     Ok(())

@@ -25,6 +25,8 @@ pub enum Error {
     ApiMisuse(ApiMisuse),
     /// There is no usable secret.
     Credential(CredentialError),
+    /// The domain did not answer as it should, or does not want the account.
+    Domain(DomainError),
     /// The administrator does not allow it.
     Policy(PolicyError),
     /// The operating system did not give what is needed.
@@ -251,6 +253,35 @@ pub enum CredentialError {
     },
     /// The name is a service's or anonymous, and such a name has no password.
     NotAUser,
+    /// Neither is there an entry in a user file, nor has winbind a cached logon.
+    NoCachedLogon {
+        /// The name asked for; empty where none was, and the environment has none either.
+        name: String,
+    },
+}
+
+/// What winbind, or the domain controller behind it, says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DomainError {
+    /// The account is not let in, for another reason than its name and its password.
+    Refused {
+        /// The NTSTATUS ([MS-ERREF] 2.3).
+        status: u32,
+        /// Its name, as winbind spells it; may be empty.
+        name: String,
+    },
+    /// winbindd does not answer.
+    Unavailable,
+    /// winbindd answers, but not to this.
+    NotPermitted,
+    /// winbindd has not answered in time.
+    TimedOut,
+    /// winbindd's answer makes no sense; here is what of it.
+    OddReply(&'static str),
+    /// A cached logon has no way to send channel bindings.
+    NoBindings,
+    /// A cached logon has no connectionless mode.
+    NoDatagram,
 }
 
 /// What the administrator, by a variable of the environment, or MS-NLMP itself does not allow.
@@ -269,6 +300,8 @@ pub enum PolicyError {
     NtlmV1,
     /// An anonymous AUTHENTICATE_MESSAGE.
     Anonymous,
+    /// The domain takes the client for a guest, who is as good as anonymous.
+    Guest,
     /// An AUTHENTICATE_MESSAGE without MIC, and GSS_NTLM_REQUIRE_MIC is `yes`.
     MicRequired,
     /// No channel bindings, and GSS_NTLM_CHANNEL_BINDINGS is `required`.
@@ -286,6 +319,8 @@ pub enum HostError {
     Randomness,
     /// Memory.
     Memory,
+    /// A thread.
+    Thread,
 }
 
 impl fmt::Display for Error {
@@ -296,6 +331,7 @@ impl fmt::Display for Error {
             Self::PeerIncompatible(e) => e.fmt(f),
             Self::ApiMisuse(e) => e.fmt(f),
             Self::Credential(e) => e.fmt(f),
+            Self::Domain(e) => e.fmt(f),
             Self::Policy(e) => e.fmt(f),
             Self::Host(e) => e.fmt(f),
             Self::Internal => {
@@ -383,7 +419,7 @@ impl Fault {
 impl fmt::Display for PeerMisbehaved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::LogonFailure => "The user name or the password is wrong: the trace of the server (GSSNTLMSSP_DEBUG) tells which",
+            Self::LogonFailure => "The user name or the password is wrong (STATUS_LOGON_FAILURE): the trace of the server (GSSNTLMSSP_DEBUG) tells which",
             Self::WrongMic => {
                 "The MIC of the AUTHENTICATE_MESSAGE is wrong: look for who changes messages between client and server"
             }
@@ -479,9 +515,9 @@ impl fmt::Display for ApiMisuse {
 impl fmt::Display for CredentialError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoUserFile => {
-                f.write_str("There are no credentials: set NTLM_USER_FILE, or give a password or ntlmssp_keyfile")
-            }
+            Self::NoUserFile => f.write_str(
+                "There are no credentials: set NTLM_USER_FILE, give a password or ntlmssp_keyfile, or let winbindd run",
+            ),
             Self::Unreadable { path, reason } => {
                 write!(f, "The user file {} cannot be read: {}", Path(path), Reason(reason))
             }
@@ -499,7 +535,56 @@ impl fmt::Display for CredentialError {
             Self::NotAUser => {
                 f.write_str("The name is not a user's: acquire the credential of a user, or of an acceptor")
             }
+            Self::NoCachedLogon { name } if name.is_empty() => f.write_str(
+                "There are no credentials, and nobody to ask winbind for: set NTLM_USER_FILE, NTLMUSER or USER",
+            ),
+            Self::NoCachedLogon { name } => write!(
+                f,
+                "There are no credentials for {}: add it to a user file, or log on so that winbind keeps the password (pam_winbind with cached_login, or wbinfo --ccache-save)",
+                OneLine(name)
+            ),
         }
+    }
+}
+
+impl fmt::Display for DomainError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused { status, name } => {
+                let name = if name.is_empty() { "an NTSTATUS without a name" } else { name };
+                write!(f, "The domain does not let the account in, {} ({status:#010X}): {}", OneLine(name), remedy(*status))
+            }
+            Self::Unavailable => f.write_str(
+                "The account is not in the user file, and winbindd does not answer: start it, or set GSS_NTLM_WINBIND to no",
+            ),
+            Self::NotPermitted => f.write_str(
+                "winbindd does not let this program verify accounts: run it as a member of the group of the directory winbindd_privileged (winbindd_priv)",
+            ),
+            Self::TimedOut => f.write_str(
+                "winbindd has not answered in time: see its log, or raise GSS_NTLM_WINBIND_TIMEOUT (seconds)",
+            ),
+            Self::OddReply(what) => write!(f, "winbindd's answer makes no sense, {what}: see its log"),
+            Self::NoBindings => f.write_str(
+                "A cached logon of winbind cannot send channel bindings: give a password, or set GSS_NTLM_CHANNEL_BINDINGS to off to do without",
+            ),
+            Self::NoDatagram => {
+                f.write_str("A cached logon of winbind does no connectionless NTLM: give a password or a user file")
+            }
+        }
+    }
+}
+
+/// What to do about an NTSTATUS of a refused logon ([MS-ERREF] 2.3.1).
+const fn remedy(status: u32) -> &'static str {
+    match status {
+        0xC000_0072 => "enable the account",
+        0xC000_0234 => "unlock the account, or wait until it is",
+        0xC000_0193 => "extend the account, it has expired",
+        0xC000_0071 | 0xC000_0224 => "change its password",
+        0xC000_006E | 0xC000_006F | 0xC000_0070 | 0xC000_015B | 0xC000_0413 => {
+            "see when and where the account may log on"
+        }
+        _ => "see the logs of winbindd and of the domain controller",
     }
 }
 
@@ -512,6 +597,9 @@ impl fmt::Display for PolicyError {
                 "The client answered with NTLMv1 or LM: let it use NTLMv2, or lower LM_COMPAT_LEVEL here (2 accepts NTLMv1, 1 also LM alone)",
             ),
             Self::Anonymous => f.write_str("The client is anonymous: let it name an account, or set GSS_NTLM_ANONYMOUS to yes"),
+            Self::Guest => f.write_str(
+                "The domain takes the client for a guest: let it name an account, or set GSS_NTLM_ANONYMOUS to yes",
+            ),
             Self::NotThisAccount => f.write_str(
                 "The name is not that of this local account: the account must be called as gss_localname says, and a foreign domain is part of that",
             ),
@@ -530,6 +618,7 @@ impl fmt::Display for HostError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Randomness => "The operating system gave no random bytes: see what keeps getrandom(2) from it",
+            Self::Thread => "The operating system gave no thread: raise the limits of the process",
             Self::Memory => "There is not enough memory: raise the limits of the process",
         })
     }
@@ -568,6 +657,7 @@ from_part! {
     PeerIncompatible => PeerIncompatible,
     ApiMisuse => ApiMisuse,
     CredentialError => Credential,
+    DomainError => Domain,
     PolicyError => Policy,
     HostError => Host,
 }

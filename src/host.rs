@@ -38,14 +38,18 @@ pub trait Host: Send + Sync {
 /// The names of a computer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostNames {
-    /// NetBIOS name of the computer: NETBIOS_COMPUTER_NAME, or the host name's first label.
+    /// NetBIOS name of the computer: NETBIOS_COMPUTER_NAME, what winbind says, or the host name's first label.
     pub computer: String,
-    /// NetBIOS name of the domain: NETBIOS_DOMAIN_NAME, or that of the computer, as on a standalone Windows.
+    /// NetBIOS name of the domain: NETBIOS_DOMAIN_NAME, what winbind says, or that of the computer, as on a standalone Windows.
     pub domain: String,
+    /// Whether the computer is a member of that domain, as winbind says.
+    pub is_member: bool,
     /// Fully qualified name of the computer, or empty.
     pub dns_computer: String,
-    /// The domain part of `dns_computer`, or empty.
+    /// DNS name of the domain, as winbind says, or the domain part of `dns_computer`; may be empty.
     pub dns_domain: String,
+    /// DNS name of the forest that the domain is in; may be empty.
+    pub dns_tree: String,
 }
 
 /// A FILETIME: units of 100 nanoseconds since 1601-01-01 UTC.

@@ -25,6 +25,10 @@ pub struct Policy {
     pub minimum: Minimum,
     /// How far the time of a CHALLENGE_MESSAGE may be from the initiator's clock, in hours.
     pub max_skew_hours: u32,
+    /// Whether winbind is asked for accounts that the user file does not have.
+    pub winbind: bool,
+    /// How long winbind may think about one, in seconds.
+    pub winbind_timeout: u32,
 }
 
 /// LM_COMPAT_LEVEL, 0 to 5: Windows' LmCompatibilityLevel.
@@ -122,6 +126,8 @@ impl Default for Policy {
             target_name: TargetNamePolicy::Off,
             minimum: Minimum::empty(),
             max_skew_hours: 36,
+            winbind: true,
+            winbind_timeout: 60,
         }
     }
 }
@@ -171,6 +177,11 @@ impl Policy {
                 .unwrap_or(default.minimum),
             max_skew_hours: one_of(choose, "GSS_NTLM_MAX_SKEW", "a number of hours", |value| value.parse().ok())?
                 .unwrap_or(default.max_skew_hours),
+            winbind: one_of(choose, "GSS_NTLM_WINBIND", "yes or no", yes_or_no)?.unwrap_or(default.winbind),
+            winbind_timeout: one_of(choose, "GSS_NTLM_WINBIND_TIMEOUT", "a number of seconds", |value| {
+                value.parse().ok().filter(|seconds| *seconds > 0)
+            })?
+            .unwrap_or(default.winbind_timeout),
         })
     }
 }
@@ -236,6 +247,9 @@ mod tests {
         assert_eq!(with("GSS_NTLM_MINIMUM", "128, seal").unwrap().minimum, Minimum::BITS_128 | Minimum::SEAL);
         assert_eq!(with("GSS_NTLM_MINIMUM", "sign-as-asked").unwrap().minimum, Minimum::empty());
         assert_eq!(with("GSS_NTLM_MAX_SKEW", "2").unwrap().max_skew_hours, 2);
+        assert!(!with("GSS_NTLM_WINBIND", "no").unwrap().winbind);
+        assert_eq!(with("GSS_NTLM_WINBIND_TIMEOUT", "2").unwrap().winbind_timeout, 2);
+        assert!(with("GSS_NTLM_WINBIND_TIMEOUT", "0").is_err());
     }
 
     #[test]
@@ -248,6 +262,8 @@ mod tests {
             "GSS_NTLM_MINIMUM",
             "GSS_NTLM_MAX_SKEW",
             "GSS_NTLM_ANONYMOUS",
+            "GSS_NTLM_WINBIND",
+            "GSS_NTLM_WINBIND_TIMEOUT",
             "LM_COMPAT_LEVEL",
         ] {
             for value in ["requierd", "yes\u{fffd}", " ", ",", "-1"] {

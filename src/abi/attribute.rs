@@ -122,7 +122,8 @@ pub(super) unsafe extern "C" fn gss_get_name_attribute(
 }
 
 /// The account on this computer that a name stands for: the bare account where its domain is this computer's or none, else
-/// `DOMAIN\account`, so that nobody of a foreign domain passes for a local user.
+/// `DOMAIN\account`, so that nobody of a foreign domain passes for a local user. The domain that this computer is a member of
+/// is a foreign one, unless NETBIOS_DOMAIN_NAME names it: its accounts need not be this computer's of the same name.
 ///
 /// # Safety
 /// As krb5's `gssapi_ext.h` says; the name is ours.
@@ -185,7 +186,8 @@ fn local_name(name: &Name) -> Option<String> {
         return None;
     };
     let names = System.names();
-    Some(user.local(&names.domain, &names.computer))
+    let own_domain = if names.is_member { &names.computer } else { &names.domain };
+    Some(user.local(own_domain, &names.computer))
 }
 
 same_signature! {

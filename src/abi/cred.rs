@@ -18,10 +18,11 @@ use crate::{
     error::{ApiMisuse, Result},
     name::Principal,
     policy::Policy,
-    sys::System,
+    sys::{System, Winbind},
 };
 
 /// A credential for one call: the caller's, or a default one.
+#[expect(clippy::large_enum_variant, reason = "it lives on the stack, for one call")]
 pub(super) enum Borrowed<'call> {
     Given(&'call Credential),
     Default(Credential),
@@ -50,7 +51,7 @@ pub(super) unsafe fn given_or_default<'call>(
     // SAFETY: by this function's contract.
     match unsafe { ptr::borrow(handle) } {
         Some(credential) => Ok(Borrowed::Given(credential)),
-        None => Credential::acquire(None, usage, &CredStore::default(), policy, &System).map(Borrowed::Default),
+        None => Credential::acquire(None, usage, &empty_store(), policy, &System).map(Borrowed::Default),
     }
 }
 
@@ -116,7 +117,7 @@ pub(super) unsafe extern "C" fn gss_acquire_cred(
     // SAFETY: by this function's contract.
     let acquired = unsafe { Acquired::cleared(output_cred_handle, actual_mechs, time_rec) };
     // SAFETY: likewise.
-    let body = || unsafe { acquired.acquire(desired_name, cred_usage, &CredStore::default()) };
+    let body = || unsafe { acquired.acquire(desired_name, cred_usage, &empty_store()) };
     // SAFETY: likewise.
     unsafe { entry(minor_status, body) }
 }
@@ -169,10 +170,15 @@ pub(super) unsafe extern "C" fn gssspi_acquire_cred_with_password(
         // Some programs count the NUL of their C string.
         let password = password.strip_suffix(b"\0").unwrap_or(password);
         // SAFETY: by this function's contract.
-        unsafe { acquired.acquire(desired_name, cred_usage, &CredStore::with_password(password)?) }
+        unsafe { acquired.acquire(desired_name, cred_usage, &empty_store().with_password(password)?) }
     };
     // SAFETY: by this function's contract.
     unsafe { entry(minor_status, body) }
+}
+
+/// Where secrets come from when the application says nothing of it.
+fn empty_store<'call>() -> CredStore<'call> {
+    CredStore { winbind: Some(&Winbind), ..CredStore::default() }
 }
 
 /// The elements of a credential store.
@@ -180,7 +186,7 @@ pub(super) unsafe extern "C" fn gssspi_acquire_cred_with_password(
 /// # Safety
 /// `set` is NULL or points at a set whose strings are readable during the call.
 unsafe fn store<'call>(set: g::gss_const_key_value_set_t) -> Result<CredStore<'call>> {
-    let mut store = CredStore::default();
+    let mut store = empty_store();
     if set.is_null() {
         return Ok(store);
     }
@@ -380,7 +386,7 @@ pub(super) unsafe extern "C" fn gss_import_cred(
         let mut handle = handle.required()?;
         // SAFETY: by this function's contract.
         let token = unsafe { ptr::bytes(token) }?.ok_or(ApiMisuse::NullInput)?;
-        handle.put(ptr::handle(Credential::import(token, &System.policy()?)?));
+        handle.put(ptr::handle(Credential::import(token, Some(&Winbind), &System.policy()?)?));
         Ok(COMPLETE)
     };
     // SAFETY: by this function's contract.

@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     error::{
-        ApiMisuse, CredentialError, Error, FieldName, HostError, InvalidMessage, Message, PeerIncompatible,
-        PeerMisbehaved, PolicyError, Sequence,
+        ApiMisuse, CredentialError, DomainError, Error, FieldName, HostError, InvalidMessage, Message,
+        PeerIncompatible, PeerMisbehaved, PolicyError, Sequence,
     },
     host::Host as _,
     sys::System,
@@ -108,12 +108,23 @@ pub(super) const fn code(error: &Error) -> (Major, Minor) {
             CredentialError::Writable { .. } => (g::_GSS_S_NO_CRED, 0x37),
             CredentialError::NoEntry { .. } => (g::_GSS_S_NO_CRED, 0x1D),
             CredentialError::NotAUser => (g::_GSS_S_NO_CRED, 0x08),
+            CredentialError::NoCachedLogon { .. } => (g::_GSS_S_NO_CRED, 0x45),
+        },
+        Error::Domain(error) => match error {
+            DomainError::Refused { .. } => (g::_GSS_S_FAILURE, 0x46),
+            DomainError::Unavailable => (g::_GSS_S_FAILURE, 0x47),
+            DomainError::NotPermitted => (g::_GSS_S_FAILURE, 0x48),
+            DomainError::TimedOut => (g::_GSS_S_FAILURE, 0x49),
+            DomainError::OddReply(_) => (g::_GSS_S_FAILURE, 0x4A),
+            DomainError::NoBindings => (g::_GSS_S_BAD_BINDINGS, 0x4B),
+            DomainError::NoDatagram => (g::_GSS_S_UNAVAILABLE, 0x4C),
         },
         Error::Policy(error) => match error {
             PolicyError::BadSwitch { .. } => (g::_GSS_S_FAILURE, 0x38),
             PolicyError::BadLmLevel => (g::_GSS_S_FAILURE, 0x09),
             PolicyError::NtlmV1 => (g::_GSS_S_FAILURE, 0x1C),
             PolicyError::Anonymous => (g::_GSS_S_FAILURE, 0x39),
+            PolicyError::Guest => (g::_GSS_S_FAILURE, 0x4D),
             PolicyError::MicRequired => (g::_GSS_S_FAILURE, 0x3A),
             PolicyError::BindingsRequired => (g::_GSS_S_BAD_BINDINGS, 0x18),
             PolicyError::TargetName => (g::_GSS_S_FAILURE, 0x3B),
@@ -122,6 +133,7 @@ pub(super) const fn code(error: &Error) -> (Major, Minor) {
         Error::Host(error) => match error {
             HostError::Randomness => (g::_GSS_S_FAILURE, 0x03),
             HostError::Memory => (g::_GSS_S_FAILURE, 0x3C),
+            HostError::Thread => (g::_GSS_S_FAILURE, 0x4E),
         },
         Error::Internal => (g::_GSS_S_FAILURE, 0x0A),
     };
@@ -177,6 +189,14 @@ const EXAMPLES: &[Error] = &[
     Error::Credential(CredentialError::Writable { path: String::new() }),
     Error::Credential(CredentialError::NoEntry { name: String::new(), path: String::new() }),
     Error::Credential(CredentialError::NotAUser),
+    Error::Credential(CredentialError::NoCachedLogon { name: String::new() }),
+    Error::Domain(DomainError::Refused { status: 0, name: String::new() }),
+    Error::Domain(DomainError::Unavailable),
+    Error::Domain(DomainError::NotPermitted),
+    Error::Domain(DomainError::TimedOut),
+    Error::Domain(DomainError::OddReply("in one of its parts")),
+    Error::Domain(DomainError::NoBindings),
+    Error::Domain(DomainError::NoDatagram),
     Error::Policy(PolicyError::BadSwitch {
         variable: "A GSS_NTLM_ variable",
         allowed: "one of its values in gss-ntlm(8)",
@@ -184,12 +204,14 @@ const EXAMPLES: &[Error] = &[
     Error::Policy(PolicyError::BadLmLevel),
     Error::Policy(PolicyError::NtlmV1),
     Error::Policy(PolicyError::Anonymous),
+    Error::Policy(PolicyError::Guest),
     Error::Policy(PolicyError::MicRequired),
     Error::Policy(PolicyError::BindingsRequired),
     Error::Policy(PolicyError::TargetName),
     Error::Policy(PolicyError::NotThisAccount),
     Error::Host(HostError::Randomness),
     Error::Host(HostError::Memory),
+    Error::Host(HostError::Thread),
     Error::Internal,
 ];
 
@@ -347,7 +369,7 @@ mod tests {
 
     #[test]
     fn every_number_of_gss_ntlmssp_has_a_sentence_and_every_sentence_says_what_to_do() {
-        let all = (0x01..=0x1D).chain(0x20..=0x44).chain(0x100..=0x16F);
+        let all = (0x01..=0x1D).chain(0x20..=0x4E).chain(0x100..=0x16F);
         for number in all {
             let words = sentence(BASE | number).unwrap_or_else(|| panic!("{number:#x} has no sentence"));
             let says_what_to_do =

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use crate::{
-    cred::{Acceptor, Credential},
+    cred::{Acceptor, Credential, Verdict},
     crypto::{ExportedSessionKey, KeyExchangeKey, SessionBaseKey, keys},
     error::{Fault, FieldName, InvalidMessage, Message, PeerMisbehaved, PolicyError, Result},
     host::Host,
-    name::{Attribute, Name, Principal},
+    name::{Attribute, Attributes, Name, Principal},
     policy::{Policy, TargetNamePolicy},
     session::Role,
     text::{Shown, from_utf16le, same_name, to_utf16le},
@@ -61,6 +61,8 @@ struct Authenticated {
     mic: MicChecked,
     bindings: BindingsChecked,
     name: Name,
+    /// What the verifier knows about it.
+    attributes: Attributes,
     key: ExportedSessionKey,
 }
 
@@ -79,11 +81,24 @@ pub(super) fn start(request: &AcceptRequest<'_>) -> Result<(ExpectAuthenticate, 
     let mut server_challenge = [0; 8];
     host.random(&mut server_challenge)?;
     let names = host.names();
-    let target_name = if flags.contains(NegotiateFlags::REQUEST_TARGET) { &*names.computer } else { "" };
+    let mut flags = flags;
+    let target_name = if !flags.contains(NegotiateFlags::REQUEST_TARGET) {
+        ""
+    } else if names.is_member {
+        flags.remove(NegotiateFlags::TARGET_TYPE_SERVER);
+        flags.insert(NegotiateFlags::TARGET_TYPE_DOMAIN);
+        &*names.domain
+    } else {
+        &*names.computer
+    };
     let mut info = TargetInfoBuilder::with_capacity(256);
     info.push(AvId::MsvAvNbDomainName, &to_utf16le(&names.domain))?;
     info.push(AvId::MsvAvNbComputerName, &to_utf16le(&names.computer))?;
-    for (id, name) in [(AvId::MsvAvDnsDomainName, names.dns_domain), (AvId::MsvAvDnsComputerName, names.dns_computer)] {
+    for (id, name) in [
+        (AvId::MsvAvDnsDomainName, names.dns_domain),
+        (AvId::MsvAvDnsComputerName, names.dns_computer),
+        (AvId::MsvAvDnsTreeName, names.dns_tree),
+    ] {
         if !name.is_empty() {
             info.push(id, &to_utf16le(&name))?;
         }
@@ -122,7 +137,8 @@ impl ExpectAuthenticate {
         let host = request.host;
         let acceptor = request.credential.acceptor()?;
         let received = Received::read(&self.challenge, request)?;
-        let Authenticated { _proof, mic, bindings, name, key } = self.judge(&received, acceptor, request)?;
+        let Authenticated { _proof, mic, bindings, name, attributes: of_account, key } =
+            self.judge(&received, acceptor, request)?;
 
         let mut granted = flags::granted(received.flags);
         granted.set(ContextFlags::CHANNEL_BOUND, bindings.is_bound);
@@ -134,7 +150,7 @@ impl ExpectAuthenticate {
         let account_domain = if let Name::User(user) = &name { user.domain.clone() } else { String::new() };
         let attributes = [
             (Attribute::Domain, Cow::Owned(account_domain)),
-            (Attribute::Workstation, Cow::Owned(received.workstation)),
+            (Attribute::Workstation, Cow::Owned(shown_workstation(&received.workstation).to_string())),
             (Attribute::Mic, Cow::Borrowed(if mic.has_mic { "verified" } else { "none" })),
             (Attribute::ChannelBindings, Cow::Borrowed(if bindings.is_bound { "matched" } else { "none" })),
             (Attribute::Version, Cow::Borrowed(version)),
@@ -142,7 +158,7 @@ impl ExpectAuthenticate {
         let established = Established {
             session: flags::session(Role::Acceptor, received.flags, key, received.authenticate.version, self.seq_num)?,
             flags: granted,
-            initiator: Principal::new(name, attributes),
+            initiator: Principal::new(name, attributes.into_iter().chain(of_account)),
             acceptor: Some(acceptor.name.clone()),
             has_mic: mic.has_mic,
         };
@@ -165,16 +181,16 @@ impl ExpectAuthenticate {
         }
         let encrypted = encrypted_key(authenticate, *flags)?;
 
-        let claim = answered.claim(&received.user, &received.domain, server_challenge);
-        let (proof, name, session_base_key, lm_hash) = match claim {
+        let claim = answered.claim(&received.user, &received.domain, &received.workstation, server_challenge);
+        let (proof, name, session_base_key, lm_hash, attributes) = match claim {
             Some(claim) => {
-                let (proof, account, session_base_key, lm_hash) =
-                    ProofVerified::check(&acceptor.verifier, &claim, policy, host)?;
-                (proof, Name::User(account), session_base_key, lm_hash)
+                let (proof, verdict) = ProofVerified::check(&acceptor.accounts, &claim, policy, host)?;
+                let Verdict { account, session_base_key, lm_hash, attributes } = verdict;
+                (proof, Name::User(account), session_base_key, lm_hash, attributes)
             }
             None => {
                 let proof = ProofVerified::of_nobody(policy)?;
-                (proof, Name::Anonymous, SessionBaseKey::new([0; 16]), None)
+                (proof, Name::Anonymous, SessionBaseKey::new([0; 16]), None, Attributes::new())
             }
         };
         let key =
@@ -189,7 +205,7 @@ impl ExpectAuthenticate {
         }
         check_target_name(client, acceptor, policy, host)?;
         let bindings = BindingsChecked::check(client, request.bindings.as_ref(), policy.channel_bindings)?;
-        Ok(Authenticated { _proof: proof, mic, bindings, name, key })
+        Ok(Authenticated { _proof: proof, mic, bindings, name, attributes, key })
     }
 }
 
@@ -206,8 +222,8 @@ struct Received<'a> {
     user: Cow<'a, [u8]>,
     /// DomainName in UTF-16LE.
     domain: Cow<'a, [u8]>,
-    /// Workstation for a person to read.
-    workstation: String,
+    /// Workstation in UTF-16LE.
+    workstation: Cow<'a, [u8]>,
     answered: Answered<'a>,
 }
 
@@ -221,16 +237,21 @@ impl<'a> Received<'a> {
         let charset = authenticate.flags.unwrap_or(challenge.flags).charset();
         let [user, domain, workstation] =
             [authenticate.user, authenticate.domain, authenticate.workstation].map(|name| charset.to_utf16le(name));
-        let workstation = Shown(workstation.get(..2 * MAX_WORKSTATION).unwrap_or(&workstation)).to_string();
         host.trace(format_args!(
-            "acceptor: got AUTHENTICATE_MESSAGE of {}\\{} from {workstation}, flags {flags}",
+            "acceptor: got AUTHENTICATE_MESSAGE of {}\\{} from {}, flags {flags}",
             Shown(&domain),
             Shown(&user),
+            shown_workstation(&workstation),
         ));
         let answered = Answered::read(&authenticate, flags, &challenge.server_challenge, policy)?;
         flags.set(NegotiateFlags::ANONYMOUS, matches!(answered, Answered::Anonymous));
         Ok(Self { challenge, authenticate, flags, user, domain, workstation, answered })
     }
+}
+
+/// As much of a Workstation as a person wants to read.
+fn shown_workstation(workstation: &[u8]) -> Shown<'_> {
+    Shown(workstation.get(..2 * MAX_WORKSTATION).unwrap_or(workstation))
 }
 
 /// EncryptedRandomSessionKey where it means something ([MS-NLMP] 3.2.5.1.2): 16 bytes, or none where no message needs it.

@@ -1,6 +1,6 @@
 //! A context as bytes, for another process: half-open or established.
 //!
-//! version (1) ‖ role (1) ‖ state (1) ‖ what the state needs ‖ MD5 of all before. Strings and messages have a 16-bit length
+//! version (2) ‖ role (1) ‖ state (1) ‖ what the state needs ‖ MD5 of all before. Strings and messages have a 32-bit length
 //! before them; all numbers are little-endian. The token is a secret.
 
 use zeroize::Zeroizing;
@@ -19,7 +19,7 @@ use super::{
 };
 
 /// The form of the token; another one is refused.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 const EXPECT_CHALLENGE: u8 = 1;
 const EXPECT_AUTHENTICATE: u8 = 2;

@@ -160,6 +160,20 @@ pub(super) fn settle(
     Ok(flags)
 }
 
+/// What counts where somebody else answered for the initiator: what that one answered, of what was agreed to.
+///
+/// # Errors
+/// [`PeerIncompatible`] for what is `required` and missing.
+pub(super) fn forwarded(
+    agreed: NegotiateFlags,
+    answered: Option<NegotiateFlags>,
+    required: NegotiateFlags,
+) -> Result<NegotiateFlags> {
+    let flags = agreed & answered.unwrap_or(NegotiateFlags::empty());
+    refuse_without(flags, required)?;
+    Ok(flags)
+}
+
 /// What an acceptor supports.
 fn supported(options: Options, policy: &Policy) -> NegotiateFlags {
     let flags = chosen(options).unwrap_or(TO_CHOOSE.difference(NegotiateFlags::REQUEST_NON_NT_SESSION_KEY));

@@ -3,17 +3,17 @@
 use zeroize::Zeroizing;
 
 use crate::{
-    cred::{Account, Credential, Initiator},
+    cred::{CachedLogon, Challenged, Credential, Initiator, Response},
     crypto::{ExportedSessionKey, KeyExchangeKey, keys},
-    error::{ApiMisuse, FieldName, Message, PeerIncompatible, Result},
+    error::{ApiMisuse, DomainError, FieldName, Message, PeerIncompatible, Result},
     host::{FileTime, Host},
     name::Name,
-    policy::{MicPolicy, Policy},
+    policy::{BindingsPolicy, MicPolicy, Policy},
     session::Role,
     text::{Charset, Shown, to_utf16le},
     wire::{
-        Authenticate, AvFlags, AvId, Challenge, MIC_LEN, Negotiate, NegotiateFlags, TargetInfo, TargetInfoBuilder,
-        Version,
+        Authenticate, AvFlags, AvId, Challenge, MIC_LEN, Negotiate, NegotiateFlags, NtlmV2Response, TargetInfo,
+        TargetInfoBuilder, Version,
     },
 };
 
@@ -45,12 +45,10 @@ pub struct InitiateRequest<'a> {
 }
 
 impl<'a> InitiateRequest<'a> {
-    /// The account that initiates; `None` where nobody in particular does.
-    fn account(&self) -> Result<Option<&'a Account>> {
-        match self.credential.initiator()? {
-            Initiator::Account(account) if !self.requested.contains(ContextFlags::ANON) => Ok(Some(account)),
-            Initiator::Account(_) | Initiator::Anonymous => Ok(None),
-        }
+    /// Who initiates.
+    fn initiator(&self) -> Result<&'a Initiator> {
+        let initiator = self.credential.initiator()?;
+        Ok(if self.requested.contains(ContextFlags::ANON) { &Initiator::Anonymous } else { initiator })
     }
 }
 
@@ -75,8 +73,8 @@ pub(super) fn start(request: &InitiateRequest<'_>) -> Result<(ExpectChallenge, S
     if !request.token.is_empty() && !is_datagram {
         return Err(ApiMisuse::NoContext.into()); // a CHALLENGE_MESSAGE without a NEGOTIATE_MESSAGE before it
     }
-    let account = request.account()?;
-    let has_lm_hash = account.is_some_and(|account| account.secret.lm_hash.is_some());
+    let initiator = request.initiator()?;
+    let has_lm_hash = matches!(initiator, Initiator::Account(account) if account.secret.lm_hash.is_some());
     let offered = flags::offer(requested, request.credential.options(), policy, has_lm_hash);
     let token = if is_datagram {
         host.trace(format_args!("initiator: starts a connectionless handshake, would take flags {offered}"));
@@ -87,7 +85,8 @@ pub(super) fn start(request: &InitiateRequest<'_>) -> Result<(ExpectChallenge, S
         Negotiate { flags: offered, domain: &[], workstation: &[], version }.encode()?
     };
     // Nobody says in a NEGOTIATE_MESSAGE to be nobody, but the application is told at once.
-    let anonymous = if account.is_none() { NegotiateFlags::ANONYMOUS } else { NegotiateFlags::empty() };
+    let is_nobody = matches!(initiator, Initiator::Anonymous);
+    let anonymous = if is_nobody { NegotiateFlags::ANONYMOUS } else { NegotiateFlags::empty() };
     let next = ExpectChallenge {
         offered: offered | anonymous,
         negotiate: token.clone(),
@@ -112,7 +111,7 @@ impl ExpectChallenge {
         let InitiateRequest { credential, host, policy, .. } = *request;
         // Who began as nobody stays nobody, whatever credential the second call brings.
         let is_nobody = self.offered.contains(NegotiateFlags::ANONYMOUS);
-        let account = if is_nobody { None } else { request.account()? };
+        let initiator = if is_nobody { &Initiator::Anonymous } else { request.initiator()? };
 
         let challenge = Challenge::decode(request.token)?;
         host.trace(format_args!(
@@ -126,17 +125,22 @@ impl ExpectChallenge {
         }
         let required = flags::required(self.requested, credential.options(), policy.minimum);
         let mut flags = flags::settle(self.offered, challenge.flags, required)?;
-        flags.set(NegotiateFlags::ANONYMOUS, account.is_none());
+        flags.set(NegotiateFlags::ANONYMOUS, matches!(initiator, Initiator::Anonymous));
 
         let mut client_challenge = [0; 8];
         host.random(&mut client_challenge)?;
         let mut has_mic = false;
-        let answer = match account {
-            None => Answer::anonymous(),
-            Some(account) if !policy.lm_level.sends_ntlm_v2() => {
+        let answer = match initiator {
+            Initiator::Anonymous => Answer::anonymous(),
+            Initiator::CachedLogon(logon) => {
+                refuse_without_names(server.as_ref(), required)?;
+                refuse_far_time(server.and_then(|server| server.timestamp()), policy, host)?;
+                return self.forward(logon, flags, required, request);
+            }
+            Initiator::Account(account) if !policy.lm_level.sends_ntlm_v2() => {
                 Answer::ntlm_v1(account, flags, &challenge.server_challenge, client_challenge, policy.lm_level)?
             }
-            Some(account) => {
+            Initiator::Account(account) => {
                 refuse_without_names(server.as_ref(), required)?;
                 let timestamp = server.and_then(|server| server.timestamp());
                 refuse_far_time(timestamp, policy, host)?;
@@ -150,7 +154,8 @@ impl ExpectChallenge {
         let (exported, encrypted) = exported_key(flags, answer.key, host)?;
 
         let (charset, version) = (flags.charset(), Version(host.version()));
-        let (user, domain) = account.map_or(("", ""), |Account { name, .. }| (&name.user, &name.domain));
+        let name = initiator.name();
+        let (user, domain) = if let Name::User(name) = &name { (&*name.user, &*name.domain) } else { ("", "") };
         let mut token = Authenticate {
             lm_response: &answer.lm_response,
             nt_response: &answer.nt_response,
@@ -169,11 +174,61 @@ impl ExpectChallenge {
             let mic = transcript.mic(&exported, Authenticate::OFFSET_OF_MIC);
             place_mic(&mut token, mic.as_ref().map(crate::crypto::Mic::as_bytes));
         }
-        let name = account.map_or(Name::Anonymous, |account| Name::User(account.name.clone()));
         host.trace(format_args!("initiator: sends AUTHENTICATE_MESSAGE of {name}, MIC {has_mic}, flags {flags}"));
 
         let established = Established {
             session: flags::session(Role::Initiator, flags, exported, Some(version), self.seq_num)?,
+            flags: flags::granted(flags),
+            initiator: name.into(),
+            acceptor: request.target.cloned(),
+            has_mic,
+        };
+        let step = Step { token, flags: established.flags, is_established: true };
+        Ok((established, step))
+    }
+
+    /// Lets the domain answer the CHALLENGE_MESSAGE for an account whose secret it keeps, and reads what it answered: what was
+    /// required must be there, and nothing may be weaker than an answer of our own.
+    fn forward(
+        self,
+        logon: &CachedLogon,
+        agreed: NegotiateFlags,
+        required: NegotiateFlags,
+        request: &InitiateRequest<'_>,
+    ) -> Result<(Established, Step)> {
+        let InitiateRequest { policy, host, .. } = *request;
+        if agreed.contains(NegotiateFlags::DATAGRAM) {
+            return Err(DomainError::NoDatagram.into());
+        }
+        if request.bindings.is_some() && policy.channel_bindings != BindingsPolicy::Off {
+            return Err(DomainError::NoBindings.into());
+        }
+        let negotiate = if self.may_have_mic(policy) { &self.negotiate[..] } else { &[] };
+        let challenged = Challenged { negotiate, challenge: request.token };
+        let Response { authenticate: token, key } = logon.domain.respond(&logon.name, &challenged, policy, host)?;
+
+        let odd = |what| move |_| DomainError::OddReply(what);
+        let authenticate = Authenticate::decode(&token, agreed).map_err(odd("it is no AUTHENTICATE_MESSAGE"))?;
+        let flags = flags::forwarded(agreed, authenticate.flags, required)?;
+        let has_mic = match NtlmV2Response::decode(authenticate.nt_response) {
+            Ok(response) => response.client_challenge.target_info.flags().contains(AvFlags::MIC),
+            Err(_) if !policy.lm_level.sends_ntlm_v2() => false,
+            Err(_) => return Err(DomainError::OddReply("it does not use NTLMv2").into()),
+        };
+        if has_mic {
+            let transcript = Transcript { negotiate: &self.negotiate, challenge: request.token, authenticate: &token };
+            let place = authenticate.mic_offset;
+            let is_right = place.and_then(|at| transcript.mic(&key, at).zip(transcript.sent_mic(at)));
+            if !is_right.is_some_and(|(mic, sent)| mic.matches(&sent)) {
+                return Err(DomainError::OddReply("its MIC or its key is wrong").into());
+            }
+        }
+        let name = Name::User(logon.name.clone());
+        host.trace(format_args!(
+            "initiator: sends AUTHENTICATE_MESSAGE of {name}, by winbind, MIC {has_mic}, flags {flags}"
+        ));
+        let established = Established {
+            session: flags::session(Role::Initiator, flags, key, authenticate.version, self.seq_num)?,
             flags: flags::granted(flags),
             initiator: name.into(),
             acceptor: request.target.cloned(),

@@ -156,6 +156,7 @@ impl<'a> Answered<'a> {
         &'b self,
         user: &'b [u8],
         domain: &'b [u8],
+        workstation: &'b [u8],
         server_challenge: &'b [u8; 8],
     ) -> Option<Claim<'b>> {
         let proof = match self {
@@ -166,7 +167,7 @@ impl<'a> Answered<'a> {
             Self::Lm { response } => Proof::Lm { challenge: server_challenge, response },
             Self::Anonymous => return None,
         };
-        Some(Claim { user, domain, proof })
+        Some(Claim { user, domain, workstation, proof })
     }
 
     /// The KeyExchangeKey of a claim that is true, or of nobody's.

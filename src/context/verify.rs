@@ -1,11 +1,10 @@
 //! Success as values that only this file can make. An acceptor's context is established with all three, or not at all.
 
 use crate::{
-    cred::{Claim, Verifier},
-    crypto::{ExportedSessionKey, LmHash, SessionBaseKey},
+    cred::{Claim, Verdict, Verifier},
+    crypto::ExportedSessionKey,
     error::{Error, Fault, FieldName, InvalidMessage, Message, PeerMisbehaved, PolicyError, Result},
     host::Host,
-    name::UserName,
     policy::{BindingsPolicy, Minimum, Policy},
     wire::{AvFlags, TargetInfo},
 };
@@ -28,15 +27,14 @@ pub(super) struct BindingsChecked {
 }
 
 impl ProofVerified {
-    /// Lets `verifier` judge `claim`, and gives the account and the keys that come with a good proof.
+    /// Lets `verifier` judge `claim`, and gives what it says of a good proof.
     pub(super) fn check(
         verifier: &dyn Verifier,
         claim: &Claim<'_>,
         policy: &Policy,
         host: &dyn Host,
-    ) -> Result<(Self, UserName, SessionBaseKey, Option<LmHash>)> {
-        let (account, session_base_key, lm_hash) = verifier.judge(claim, policy, host)?.into_parts();
-        Ok((Self(()), account, session_base_key, lm_hash))
+    ) -> Result<(Self, Verdict)> {
+        Ok((Self(()), verifier.judge(claim, policy, host)?))
     }
 
     /// Lets a client that claims nothing pass, where `policy` does. Its messages are protected by a key that everybody knows,

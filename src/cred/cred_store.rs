@@ -3,7 +3,10 @@
 use crate::{
     crypto::NtHash,
     error::{ApiMisuse, Result},
+    policy::Policy,
 };
+
+use super::Domain;
 
 /// What a credential store says. Keys of other mechanisms are none of ours: SPNEGO hands the same store to all.
 #[derive(Default)]
@@ -16,24 +19,32 @@ pub struct CredStore<'a> {
     pub password: Option<&'a [u8]>,
     /// `ntlmssp_keyfile`: a user file, then the only one looked at.
     pub key_file: Option<&'a str>,
+    /// The domain that this computer belongs to, if it may be asked at all.
+    pub winbind: Option<&'static dyn Domain>,
 }
 
 impl<'a> CredStore<'a> {
     /// The longest password taken, in bytes.
     pub const MAX_PASSWORD: usize = 0x1_0000;
 
-    /// A store with a password and nothing else.
+    /// The store with a password.
     ///
     /// # Errors
     /// [`ApiMisuse::BadPassword`] for a password that cannot be one.
-    pub fn with_password(password: &'a [u8]) -> Result<Self> {
-        Ok(Self { password: Some(checked(password)?), ..Self::default() })
+    pub fn with_password(self, password: &'a [u8]) -> Result<Self> {
+        Ok(Self { password: Some(checked(password)?), ..self })
     }
 
     /// Whether there is a password or a hash in it.
     #[must_use]
     pub const fn has_secret(&self) -> bool {
         self.password.is_some() || self.nt_hash.is_some()
+    }
+
+    /// The domain to ask for what the user file does not have: none where the file is to be the only source.
+    #[must_use]
+    pub(super) fn domain_to_ask(&self, policy: &Policy) -> Option<&'static dyn Domain> {
+        self.winbind.filter(|_| self.key_file.is_none() && policy.winbind)
     }
 
     /// Adds one element.

@@ -1,7 +1,8 @@
 //! A credential as bytes, for another process.
 //!
-//! version (1) ‖ options ‖ the acceptor's name and user file, if there is one ‖ the initiator's name, NT hash and, if there
-//! is one, LM hash, if there is an initiator ‖ MD5 of all before. The token is a secret: an NT hash is as good as the password.
+//! version (2) ‖ options ‖ the acceptor's name, user file and whether a domain is asked, if there is one ‖ the initiator's
+//! name and either that a domain answers for it or its NT hash and, if there is one, LM hash, if there is an initiator ‖ MD5
+//! of all before. The token is a secret: an NT hash is as good as the password.
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::PathBuf};
 
@@ -13,24 +14,24 @@ use crate::{
         LmHash, NtHash,
         primitive::{MD5_LEN, append_md5, strip_md5},
     },
-    error::{Error, Fault, FieldName, InvalidMessage, Message, Result},
+    error::{CredentialError, Error, Fault, FieldName, InvalidMessage, Message, Result},
     name::Name,
     policy::Policy,
 };
 
-use super::{Acceptor, Account, Credential, FileVerifier, Initiator, Options, Secret};
+use super::{Acceptor, Account, Accounts, CachedLogon, Credential, Domain, Initiator, Options, Secret};
 
 /// The form of the token; another one is refused.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// The length of an exported secret at most, in bytes.
-const SECRET_MAX: usize = 33;
+const SECRET_MAX: usize = 34;
 const FIELD: FieldName = FieldName::Contents;
 
 impl Credential {
     /// The credential as bytes.
     ///
     /// # Errors
-    /// [`crate::error::ApiMisuse::BadArgument`] when a name in it is longer than 64 KiB.
+    /// [`crate::error::ApiMisuse::BadArgument`] when a name in it is longer than 4 GiB.
     pub fn export(&self) -> Result<Zeroizing<Vec<u8>>> {
         let mut out = Zeroizing::new(Vec::new());
         let options = self.options();
@@ -40,16 +41,23 @@ impl Credential {
         if let Some(acceptor) = &self.acceptor {
             acceptor.name.export(&mut out)?;
             out.push(u8::from(acceptor.is_named));
-            bytes::put(&mut out, acceptor.verifier.path().as_os_str().as_bytes())?;
+            let user_file = acceptor.accounts.user_file().map_or(&b""[..], |path| path.as_os_str().as_bytes());
+            bytes::put(&mut out, user_file)?;
+            out.push(u8::from(acceptor.accounts.has_domain()));
         }
         out.push(u8::from(self.initiator.is_some()));
         match &self.initiator {
             None => {}
             Some(Initiator::Anonymous) => Name::Anonymous.export(&mut out)?,
+            Some(Initiator::CachedLogon(CachedLogon { name, .. })) => {
+                Name::User(name.clone()).export(&mut out)?;
+                out.push(u8::from(true));
+            }
             Some(Initiator::Account(Account { name, secret })) => {
                 Name::User(name.clone()).export(&mut out)?;
                 // What follows is secret: a vector that grows leaves copies behind.
                 out.reserve_exact(SECRET_MAX.saturating_add(MD5_LEN));
+                out.push(u8::from(false));
                 out.extend_from_slice(secret.nt_hash.expose());
                 out.push(u8::from(secret.lm_hash.is_some()));
                 if let Some(lm_hash) = &secret.lm_hash {
@@ -61,11 +69,12 @@ impl Credential {
         Ok(out)
     }
 
-    /// The credential that [`Credential::export`] wrote; without its LM hash where the level of `policy` does not use it.
+    /// The credential that [`Credential::export`] wrote, with the `domain` of this computer where it is to ask one; without
+    /// its LM hash where the level of `policy` does not use it.
     ///
     /// # Errors
-    /// [`Error::InvalidMessage`] for anything else.
-    pub fn import(token: &[u8], policy: &Policy) -> Result<Self> {
+    /// [`Error::InvalidMessage`] for anything else; [`CredentialError::NoUserFile`] when a domain is needed and there is none.
+    pub fn import(token: &[u8], domain: Option<&'static dyn Domain>, policy: &Policy) -> Result<Self> {
         let body = strip_md5(token).ok_or_else(|| defect(Fault::WrongValue))?;
         let mut reader = Reader::new(Message::ExportedCredential, body);
         if reader.array(FieldName::Version)? != [VERSION] {
@@ -75,8 +84,8 @@ impl Credential {
         let has_neg_flags = reader.boolean(FIELD)?;
         let neg_flags = reader.u32(FIELD)?;
         let options = Options { no_ci_flags, neg_flags: has_neg_flags.then_some(neg_flags) };
-        let acceptor = if reader.boolean(FIELD)? { Some(acceptor(&mut reader)?) } else { None };
-        let initiator = if reader.boolean(FIELD)? { Some(initiator(&mut reader, policy)?) } else { None };
+        let acceptor = if reader.boolean(FIELD)? { Some(acceptor(&mut reader, domain)?) } else { None };
+        let initiator = if reader.boolean(FIELD)? { Some(initiator(&mut reader, domain, policy)?) } else { None };
         reader.end(FIELD)?;
         if initiator.is_none() && acceptor.is_none() {
             return Err(defect(Fault::Missing));
@@ -87,8 +96,12 @@ impl Credential {
     }
 }
 
-fn initiator(reader: &mut Reader<'_>, policy: &Policy) -> Result<Initiator> {
+fn initiator(reader: &mut Reader<'_>, domain: Option<&'static dyn Domain>, policy: &Policy) -> Result<Initiator> {
     match Name::import(reader)? {
+        Name::User(name) if reader.boolean(FIELD)? => {
+            let domain = domain.ok_or(CredentialError::NoUserFile)?;
+            Ok(Initiator::CachedLogon(CachedLogon { name, domain }))
+        }
         Name::User(name) => {
             let nt_hash = NtHash::new(reader.array(FIELD)?);
             let lm_hash = if reader.boolean(FIELD)? { Some(LmHash::new(reader.array(FIELD)?)) } else { None };
@@ -100,14 +113,17 @@ fn initiator(reader: &mut Reader<'_>, policy: &Policy) -> Result<Initiator> {
     }
 }
 
-fn acceptor(reader: &mut Reader<'_>) -> Result<Acceptor> {
+fn acceptor(reader: &mut Reader<'_>, domain: Option<&'static dyn Domain>) -> Result<Acceptor> {
     let name = Name::import(reader)?;
     let is_named = reader.boolean(FIELD)?;
     let path = PathBuf::from(OsStr::from_bytes(reader.counted(FIELD)?));
-    if !path.is_absolute() {
+    let user_file = Some(path).filter(|path| !path.as_os_str().is_empty());
+    let domain = if reader.boolean(FIELD)? { Some(domain.ok_or(CredentialError::NoUserFile)?) } else { None };
+    let is_somewhere = user_file.as_ref().map_or(domain.is_some(), |path| path.is_absolute());
+    if !is_somewhere {
         return Err(defect(Fault::WrongValue));
     }
-    Ok(Acceptor { name, is_named, verifier: FileVerifier::new(path) })
+    Ok(Acceptor { name, is_named, accounts: Accounts::new(user_file, domain) })
 }
 
 fn defect(fault: Fault) -> Error {
@@ -121,15 +137,15 @@ mod tests {
     use super::*;
 
     fn import(token: &[u8]) -> Result<Credential> {
-        Credential::import(token, &Policy { lm_level: LmLevel::new(1).unwrap(), ..Policy::default() })
+        Credential::import(token, None, &Policy { lm_level: LmLevel::new(1).unwrap(), ..Policy::default() })
     }
 
     fn sample() -> Credential {
         let name = UserName { user: "alice".to_owned(), domain: "DOM".to_owned() };
         let secret = Secret { nt_hash: NtHash::new([7; 16]), lm_hash: Some(LmHash::new([8; 16])) };
         let initiator = Initiator::Account(Account { name, secret });
-        let verifier = FileVerifier::new("/etc/users".into());
-        let acceptor = Acceptor { name: Name::parse_service("HTTP@www", "").unwrap(), is_named: true, verifier };
+        let accounts = Accounts::new(Some("/etc/users".into()), None);
+        let acceptor = Acceptor { name: Name::parse_service("HTTP@www", "").unwrap(), is_named: true, accounts };
         Credential::new(Some(initiator), Some(acceptor))
     }
 
@@ -145,10 +161,10 @@ mod tests {
         let Ok(Initiator::Account(account)) = again.initiator() else { panic!("{again:?}") };
         assert_eq!(account.secret.nt_hash.expose(), &[7; 16]);
         assert_eq!(account.secret.lm_hash.as_ref().unwrap().expose(), &[8; 16]);
-        let at_default_level = Credential::import(&credential.export().unwrap(), &Policy::default()).unwrap();
+        let at_default_level = Credential::import(&credential.export().unwrap(), None, &Policy::default()).unwrap();
         let Ok(Initiator::Account(account)) = at_default_level.initiator() else { panic!("{at_default_level:?}") };
         assert!(account.secret.lm_hash.is_none());
-        assert_eq!(again.acceptor().unwrap().verifier.path(), std::path::Path::new("/etc/users"));
+        assert_eq!(again.acceptor().unwrap().accounts.user_file(), Some(std::path::Path::new("/etc/users")));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod cred_store;
 mod export;
+mod responder;
 mod user_file;
 mod verifier;
 
@@ -11,8 +12,9 @@ use std::sync::{PoisonError, RwLock};
 
 pub use self::{
     cred_store::CredStore,
+    responder::{Challenged, Domain, Responder, Response},
     user_file::UserFile,
-    verifier::{Claim, FileVerifier, Proof, Verdict, Verifier},
+    verifier::{Accounts, Claim, Proof, Verdict, Verifier},
 };
 
 use crate::{
@@ -20,7 +22,7 @@ use crate::{
         LmHash, NtHash,
         ntowf::{lm_hash, nt_hash},
     },
-    error::{ApiMisuse, CredentialError, Result},
+    error::{ApiMisuse, CredentialError, Error, Result},
     host::Host,
     name::{Name, ServiceName, UserName},
     policy::Policy,
@@ -51,6 +53,8 @@ pub struct Credential {
 pub enum Initiator {
     /// An account, with what proves it.
     Account(Account),
+    /// An account whose secret a domain keeps since its user logged on.
+    CachedLogon(CachedLogon),
     /// Nobody in particular.
     Anonymous,
 }
@@ -62,6 +66,15 @@ pub struct Account {
     pub name: UserName,
     /// Its secret.
     pub secret: Secret,
+}
+
+/// An account that a domain answers for.
+#[derive(Debug, Clone)]
+pub struct CachedLogon {
+    /// The account.
+    pub name: UserName,
+    /// Who answers for it.
+    pub domain: &'static dyn Domain,
 }
 
 /// What is kept of a password, and is as good as the password.
@@ -81,7 +94,7 @@ pub struct Acceptor {
     /// Whether the application asked for that name.
     pub is_named: bool,
     /// The accounts.
-    pub verifier: FileVerifier,
+    pub accounts: Accounts,
 }
 
 /// What an application sets on a credential after acquiring it.
@@ -95,7 +108,7 @@ pub struct Options {
 
 impl Credential {
     /// Acquires a credential for `name`, or for whoever there is a secret of, from `store` and, where that names no source,
-    /// from NTLM_USER_FILE. An anonymous name needs no secret.
+    /// from NTLM_USER_FILE and the domain. An anonymous name needs no secret.
     ///
     /// With [`Usage::Both`] one half is enough, unless a user is named or a secret given, which is to initiate;
     /// [`Credential::usage`] tells which halves there are.
@@ -151,9 +164,9 @@ impl Credential {
     #[must_use]
     pub fn name(&self) -> Name {
         match (&self.initiator, &self.acceptor) {
-            (Some(Initiator::Account(account)), _) => Name::User(account.name.clone()),
+            (Some(initiator), _) => initiator.name(),
             (None, Some(acceptor)) => acceptor.name.clone(),
-            (Some(Initiator::Anonymous), _) | (None, None) => Name::Anonymous,
+            (None, None) => Name::Anonymous,
         }
     }
 
@@ -201,6 +214,17 @@ impl Secret {
 }
 
 impl Initiator {
+    /// Who it is.
+    #[must_use]
+    pub fn name(&self) -> Name {
+        match self {
+            Self::Account(Account { name, .. }) | Self::CachedLogon(CachedLogon { name, .. }) => {
+                Name::User(name.clone())
+            }
+            Self::Anonymous => Name::Anonymous,
+        }
+    }
+
     fn acquire(name: Option<&Name>, store: &CredStore<'_>, policy: &Policy, host: &dyn Host) -> Result<Self> {
         let mut asked = match name {
             None => None,
@@ -220,10 +244,54 @@ impl Initiator {
         let account = match (given, asked) {
             (Some(secret), Some(name)) => Account { name, secret },
             (Some(_), None) => return Err(ApiMisuse::BadName.into()),
-            (None, asked) => UserFile::configured(store.key_file, policy, host)?.account_of(asked.as_ref())?,
+            (None, asked) => {
+                let file = UserFile::configured(store.key_file, policy, host);
+                match (file.and_then(|file| file.account_of(asked.as_ref())), store.domain_to_ask(policy)) {
+                    (Ok(account), _) => account,
+                    (Err(error), Some(domain)) if is_elsewhere(&error) => {
+                        return Self::cached_logon(asked, domain, error, policy, host);
+                    }
+                    (Err(error), _) => return Err(error),
+                }
+            }
         };
         Ok(Self::Account(account))
     }
+
+    /// The cached logon of the account asked for or, if none is, of NTLMUSER or USER. Where there is no domain the error is
+    /// that of the user file.
+    fn cached_logon(
+        asked: Option<UserName>,
+        domain: &'static dyn Domain,
+        error: Error,
+        policy: &Policy,
+        host: &dyn Host,
+    ) -> Result<Self> {
+        if domain.reach(policy, host).is_err() {
+            return Err(error);
+        }
+        let of_variable = |variable| {
+            let text = host.variable(variable).filter(|text| !text.is_empty())?;
+            match Name::parse_user(&text) {
+                Ok(Name::User(user)) => Some(user),
+                Ok(Name::Service(_) | Name::Anonymous) | Err(_) => None,
+            }
+        };
+        let asked = asked.or_else(|| of_variable("NTLMUSER")).or_else(|| of_variable("USER"));
+        let Some(asked) = asked else {
+            return Err(CredentialError::NoCachedLogon { name: String::new() }.into());
+        };
+        match domain.find(&asked, policy, host)? {
+            Some(name) => Ok(Self::CachedLogon(CachedLogon { name, domain })),
+            None => Err(CredentialError::NoCachedLogon { name: Name::User(asked).to_string() }.into()),
+        }
+    }
+}
+
+/// Whether an account may be elsewhere than in the user file that gave this error: a file that is there but cannot be used is
+/// not passed over.
+const fn is_elsewhere(error: &Error) -> bool {
+    matches!(error, Error::Credential(CredentialError::NoUserFile | CredentialError::NoEntry { .. }))
 }
 
 impl Acceptor {
@@ -231,11 +299,7 @@ impl Acceptor {
         if matches!(name, Some(Name::Anonymous)) {
             return Err(ApiMisuse::BadName.into());
         }
-        // It is read at each handshake, and the program may be elsewhere by then.
-        let path = std::path::absolute(UserFile::configured_path(store.key_file, host)?)
-            .map_err(|error| CredentialError::Unreadable { path: String::new(), reason: error.to_string() })?;
-        // Read now, so that a file that cannot be read is told where the administrator looks.
-        UserFile::load(&path, policy, host)?;
+        let accounts = Self::accounts(store, policy, host)?;
         let (name, is_named) = match name {
             Some(name) => (name.clone(), true),
             None => {
@@ -244,7 +308,25 @@ impl Acceptor {
                 (Name::Service(name), false)
             }
         };
-        Ok(Self { name, is_named, verifier: FileVerifier::new(path) })
+        Ok(Self { name, is_named, accounts })
+    }
+
+    fn accounts(store: &CredStore<'_>, policy: &Policy, host: &dyn Host) -> Result<Accounts> {
+        let domain = store.domain_to_ask(policy);
+        let path = match (UserFile::configured_path(store.key_file, host), domain) {
+            (Ok(path), _) => path,
+            (Err(_), Some(domain)) => {
+                domain.reach(policy, host)?;
+                return Ok(Accounts::new(None, Some(domain)));
+            }
+            (Err(error), None) => return Err(error),
+        };
+        // It is read at each handshake, and the program may be elsewhere by then.
+        let path = std::path::absolute(path)
+            .map_err(|error| CredentialError::Unreadable { path: String::new(), reason: error.to_string() })?;
+        // Read now, so that a file that cannot be read is told where the administrator looks.
+        UserFile::load(&path, policy, host)?;
+        Ok(Accounts::new(Some(path), domain))
     }
 }
 
@@ -265,7 +347,7 @@ mod tests {
         };
         let user = |name| Some(Name::parse_user(name).unwrap());
         let service = || Some(Name::parse_service("HTTP@www", "").unwrap());
-        let (none, password) = (CredStore::default(), CredStore::with_password(b"x").unwrap());
+        let (none, password) = (CredStore::default(), CredStore::default().with_password(b"x").unwrap());
         let results = [
             usage(None, &none),
             usage(user("alice"), &none),
@@ -290,11 +372,10 @@ mod tests {
         let host = Silent { user_file: Some("Cargo.toml".to_owned()), ..Silent::default() };
         let store = CredStore::default();
         let credential = Credential::acquire(None, Usage::Accept, &store, &Policy::default(), &host).unwrap();
-        assert!(credential.acceptor().unwrap().verifier.path().is_absolute());
+        assert!(credential.acceptor().unwrap().accounts.user_file().unwrap().is_absolute());
         let name = Name::parse_service("HTTP@www", "").unwrap();
-        let relative = Acceptor { name, is_named: true, verifier: FileVerifier::new("Cargo.toml".into()) };
-        assert!(
-            Credential::import(&Credential::new(None, Some(relative)).export().unwrap(), &Policy::default()).is_err()
-        );
+        let relative = Acceptor { name, is_named: true, accounts: Accounts::new(Some("Cargo.toml".into()), None) };
+        let token = Credential::new(None, Some(relative)).export().unwrap();
+        assert!(Credential::import(&token, None, &Policy::default()).is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! Who judges an AUTHENTICATE_MESSAGE.
 
-use std::path::PathBuf;
+use core::fmt;
+use std::path::{Path, PathBuf};
 
 use crate::{
     crypto::{
@@ -12,12 +13,12 @@ use crate::{
     },
     error::{PeerMisbehaved, Result},
     host::Host,
-    name::UserName,
+    name::{Attributes, UserName},
     policy::Policy,
     text::{Shown, from_utf16le},
 };
 
-use super::{Secret, UserFile};
+use super::{Domain, Secret, UserFile, user_file::Entry};
 
 /// What a client claims, and how it proves it.
 #[derive(Clone, Copy)]
@@ -26,6 +27,8 @@ pub struct Claim<'a> {
     pub user: &'a [u8],
     /// DomainName in UTF-16LE, spelled as on the wire.
     pub domain: &'a [u8],
+    /// Workstation in UTF-16LE: the domain may let an account log on from some computers only.
+    pub workstation: &'a [u8],
     /// The proof.
     pub proof: Proof<'a>,
 }
@@ -61,73 +64,90 @@ pub enum Proof<'a> {
 /// That a claim is true. Only a verifier makes one.
 #[derive(Debug)]
 pub struct Verdict {
-    account: UserName,
-    session_base_key: SessionBaseKey,
-    lm_hash: Option<LmHash>,
-}
-
-impl Verdict {
-    /// The account, as the verifier spells it; the SessionBaseKey; and what KXKEY with an LM key needs of LMOWFv1, its first
-    /// eight bytes, if the account has them.
-    #[must_use]
-    pub fn into_parts(self) -> (UserName, SessionBaseKey, Option<LmHash>) {
-        (self.account, self.session_base_key, self.lm_hash)
-    }
+    /// The account, as the verifier spells it.
+    pub account: UserName,
+    /// SessionBaseKey.
+    pub session_base_key: SessionBaseKey,
+    /// What KXKEY with an LM key needs of LMOWFv1, its first eight bytes, if the account has them.
+    pub lm_hash: Option<LmHash>,
+    /// What else the verifier knows about the account.
+    pub attributes: Attributes,
 }
 
 /// Judges claims.
-pub trait Verifier: Send + Sync {
+pub trait Verifier: fmt::Debug + Send + Sync {
     /// The verdict that `claim` is true.
     ///
     /// # Errors
-    /// [`PeerMisbehaved::LogonFailure`] when it is not, whatever the reason: the trace tells unknown users from wrong
-    /// passwords, the peer is not told. Others when the verifier cannot work.
+    /// [`PeerMisbehaved::LogonFailure`] when its name or its proof is not, whichever: the trace tells unknown users from
+    /// wrong passwords, the peer is not told. Others when the account must not log on, or the verifier cannot work.
     fn judge(&self, claim: &Claim<'_>, policy: &Policy, host: &dyn Host) -> Result<Verdict>;
 }
 
-/// Judges by the secrets in a user file, which is read again when it has changed.
+/// The accounts that an acceptor knows: those of a user file, which is read again when it has changed, and for all that it does
+/// not have those of a domain.
 #[derive(Debug)]
-pub struct FileVerifier {
-    path: PathBuf,
+pub struct Accounts {
+    user_file: Option<PathBuf>,
+    domain: Option<&'static dyn Domain>,
 }
 
-impl FileVerifier {
-    /// A verifier that reads the user file at `path`.
+impl Accounts {
+    /// Those of the user file at that path and of that domain.
     #[must_use]
-    pub const fn new(path: PathBuf) -> Self {
-        Self { path }
+    pub const fn new(user_file: Option<PathBuf>, domain: Option<&'static dyn Domain>) -> Self {
+        Self { user_file, domain }
     }
 
     /// The user file.
     #[must_use]
-    pub fn path(&self) -> &std::path::Path {
-        &self.path
+    pub fn user_file(&self) -> Option<&Path> {
+        self.user_file.as_deref()
+    }
+
+    /// Whether a domain is asked.
+    #[must_use]
+    pub const fn has_domain(&self) -> bool {
+        self.domain.is_some()
     }
 }
 
-impl Verifier for FileVerifier {
+impl Verifier for Accounts {
     fn judge(&self, claim: &Claim<'_>, policy: &Policy, host: &dyn Host) -> Result<Verdict> {
-        let file = UserFile::load(&self.path, policy, host)?;
+        let file = self.user_file.as_ref().map(|path| UserFile::load(path, policy, host)).transpose()?;
         // A domain that is no text is not that of any entry, but one without a domain serves it.
         let domain = Shown(claim.domain).to_string();
-        let account = from_utf16le(claim.user).and_then(|user| file.entry(&user, &domain));
-        // An unknown account takes as long to refuse as a wrong password.
-        let nobody = Secret { nt_hash: NtHash::new([0; 16]), lm_hash: None };
-        let secret = account.map_or(&nobody, |account| &account.secret);
-        match (account, prove(claim, secret)) {
-            (Some(account), Some(session_base_key)) if !account.is_disabled => {
-                let lm_hash = secret.copy().lm_hash;
-                Ok(Verdict { account: account.name.clone(), session_base_key, lm_hash })
-            }
-            (account, _) => {
-                let why = match account {
-                    None => "no such account in the user file",
-                    Some(account) if account.is_disabled => "the account is disabled",
-                    Some(_) => "wrong password",
-                };
-                host.trace(format_args!("refused {}\\{}: {why}", Shown(claim.domain), Shown(claim.user)));
-                Err(PeerMisbehaved::LogonFailure.into())
-            }
+        let user = from_utf16le(claim.user);
+        let entry = file.as_ref().zip(user).and_then(|(file, user)| file.entry(&user, &domain));
+        match (entry, self.domain.filter(|_| policy.winbind)) {
+            // Whoever the file has is its own, wrong password or not. That others get another error where a domain does not
+            // answer tells the two apart, so there must be one.
+            (None, Some(domain)) if file.is_none() || domain.has_answered(host) => domain.judge(claim, policy, host),
+            (entry, _) => judge_by(entry, claim, host),
+        }
+    }
+}
+
+/// Judges by the entry of a user file.
+fn judge_by(entry: Option<&Entry>, claim: &Claim<'_>, host: &dyn Host) -> Result<Verdict> {
+    // An unknown account takes as long to refuse as a wrong password.
+    let nobody = Secret { nt_hash: NtHash::new([0; 16]), lm_hash: None };
+    let secret = entry.map_or(&nobody, |entry| &entry.secret);
+    match (entry, prove(claim, secret)) {
+        (Some(entry), Some(session_base_key)) if !entry.is_disabled => Ok(Verdict {
+            account: entry.name.clone(),
+            session_base_key,
+            lm_hash: secret.copy().lm_hash,
+            attributes: Attributes::new(),
+        }),
+        (entry, _) => {
+            let why = match entry {
+                None => "no such account in the user file",
+                Some(entry) if entry.is_disabled => "the account is disabled",
+                Some(_) => "wrong password",
+            };
+            host.trace(format_args!("refused {}\\{}: {why}", Shown(claim.domain), Shown(claim.user)));
+            Err(PeerMisbehaved::LogonFailure.into())
         }
     }
 }

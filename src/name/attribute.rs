@@ -24,12 +24,36 @@ pub enum Attribute {
     ChannelBindings,
     /// `NTLMv2`, `NTLMv1`, `LM` or `anonymous`.
     Version,
+    /// The SID of the account's primary group.
+    PrimaryGroup,
+    /// The full name of the account's owner.
+    FullName,
+    /// The account's user principal name.
+    UserPrincipalName,
+    /// The DNS name of the account's domain.
+    DnsDomain,
+    /// The NetBIOS name of the domain controller that judged the logon.
+    LogonServer,
+    /// `yes`: the domain does not know the account and took it for a guest.
+    Guest,
 }
 
 impl Attribute {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Sids, Self::Domain, Self::Workstation, Self::Mic, Self::ChannelBindings, Self::Version];
+    pub const ALL: [Self; 12] = [
+        Self::Sids,
+        Self::Domain,
+        Self::Workstation,
+        Self::Mic,
+        Self::ChannelBindings,
+        Self::Version,
+        Self::PrimaryGroup,
+        Self::FullName,
+        Self::UserPrincipalName,
+        Self::DnsDomain,
+        Self::LogonServer,
+        Self::Guest,
+    ];
 
     /// Its name at the API.
     #[must_use]
@@ -41,6 +65,12 @@ impl Attribute {
             Self::Mic => "urn:gss-ntlm:mic",
             Self::ChannelBindings => "urn:gss-ntlm:channel-bindings",
             Self::Version => "urn:gss-ntlm:version",
+            Self::PrimaryGroup => "urn:gss-ntlm:primary-group",
+            Self::FullName => "urn:gss-ntlm:full-name",
+            Self::UserPrincipalName => "urn:gss-ntlm:user-principal-name",
+            Self::DnsDomain => "urn:gss-ntlm:dns-domain",
+            Self::LogonServer => "urn:gss-ntlm:logon-server",
+            Self::Guest => "urn:gss-ntlm:guest",
         }
     }
 
@@ -58,6 +88,12 @@ impl Attribute {
             Self::Mic => 4,
             Self::ChannelBindings => 5,
             Self::Version => 6,
+            Self::PrimaryGroup => 7,
+            Self::FullName => 8,
+            Self::UserPrincipalName => 9,
+            Self::DnsDomain => 10,
+            Self::LogonServer => 11,
+            Self::Guest => 12,
         }
     }
 }
@@ -67,8 +103,11 @@ impl Attribute {
 pub struct Principal {
     /// The name.
     pub name: Name,
-    attributes: Vec<(Attribute, Cow<'static, str>)>,
+    attributes: Attributes,
 }
+
+/// Attributes and their values.
+pub type Attributes = Vec<(Attribute, Cow<'static, str>)>;
 
 impl From<Name> for Principal {
     fn from(name: Name) -> Self {
@@ -104,7 +143,7 @@ impl Principal {
     /// Appends the name and its attributes to an exported token.
     ///
     /// # Errors
-    /// [`crate::error::ApiMisuse::BadArgument`] when a part is longer than 64 KiB.
+    /// [`crate::error::ApiMisuse::BadArgument`] when a part is longer than 4 GiB.
     pub fn export(&self, out: &mut Vec<u8>) -> Result<()> {
         self.name.export(out)?;
         for (attribute, value) in &self.attributes {
@@ -171,8 +210,12 @@ mod tests {
     fn nothing_stands_twice_or_empty() {
         let name = Name::Anonymous;
         assert_eq!(Principal::new(name.clone(), [(Attribute::Domain, "".into())]), Principal::from(name));
-        assert_eq!(import(&[3, 4, 1, 0, b'x', 0]).map(|p| p.attributes.len()), Ok(1));
-        for wrong in [&[3, 4, 1, 0, b'x', 4, 1, 0, b'y', 0][..], &[3, 4, 0, 0, 0], &[3, 7, 1, 0, b'x', 0]] {
+        assert_eq!(import(&[3, 4, 1, 0, 0, 0, b'x', 0]).map(|p| p.attributes.len()), Ok(1));
+        for wrong in [
+            &[3, 4, 1, 0, 0, 0, b'x', 4, 1, 0, 0, 0, b'y', 0][..],
+            &[3, 4, 0, 0, 0, 0, 0],
+            &[3, 13, 1, 0, 0, 0, b'x', 0],
+        ] {
             assert!(import(wrong).is_err(), "{wrong:?}");
         }
     }

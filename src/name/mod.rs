@@ -6,7 +6,7 @@ mod attribute;
 
 use core::fmt;
 
-pub use self::attribute::{Attribute, Principal};
+pub use self::attribute::{Attribute, Attributes, Principal};
 
 use crate::{
     bytes::{self, Reader},
@@ -127,7 +127,7 @@ impl Name {
     /// Appends the name to an exported token.
     ///
     /// # Errors
-    /// [`ApiMisuse::BadArgument`] when a part is longer than 64 KiB.
+    /// [`ApiMisuse::BadArgument`] when a part is longer than 4 GiB.
     pub fn export(&self, out: &mut Vec<u8>) -> Result<()> {
         let (kind, parts) = match self {
             Self::User(name) => (EXPORTED_USER, Some((&name.user, &name.domain))),

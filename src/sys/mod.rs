@@ -1,10 +1,12 @@
 //! The operating system: environment, clock, randomness, names of the computer and its users, the trace file.
 
+mod thread;
 mod trace;
+mod winbind;
 
 use std::{ffi::CStr, sync::OnceLock};
 
-pub(crate) use self::trace::trace_to;
+pub(crate) use self::{trace::trace_to, winbind::Winbind};
 use crate::{
     error::{HostError, Result},
     host::{FileTime, Host, HostNames},
@@ -39,16 +41,33 @@ impl Host for System {
     }
 
     fn names(&self) -> HostNames {
-        let dns_computer = host_name();
-        let (label, dns_domain) = dns_computer.split_once('.').unwrap_or((dns_computer, ""));
-        let computer = self.variable("NETBIOS_COMPUTER_NAME").filter(|name| !name.is_empty());
+        let set = |name| self.variable(name).filter(|value| !value.is_empty());
+        let (computer, domain) = (set("NETBIOS_COMPUTER_NAME"), set("NETBIOS_DOMAIN_NAME"));
+        // Who names both means a computer that is in no domain that winbind knows of.
+        let of_winbind = if computer.is_some() && domain.is_some() { None } else { winbind::names(self) };
+
+        let mut dns_computer = host_name().to_owned();
+        let (label, own_domain) = host_name().split_once('.').unwrap_or((host_name(), ""));
+        let is_member = of_winbind.is_some_and(|names| domain.is_none() && names.domain != names.computer);
+        let mut dns_domain = own_domain.to_owned();
+        let mut dns_tree = String::new();
+        if let Some(names) = of_winbind.filter(|_| is_member) {
+            dns_domain.clone_from(&names.dns_domain);
+            dns_tree.clone_from(&names.dns_tree);
+            if own_domain.is_empty() && !dns_domain.is_empty() {
+                dns_computer = format!("{label}.{dns_domain}");
+            }
+        }
+        let computer = computer.or_else(|| of_winbind.map(|names| names.computer.clone()));
         let computer = computer.unwrap_or_else(|| net_bios_name(label));
-        let domain = self.variable("NETBIOS_DOMAIN_NAME").filter(|name| !name.is_empty());
+        let domain = domain.or_else(|| of_winbind.map(|names| names.domain.clone()));
         HostNames {
             domain: domain.unwrap_or_else(|| computer.clone()),
             computer,
-            dns_computer: dns_computer.to_owned(),
-            dns_domain: dns_domain.to_owned(),
+            is_member,
+            dns_computer,
+            dns_domain,
+            dns_tree,
         }
     }
 

@@ -333,7 +333,7 @@ fn answer(lm_level: u8, challenge: &str, added: NegotiateFlags) -> (String, Cont
     let challenge = unhex(challenge);
     let policy = Policy { lm_level: level(lm_level), ..Policy::default() };
     let name = Name::User(UserName { user: "User".to_owned(), domain: "Domain".to_owned() });
-    let store = CredStore::with_password(b"Password").unwrap();
+    let store = CredStore::default().with_password(b"Password").unwrap();
     let host = Fixed::default();
     let credential = Credential::acquire(Some(&name), Usage::Initiate, &store, &policy, &host).unwrap();
     let mut context = Context::new(Role::Initiator);
@@ -383,7 +383,7 @@ fn the_whole_messages_of_ms_nlmp_4_2_4_come_out_byte_for_byte() {
 }
 
 pub(crate) fn credential(name: &Name, password: &str) -> Credential {
-    let store = CredStore::with_password(password.as_bytes()).expect("a password");
+    let store = CredStore::default().with_password(password.as_bytes()).expect("a password");
     let (policy, host) = (Policy::default(), Fixed::default());
     Credential::acquire(Some(name), Usage::Initiate, &store, &policy, &host).expect("a credential")
 }

@@ -8,7 +8,7 @@ use std::{
 
 use gss_ntlm::{
     context::ChannelBindings,
-    cred::{Acceptor, Credential, FileVerifier},
+    cred::{self, Acceptor, Credential},
     error::Result,
     host::{FileTime, Host, HostNames},
     name::Name,
@@ -77,8 +77,8 @@ impl Accounts {
 
     pub(crate) fn acceptor(&self) -> Credential {
         let name = Name::parse_service("host@server", "").expect("a name");
-        let verifier = FileVerifier::new(self.0.clone());
-        Credential::new(None, Some(Acceptor { name, is_named: true, verifier }))
+        let accounts = cred::Accounts::new(Some(self.0.clone()), None);
+        Credential::new(None, Some(Acceptor { name, is_named: true, accounts }))
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    cred::{Acceptor, CredStore, Credential, FileVerifier, Usage},
+    cred::{Acceptor, Accounts, CredStore, Credential, Usage},
     crypto::primitive::{append_md5, strip_md5},
     error::{ApiMisuse, Error, PeerIncompatible, PeerMisbehaved, PolicyError},
     host::{FileTime, Host, HostNames},
@@ -37,7 +37,7 @@ impl Host for Fixed {
     fn names(&self) -> HostNames {
         let [computer, domain, dns_computer, dns_domain] =
             ["SRV", "DOM", "srv.dom.test", "dom.test"].map(str::to_owned);
-        HostNames { computer, domain, dns_computer, dns_domain }
+        HostNames { computer, domain, dns_computer, dns_domain, ..HostNames::default() }
     }
 
     fn version(&self) -> [u8; 8] {
@@ -81,11 +81,11 @@ impl Pair {
 
     fn with_password(password: &str) -> Self {
         let name = Name::parse_user("DOM\\alice").unwrap();
-        let store = CredStore::with_password(password.as_bytes()).unwrap();
+        let store = CredStore::default().with_password(password.as_bytes()).unwrap();
         let service = Name::parse_service("HTTP@srv", "").unwrap();
         let user_file = TemporaryFile::new();
-        let verifier = FileVerifier::new(user_file.0.clone());
-        let acceptor = Acceptor { name: service.clone(), is_named: true, verifier };
+        let accounts = Accounts::new(Some(user_file.0.clone()), None);
+        let acceptor = Acceptor { name: service.clone(), is_named: true, accounts };
         Self {
             client: Credential::acquire(Some(&name), Usage::Initiate, &store, &Policy::default(), &Fixed(NOW)).unwrap(),
             server: Credential::new(None, Some(acceptor)),
@@ -288,7 +288,7 @@ fn a_token_for_an_established_context_changes_nothing() {
 fn a_wrong_password_and_an_unknown_user_are_the_same_to_the_client() {
     assert_eq!(Pair::with_password("wrong").error(), PeerMisbehaved::LogonFailure.into());
     let name = Name::parse_user("DOM\\mallory").unwrap();
-    let store = CredStore::with_password(b"secret").unwrap();
+    let store = CredStore::default().with_password(b"secret").unwrap();
     let client = Credential::acquire(Some(&name), Usage::Initiate, &store, &Policy::default(), &Fixed(NOW)).unwrap();
     assert_eq!(Pair { client, ..Pair::new() }.error(), PeerMisbehaved::LogonFailure.into());
 }
@@ -296,7 +296,7 @@ fn a_wrong_password_and_an_unknown_user_are_the_same_to_the_client() {
 #[test]
 fn a_domain_that_is_not_the_entrys_is_refused_and_none_is_served() {
     for (name, is_served) in [("alice", true), ("dom\\ALICE", true), ("OTHER\\alice", false)] {
-        let store = CredStore::with_password(b"secret").unwrap();
+        let store = CredStore::default().with_password(b"secret").unwrap();
         let name = Name::parse_user(name).unwrap();
         let client =
             Credential::acquire(Some(&name), Usage::Initiate, &store, &Policy::default(), &Fixed(NOW)).unwrap();
@@ -464,9 +464,9 @@ fn a_longer_exported_context_is_refused_even_with_a_right_sum() {
 fn an_acceptor_without_a_name_compares_no_target() {
     let required = Policy { target_name: TargetNamePolicy::Required, ..Policy::default() };
     let mut pair = Pair { server_policy: required, ..Pair::new() };
-    let verifier = FileVerifier::new(pair.server.acceptor().unwrap().verifier.path().to_owned());
+    let accounts = Accounts::new(pair.server.acceptor().unwrap().accounts.user_file().map(Into::into), None);
     let name = Name::parse_service("@srv", "").unwrap();
-    pair.server = Credential::new(None, Some(Acceptor { name, is_named: false, verifier }));
+    pair.server = Credential::new(None, Some(Acceptor { name, is_named: false, accounts }));
     pair.target = Name::parse_service("HTTP@other", "").unwrap();
     assert!(pair.handshake(|_, _| ()).is_ok());
 }

@@ -20,7 +20,8 @@ fn at(level: u8) -> Policy {
 }
 
 fn client(user: &str, password: &str, level: u8) -> Credential {
-    let (name, store) = (Name::parse_user(user).unwrap(), CredStore::with_password(password.as_bytes()).unwrap());
+    let (name, store) =
+        (Name::parse_user(user).unwrap(), CredStore::default().with_password(password.as_bytes()).unwrap());
     Credential::acquire(Some(&name), Usage::Initiate, &store, &at(level), &Fixed(NOW)).unwrap()
 }
 
@@ -37,7 +38,7 @@ fn pair(level: u8) -> Pair {
 }
 
 fn users_of(pair: &Pair) -> PathBuf {
-    pair.server.acceptor().unwrap().verifier.path().to_owned()
+    pair.server.acceptor().unwrap().accounts.user_file().unwrap().to_owned()
 }
 
 fn choose(credential: &Credential, flags: NegotiateFlags) {

@@ -1,0 +1,394 @@
+//! Winbind: the accounts of the domain that this computer is a member of, through Samba's libwbclient.
+//!
+//! The library is opened when it is first needed; without it, or without winbindd, the mechanism does without a domain.
+//! Each thread has a connection of its own. libwbclient waits for up to five minutes, and writes to a socket that may have
+//! closed, so a call of it runs in a thread that lives for that call: the caller waits no longer than it likes, and no signal
+//! meant for the program is lost there or ends it.
+
+mod library;
+
+use core::{cell::Cell, time::Duration};
+use std::{
+    borrow::Cow,
+    ffi::CString,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    time::Instant,
+};
+
+use crate::{
+    cred::{Challenged, Claim, Domain, Proof, Responder, Response, Verdict, Verifier},
+    crypto::{LmHash, SessionBaseKey, keys::kxkey_non_nt},
+    error::{CredentialError, DomainError, Error, HostError, PeerIncompatible, PeerMisbehaved, PolicyError, Result},
+    host::Host,
+    name::{Attribute, Name, UserName},
+    policy::Policy,
+    text::{OneLine, Shown, from_utf16le},
+};
+
+use library::{Account, Connection, Failure, Logon};
+
+/// The domain that winbind knows.
+#[derive(Debug)]
+pub(crate) struct Winbind;
+
+/// What winbind says that this computer is called.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Names {
+    pub(super) computer: String,
+    pub(super) domain: String,
+    pub(super) dns_domain: String,
+    /// DNS name of the forest's root; empty where no domain controller was found to say it.
+    pub(super) dns_tree: String,
+}
+
+/// How long winbind may take for what it knows without a domain controller.
+const MOMENT: Duration = Duration::from_secs(5);
+/// How long winbind is not asked for its names again after it gave none.
+const PAUSE: Duration = Duration::from_secs(10);
+
+impl Verifier for Winbind {
+    fn judge(&self, claim: &Claim<'_>, policy: &Policy, host: &dyn Host) -> Result<Verdict> {
+        let Some(logon) = logon(claim) else {
+            host.trace(format_args!(
+                "refused {}\\{}: no account of a domain can have this name, or be at this computer",
+                Shown(claim.domain),
+                Shown(claim.user)
+            ));
+            return Err(PeerMisbehaved::LogonFailure.into());
+        };
+        let answer = ask(patience(policy), host, move |connection| connection.authenticate(&logon))?;
+        match answer {
+            Ok(account) => verdict(account, claim, policy),
+            Err(failure) => Err(self.refusal(failure, claim, host)),
+        }
+    }
+}
+
+impl Responder for Winbind {
+    fn find(&self, asked: &UserName, policy: &Policy, host: &dyn Host) -> Result<Option<UserName>> {
+        let mut name = asked.clone();
+        if name.domain.is_empty()
+            && let Some(names) = names(host)
+        {
+            name.domain.clone_from(&names.domain);
+        }
+        let Some((user, domain)) = c_name(&name.user).zip(c_name(&name.domain)) else {
+            return Ok(None);
+        };
+        let answer = ask(patience(policy), host, move |connection| connection.has_cached_logon(&user, &domain))?;
+        Ok(answer.then_some(name))
+    }
+
+    fn respond(
+        &self,
+        account: &UserName,
+        challenged: &Challenged<'_>,
+        policy: &Policy,
+        host: &dyn Host,
+    ) -> Result<Response> {
+        let gone =
+            || Error::Credential(CredentialError::NoCachedLogon { name: Name::User(account.clone()).to_string() });
+        let (user, domain) = c_name(&account.user).zip(c_name(&account.domain)).ok_or_else(gone)?;
+        let (negotiate, challenge) = (challenged.negotiate.to_vec(), challenged.challenge.to_vec());
+        let answer =
+            ask(patience(policy), host, move |connection| connection.respond(&user, &domain, &negotiate, &challenge))?;
+        match answer {
+            Ok(response) => Ok(response),
+            Err(Failure::OddReply(what)) => Err(DomainError::OddReply(what).into()),
+            Err(Failure::Unavailable) => Err(DomainError::Unavailable.into()),
+            // winbindd says no more than that it could not.
+            Err(Failure::NotPermitted | Failure::Refused { .. } | Failure::Other(_)) => Err(gone()),
+        }
+    }
+}
+
+impl Domain for Winbind {
+    fn reach(&self, policy: &Policy, host: &dyn Host) -> Result<()> {
+        let is_there = ask(patience(policy).min(MOMENT), host, |connection| connection.ping())?;
+        if is_there { Ok(()) } else { Err(DomainError::Unavailable.into()) }
+    }
+
+    fn has_answered(&self, host: &dyn Host) -> bool {
+        names(host).is_some()
+    }
+}
+
+impl Winbind {
+    /// Why a logon failed, for the caller; and all of it in the trace.
+    fn refusal(&self, failure: Failure, claim: &Claim<'_>, host: &dyn Host) -> Error {
+        let why = match &failure {
+            Failure::Refused { status, name } => format!("{} ({status:#010X})", OneLine(name)),
+            Failure::Unavailable => "winbindd does not answer".to_owned(),
+            Failure::NotPermitted => "winbindd does not let this program ask".to_owned(),
+            Failure::OddReply(what) => format!("winbindd's answer makes no sense, {what}"),
+            Failure::Other(code) => format!("libwbclient's error {code}"),
+        };
+        host.trace(format_args!("refused {}\\{} by winbind: {why}", Shown(claim.domain), Shown(claim.user)));
+        match failure {
+            Failure::Refused { status: NO_SUCH_USER | WRONG_PASSWORD | LOGON_FAILURE, .. } => {
+                PeerMisbehaved::LogonFailure.into()
+            }
+            Failure::Refused { status, name } => DomainError::Refused { status, name }.into(),
+            Failure::Unavailable => DomainError::Unavailable.into(),
+            Failure::NotPermitted => DomainError::NotPermitted.into(),
+            Failure::OddReply(what) => DomainError::OddReply(what).into(),
+            Failure::Other(_) => DomainError::OddReply("it is an error that has no NTSTATUS").into(),
+        }
+    }
+}
+
+/// NTSTATUS values that nobody is to tell apart who does not see the trace ([MS-ERREF] 2.3.1).
+const NO_SUCH_USER: u32 = 0xC000_0064;
+const WRONG_PASSWORD: u32 = 0xC000_006A;
+const LOGON_FAILURE: u32 = 0xC000_006D;
+
+/// The claim in libwbclient's words; `None` when it cannot say it, or no account can be called so.
+fn logon(claim: &Claim<'_>) -> Option<Logon> {
+    let name = |utf16| from_utf16le(utf16).and_then(|text| c_name(&text));
+    let (challenge, nt_response, lm_response) = match claim.proof {
+        // No LMv2 response: were the other one wrong, a domain controller would try it.
+        Proof::NtlmV2 { server_challenge, nt_proof_str, temp } => {
+            (*server_challenge, [&nt_proof_str[..], temp].concat(), Vec::new())
+        }
+        Proof::NtlmV1 { challenge, response } => (*challenge, response.to_vec(), Vec::new()),
+        Proof::Lm { challenge, response } => (*challenge, Vec::new(), response.to_vec()),
+    };
+    let user = name(claim.user).filter(|user| !user.is_empty())?;
+    let workstation = from_utf16le(claim.workstation).and_then(|text| c_text(&text))?;
+    Some(Logon { user, domain: name(claim.domain)?, workstation, challenge, nt_response, lm_response })
+}
+
+/// The name of an account or a domain: none with letters that no account has, for they mean more than themselves in a search, or
+/// in winbindd's own spelling of names.
+fn c_name(text: &str) -> Option<CString> {
+    c_text(text).filter(|_| !text.contains(['*', '?', '"', '<', '>', '|', '/', '\\', ':']))
+}
+
+/// Text for libwbclient, which cuts off what is longer than winbindd's own strings.
+fn c_text(text: &str) -> Option<CString> {
+    const LONGEST: usize = 254;
+    let is_plain = text.len() <= LONGEST && !text.chars().any(char::is_control);
+    if is_plain { CString::new(text).ok() } else { None }
+}
+
+/// What the domain says of an account whose claim it believes.
+fn verdict(account: Account, claim: &Claim<'_>, policy: &Policy) -> Result<Verdict> {
+    if account.is_guest && !policy.anonymous {
+        return Err(PolicyError::Guest.into());
+    }
+    let odd = |what| Error::Domain(DomainError::OddReply(what));
+    let name = UserName { user: account.user, domain: account.domain };
+    if name.check().is_err() || name.domain.is_empty() {
+        return Err(odd("it does not name the account"));
+    }
+    // The account's own is the first.
+    let Some(primary_group) = account.sids.get(1) else {
+        return Err(odd("it has no SID of the account"));
+    };
+    // A domain controller has zeros in place of an LM hash that it does not have.
+    let lm_hash = Some(LmHash::new(*account.lm_hash)).filter(|hash| hash.expose() != &[0; 16]);
+    let session_base_key = match (claim.proof, &lm_hash) {
+        (Proof::Lm { .. }, Some(hash)) => SessionBaseKey::new(*kxkey_non_nt(hash).expose()),
+        (Proof::Lm { .. }, None) => return Err(PeerIncompatible::NoLmHash.into()),
+        (Proof::NtlmV2 { .. } | Proof::NtlmV1 { .. }, _) => SessionBaseKey::new(*account.session_key),
+    };
+    if session_base_key.expose() == &[0; 16] && !account.is_guest {
+        return Err(odd("it has no session key"));
+    }
+    let mut attributes = vec![
+        (Attribute::PrimaryGroup, Cow::Owned(primary_group.clone())),
+        (Attribute::Sids, Cow::Owned(account.sids.join(","))),
+        (Attribute::FullName, Cow::Owned(account.full_name)),
+        (Attribute::UserPrincipalName, Cow::Owned(account.user_principal_name)),
+        (Attribute::DnsDomain, Cow::Owned(account.dns_domain)),
+        (Attribute::LogonServer, Cow::Owned(account.logon_server)),
+    ];
+    if account.is_guest {
+        attributes.push((Attribute::Guest, Cow::Borrowed("yes")));
+    }
+    Ok(Verdict { account: name, session_base_key, lm_hash, attributes })
+}
+
+fn patience(policy: &Policy) -> Duration {
+    Duration::from_secs(policy.winbind_timeout.into())
+}
+
+/// What winbind says that this computer is called, if it does; asked for once.
+pub(super) fn names(host: &dyn Host) -> Option<&'static Names> {
+    static NAMES: OnceLock<Names> = OnceLock::new();
+    /// When it was asked last, in seconds since the first time, and one.
+    static ASKED: AtomicU64 = AtomicU64::new(0);
+    static START: OnceLock<Instant> = OnceLock::new();
+    if let Some(names) = NAMES.get() {
+        return Some(names);
+    }
+    library::get(host)?;
+    let now = START.get_or_init(Instant::now).elapsed().as_secs().saturating_add(1);
+    let asked = ASKED.swap(now, Ordering::Relaxed);
+    if asked != 0 && now.saturating_sub(asked) < PAUSE.as_secs() {
+        ASKED.store(asked, Ordering::Relaxed);
+        return None;
+    }
+    let Some(mut names) = ask(MOMENT, host, |connection| connection.names()).ok().flatten() else {
+        host.trace(format_args!("winbind: winbindd does not answer"));
+        return None;
+    };
+    if let Some(domain) = c_name(&names.dns_domain).filter(|domain| !domain.is_empty()) {
+        names.dns_tree =
+            ask(MOMENT, host, move |connection| connection.tree(&domain)).ok().flatten().unwrap_or_default();
+    }
+    host.trace(format_args!(
+        "winbind: this computer is {} of the domain {} ({}), in the forest {}",
+        OneLine(&names.computer),
+        OneLine(&names.domain),
+        OneLine(&names.dns_domain),
+        OneLine(&names.dns_tree)
+    ));
+    Some(NAMES.get_or_init(|| names))
+}
+
+thread_local! {
+    static CONNECTION: Cell<Option<Connection>> = const { Cell::new(None) };
+}
+
+/// What `question` gets of winbind over this thread's connection, within `patience`.
+fn ask<T: Send + 'static>(
+    patience: Duration,
+    host: &dyn Host,
+    question: impl FnOnce(&Connection) -> T + Send + 'static,
+) -> Result<T> {
+    let library = library::get(host).ok_or(CredentialError::NoUserFile)?;
+    let kept = CONNECTION.try_with(Cell::take).ok().flatten();
+    let connection = kept.or_else(|| Connection::new(library)).ok_or(HostError::Memory)?;
+    let (sender, receiver) = mpsc::sync_channel(1);
+    super::thread::start(move || {
+        let answer = question(&connection);
+        // Nobody may be waiting any more.
+        let _ = sender.send((connection, answer));
+    })?;
+    match receiver.recv_timeout(patience) {
+        Ok((connection, answer)) => {
+            let _ = CONNECTION.try_with(|place| place.set(Some(connection)));
+            Ok(answer)
+        }
+        Err(mpsc::RecvTimeoutError::Timeout) => Err(DomainError::TimedOut.into()),
+        Err(mpsc::RecvTimeoutError::Disconnected) => Err(Error::Internal),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{host::tests::Silent, text::to_utf16le};
+
+    use super::*;
+
+    const CHALLENGE: &[u8; 8] = &[1; 8];
+
+    fn account() -> Account {
+        Account {
+            user: "Alice".to_owned(),
+            domain: "AD".to_owned(),
+            sids: vec!["S-1-5-21-1-2-3-1000".to_owned(), "S-1-5-21-1-2-3-513".to_owned()],
+            session_key: [7; 16].into(),
+            ..Account::default()
+        }
+    }
+
+    fn claim<'a>(user: &'a [u8], proof: Proof<'a>) -> Claim<'a> {
+        Claim { user, domain: &[], workstation: &[], proof }
+    }
+
+    fn v2() -> Proof<'static> {
+        Proof::NtlmV2 { server_challenge: CHALLENGE, nt_proof_str: &[2; 16], temp: b"temp" }
+    }
+
+    fn judged(account: Account, proof: Proof<'_>, policy: &Policy) -> Result<Verdict> {
+        verdict(account, &claim(b"", proof), policy)
+    }
+
+    #[test]
+    fn a_claim_goes_to_the_domain_whole_or_not_at_all() {
+        let sent = |user: &str, proof| logon(&claim(&to_utf16le(user), proof));
+        let of_v2 = sent("alice@ad.example", v2()).unwrap();
+        assert_eq!((&*of_v2.nt_response, &*of_v2.lm_response), (&[&[2; 16][..], b"temp"].concat()[..], &[][..]));
+        assert_eq!((of_v2.user.as_bytes(), of_v2.challenge), (&b"alice@ad.example"[..], *CHALLENGE));
+        let of_lm = sent("alice", Proof::Lm { challenge: CHALLENGE, response: &[3; 24] }).unwrap();
+        assert_eq!((&*of_lm.nt_response, &*of_lm.lm_response), (&[][..], &[3; 24][..]));
+        for impossible in
+            ["", "al*ce", "a?", "a\0b", "AD\\alice", "a/b", "a\nb", &"a".repeat(255), &"\u{e4}".repeat(128)]
+        {
+            assert!(sent(impossible, v2()).is_none(), "{impossible:?}");
+        }
+        assert!(sent(&"a".repeat(254), v2()).is_some());
+        let lone_surrogate = claim(&[0, 0xd8], v2());
+        assert!(logon(&lone_surrogate).is_none());
+        let (alice, star, long) = (to_utf16le("alice"), to_utf16le("*"), to_utf16le(&"w".repeat(255)));
+        assert!(logon(&Claim { domain: &star, ..claim(&alice, v2()) }).is_none());
+        assert!(logon(&Claim { workstation: &long, ..claim(&alice, v2()) }).is_none());
+        assert!(logon(&Claim { workstation: &to_utf16le("\\\\WS"), ..claim(&alice, v2()) }).is_some());
+    }
+
+    #[test]
+    fn an_account_is_called_as_the_domain_calls_it() {
+        let verdict = judged(account(), v2(), &Policy::default()).unwrap();
+        assert_eq!(Name::User(verdict.account).to_string(), "AD\\Alice");
+        assert_eq!(verdict.session_base_key.expose(), &[7; 16]);
+        let get =
+            |wanted| verdict.attributes.iter().find(|(attribute, _)| *attribute == wanted).map(|(_, value)| &**value);
+        assert_eq!(get(Attribute::Sids), Some("S-1-5-21-1-2-3-1000,S-1-5-21-1-2-3-513"));
+        assert_eq!(get(Attribute::PrimaryGroup), Some("S-1-5-21-1-2-3-513"));
+        assert_eq!(get(Attribute::Guest), None);
+    }
+
+    #[test]
+    fn half_an_answer_is_none() {
+        for spoilt in [
+            Account { user: String::new(), ..account() },
+            Account { domain: String::new(), ..account() },
+            Account { domain: "AD\\x".to_owned(), ..account() },
+            Account { sids: account().sids[..1].to_vec(), ..account() },
+            Account { sids: Vec::new(), ..account() },
+            Account { session_key: [0; 16].into(), ..account() },
+        ] {
+            let refused = judged(spoilt, v2(), &Policy::default());
+            assert!(matches!(refused, Err(Error::Domain(DomainError::OddReply(_)))), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_guest_is_as_good_as_anonymous() {
+        let guest = || Account { is_guest: true, ..account() };
+        assert_eq!(judged(guest(), v2(), &Policy::default()).err(), Some(PolicyError::Guest.into()));
+        let verdict = judged(guest(), v2(), &Policy { anonymous: true, ..Policy::default() }).unwrap();
+        assert!(verdict.attributes.contains(&(Attribute::Guest, "yes".into())));
+    }
+
+    #[test]
+    fn lm_keys_come_from_lm_hashes_or_not_at_all() {
+        let proof = || Proof::Lm { challenge: CHALLENGE, response: &[3; 24] };
+        assert_eq!(judged(account(), proof(), &Policy::default()).err(), Some(PeerIncompatible::NoLmHash.into()));
+        let mut lm_hash = [0; 16];
+        lm_hash[..8].fill(9);
+        let with_hash = Account { lm_hash: lm_hash.into(), ..account() };
+        let verdict = judged(with_hash, proof(), &Policy::default()).unwrap();
+        assert_eq!(verdict.session_base_key.expose(), &lm_hash);
+    }
+
+    #[test]
+    fn only_a_trace_tells_an_unknown_user_from_a_wrong_password() {
+        let why = |failure| Winbind.refusal(failure, &claim(b"", v2()), &Silent::default());
+        let refused = |status| why(Failure::Refused { status, name: String::new() });
+        for status in [0xC000_0064, 0xC000_006A, 0xC000_006D] {
+            assert_eq!(refused(status), PeerMisbehaved::LogonFailure.into());
+        }
+        let sentence = refused(0xC000_0072).to_string();
+        assert!(sentence.contains("0xC0000072") && sentence.contains("enable the account"), "{sentence}");
+        assert_eq!(why(Failure::Unavailable), DomainError::Unavailable.into());
+        assert_eq!(why(Failure::NotPermitted), DomainError::NotPermitted.into());
+        assert!(matches!(why(Failure::Other(3)), Error::Domain(DomainError::OddReply(_))));
+    }
+}

@@ -1,0 +1,553 @@
+//! libwbclient.so.0, as `wbclient.h` of Samba describes it (interface 0.12 and later).
+
+use core::{
+    ffi::{CStr, c_char, c_int, c_void},
+    ptr::{self, NonNull},
+};
+use std::{ffi::CString, sync::OnceLock};
+
+use zeroize::{Zeroize as _, Zeroizing};
+
+use super::Names;
+use crate::{cred::Response, crypto::ExportedSessionKey, host::Host};
+
+/// A claim as `wbcCtxAuthenticateUserEx` takes it.
+pub(super) struct Logon {
+    pub(super) user: CString,
+    /// May be empty.
+    pub(super) domain: CString,
+    /// May be empty.
+    pub(super) workstation: CString,
+    pub(super) challenge: [u8; 8],
+    /// One of the two responses is empty.
+    pub(super) nt_response: Vec<u8>,
+    pub(super) lm_response: Vec<u8>,
+}
+
+/// What winbindd says of an account.
+#[derive(Default)]
+pub(super) struct Account {
+    pub(super) user: String,
+    pub(super) domain: String,
+    pub(super) full_name: String,
+    pub(super) user_principal_name: String,
+    pub(super) dns_domain: String,
+    pub(super) logon_server: String,
+    pub(super) is_guest: bool,
+    /// The account's own, its primary group's, then those of all other groups.
+    pub(super) sids: Vec<String>,
+    pub(super) session_key: Zeroizing<[u8; 16]>,
+    /// The first eight bytes of the LM hash, then zeros.
+    pub(super) lm_hash: Zeroizing<[u8; 16]>,
+}
+
+/// Why winbindd did not do what it was asked.
+pub(super) enum Failure {
+    Refused {
+        status: u32,
+        name: String,
+    },
+    /// There is no winbindd, or it went away.
+    Unavailable,
+    /// It answers others, but not this.
+    NotPermitted,
+    OddReply(&'static str),
+    /// A `wbcErr` of another meaning.
+    Other(c_int),
+}
+
+/// The functions that are used.
+pub(super) struct Library {
+    create: unsafe extern "C" fn() -> *mut c_void,
+    free: unsafe extern "C" fn(*mut c_void),
+    free_memory: unsafe extern "C" fn(*mut c_void),
+    ping: unsafe extern "C" fn(*mut c_void) -> c_int,
+    interface_details: unsafe extern "C" fn(*mut c_void, *mut *mut InterfaceDetails) -> c_int,
+    look_up_domain_controller: LookUpDomainController,
+    authenticate_user: unsafe extern "C" fn(
+        *mut c_void,
+        *const AuthUserParams,
+        *mut *mut AuthUserInfo,
+        *mut *mut AuthErrorInfo,
+    ) -> c_int,
+    credential_cache: unsafe extern "C" fn(
+        *mut c_void,
+        *mut CredentialCacheParams,
+        *mut *mut CredentialCacheInfo,
+        *mut *mut AuthErrorInfo,
+    ) -> c_int,
+}
+
+type LookUpDomainController = unsafe extern "C" fn(
+    *mut c_void,
+    *const c_char,
+    *mut c_void,
+    *const c_char,
+    u32,
+    *mut *mut DomainControllerInfo,
+) -> c_int;
+
+// `wbcErr`.
+const SUCCESS: c_int = 0;
+const WINBIND_NOT_AVAILABLE: c_int = 6;
+
+/// `struct wbcInterfaceDetails`.
+#[repr(C)]
+struct InterfaceDetails {
+    interface_version: u32,
+    winbind_version: *const c_char,
+    winbind_separator: c_char,
+    netbios_name: *const c_char,
+    netbios_domain: *const c_char,
+    dns_domain: *const c_char,
+}
+
+/// `struct wbcDomainControllerInfoEx`.
+#[repr(C)]
+struct DomainControllerInfo {
+    dc_unc: *const c_char,
+    dc_address: *const c_char,
+    dc_address_type: u16,
+    domain_guid: *const c_void,
+    domain_name: *const c_char,
+    forest_name: *const c_char,
+    dc_flags: u32,
+    dc_site_name: *const c_char,
+    client_site_name: *const c_char,
+}
+
+/// DS_RETURN_DNS_NAME of [MS-NRPC] 3.5.4.3.1.
+const RETURN_DNS_NAME: u32 = 0x4000_0000;
+
+/// `struct wbcAuthUserParams` at level RESPONSE.
+#[repr(C)]
+struct AuthUserParams {
+    account_name: *const c_char,
+    domain_name: *const c_char,
+    workstation_name: *const c_char,
+    flags: u32,
+    parameter_control: u32,
+    level: c_int,
+    password: Password,
+}
+
+#[repr(C)]
+union Password {
+    hashes: [u8; 32],
+    response: PasswordResponse,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct PasswordResponse {
+    challenge: [u8; 8],
+    nt_length: u32,
+    nt_data: *const u8,
+    lm_length: u32,
+    lm_data: *const u8,
+}
+
+/// WBC_AUTH_USER_LEVEL_RESPONSE.
+const LEVEL_RESPONSE: c_int = 3;
+/// WBC_MSV1_0_ALLOW_SERVER_TRUST_ACCOUNT and WBC_MSV1_0_ALLOW_WORKSTATION_TRUST_ACCOUNT: computers log on like users.
+const ALLOW_COMPUTERS: u32 = 0x0000_0020 | 0x0000_0800;
+
+/// `struct wbcAuthUserInfo`.
+#[repr(C)]
+struct AuthUserInfo {
+    user_flags: u32,
+    account_name: *const c_char,
+    user_principal: *const c_char,
+    full_name: *const c_char,
+    domain_name: *const c_char,
+    dns_domain_name: *const c_char,
+    acct_flags: u32,
+    user_session_key: [u8; 16],
+    lm_session_key: [u8; 8],
+    logon_count: u16,
+    bad_password_count: u16,
+    times: [u64; 6],
+    logon_server: *const c_char,
+    logon_script: *const c_char,
+    profile_path: *const c_char,
+    home_directory: *const c_char,
+    home_drive: *const c_char,
+    num_sids: u32,
+    sids: *const SidWithAttr,
+}
+
+/// WBC_AUTH_USER_INFO_GUEST.
+const GUEST: u32 = 1;
+
+/// `struct wbcSidWithAttr`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct SidWithAttr {
+    sid: Sid,
+    attributes: u32,
+}
+
+/// `struct wbcDomainSid`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Sid {
+    sid_rev_num: u8,
+    num_auths: u8,
+    id_auth: [u8; 6],
+    sub_auths: [u32; 15],
+}
+
+impl Sid {
+    /// As [MS-DTYP] 2.4.2.1 writes it; `None` when it has more parts than a SID can.
+    fn to_text(self) -> Option<String> {
+        let [a, b, c, d, e, f] = self.id_auth;
+        let authority = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+        let parts = self.sub_auths.get(..usize::from(self.num_auths))?;
+        let authority = if authority < 1 << 32 { authority.to_string() } else { format!("{authority:#014x}") };
+        let start = format!("S-{}-{authority}", self.sid_rev_num);
+        Some(parts.iter().fold(start, |text, part| format!("{text}-{part}")))
+    }
+}
+
+/// `struct wbcAuthErrorInfo`.
+#[repr(C)]
+struct AuthErrorInfo {
+    nt_status: u32,
+    nt_string: *const c_char,
+    pam_error: i32,
+    display_string: *const c_char,
+    authoritative: u8,
+}
+
+/// `struct wbcCredentialCacheParams`.
+#[repr(C)]
+struct CredentialCacheParams {
+    account_name: *const c_char,
+    domain_name: *const c_char,
+    level: c_int,
+    num_blobs: usize,
+    blobs: *mut NamedBlob,
+}
+
+/// WBC_CREDENTIAL_CACHE_LEVEL_NTLMSSP.
+const LEVEL_NTLMSSP: c_int = 1;
+
+/// `struct wbcNamedBlob`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct NamedBlob {
+    name: *const c_char,
+    flags: u32,
+    data: *const u8,
+    length: usize,
+}
+
+/// `struct wbcCredentialCacheInfo`.
+#[repr(C)]
+struct CredentialCacheInfo {
+    num_blobs: usize,
+    blobs: *const NamedBlob,
+}
+
+/// The library, opened when it is first asked for; `None` where it is not installed.
+pub(super) fn get(host: &dyn Host) -> Option<&'static Library> {
+    static LIBRARY: OnceLock<Option<Library>> = OnceLock::new();
+    LIBRARY
+        .get_or_init(|| {
+            let library = Library::open();
+            if library.is_none() {
+                host.trace(format_args!(
+                    "winbind: there is no libwbclient.so.0, or it is too old: accounts are those of the user file alone"
+                ));
+            }
+            library
+        })
+        .as_ref()
+}
+
+impl Library {
+    fn open() -> Option<Self> {
+        // SAFETY: a C string. The library is Samba's; it is never closed.
+        let handle = unsafe { libc::dlopen(c"libwbclient.so.0".as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
+        let handle = NonNull::new(handle)?;
+        /// # Safety
+        /// `handle` is an open library, in which `name` is a function of the type `F`.
+        unsafe fn find<F: Copy>(handle: NonNull<c_void>, name: &CStr) -> Option<F> {
+            // SAFETY: by this function's contract.
+            let found = NonNull::new(unsafe { libc::dlsym(handle.as_ptr(), name.as_ptr()) })?;
+            const { assert!(size_of::<F>() == size_of::<NonNull<c_void>>()) };
+            // SAFETY: by this function's contract it is a function of that type, and as large as any pointer.
+            Some(unsafe { core::mem::transmute_copy(&found) })
+        }
+        Some(Self {
+            // SAFETY: the type is that of wbclient.h.
+            create: unsafe { find(handle, c"wbcCtxCreate") }?,
+            // SAFETY: likewise.
+            free: unsafe { find(handle, c"wbcCtxFree") }?,
+            // SAFETY: likewise.
+            free_memory: unsafe { find(handle, c"wbcFreeMemory") }?,
+            // SAFETY: likewise.
+            ping: unsafe { find(handle, c"wbcCtxPing") }?,
+            // SAFETY: likewise.
+            interface_details: unsafe { find(handle, c"wbcCtxInterfaceDetails") }?,
+            // SAFETY: likewise.
+            look_up_domain_controller: unsafe { find(handle, c"wbcCtxLookupDomainControllerEx") }?,
+            // SAFETY: likewise.
+            authenticate_user: unsafe { find(handle, c"wbcCtxAuthenticateUserEx") }?,
+            // SAFETY: likewise.
+            credential_cache: unsafe { find(handle, c"wbcCtxCredentialCache") }?,
+        })
+    }
+}
+
+/// A connection to winbindd, which libwbclient opens with the first request and again when it is lost. In a child of fork it
+/// opens another.
+pub(super) struct Connection {
+    library: &'static Library,
+    context: NonNull<c_void>,
+}
+
+// SAFETY: a `wbcContext` may be used from any thread, by one at a time: it has no thread of its own and nothing of one.
+unsafe impl Send for Connection {}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // SAFETY: the context is live, and nobody else has it.
+        unsafe { (self.library.free)(self.context.as_ptr()) };
+    }
+}
+
+/// What libwbclient allocated.
+struct Owned<T> {
+    library: &'static Library,
+    value: *mut T,
+}
+
+impl<T> Owned<T> {
+    const fn none(library: &'static Library) -> Self {
+        Self { library, value: ptr::null_mut() }
+    }
+
+    /// The structure, if there is one.
+    fn get(&self) -> Option<&T> {
+        // SAFETY: NULL, or what libwbclient put there: a structure that lives until `drop`.
+        unsafe { self.value.as_ref() }
+    }
+}
+
+impl<T> Drop for Owned<T> {
+    fn drop(&mut self) {
+        // SAFETY: NULL, or allocated by this library and not freed before.
+        unsafe { (self.library.free_memory)(self.value.cast()) };
+    }
+}
+
+impl Connection {
+    pub(super) fn new(library: &'static Library) -> Option<Self> {
+        // SAFETY: it takes nothing.
+        let context = NonNull::new(unsafe { (library.create)() })?;
+        Some(Self { library, context })
+    }
+
+    /// Whether winbindd answers.
+    pub(super) fn ping(&self) -> bool {
+        // SAFETY: the context is live.
+        SUCCESS == unsafe { (self.library.ping)(self.context.as_ptr()) }
+    }
+
+    /// What winbindd says that this computer is called, the forest apart.
+    pub(super) fn names(&self) -> Option<Names> {
+        let mut details = Owned::<InterfaceDetails>::none(self.library);
+        // SAFETY: the context is live and `details` writable.
+        let code = unsafe { (self.library.interface_details)(self.context.as_ptr(), &raw mut details.value) };
+        let details = details.get().filter(|_| code == SUCCESS)?;
+        Some(Names {
+            // SAFETY: strings of that structure.
+            computer: unsafe { text(details.netbios_name) },
+            // SAFETY: likewise.
+            domain: unsafe { text(details.netbios_domain) },
+            // SAFETY: likewise.
+            dns_domain: unsafe { text(details.dns_domain) },
+            dns_tree: String::new(),
+        })
+    }
+
+    /// The DNS name of the forest that `domain` is in, as its domain controller says.
+    pub(super) fn tree(&self, domain: &CStr) -> Option<String> {
+        let mut info = Owned::<DomainControllerInfo>::none(self.library);
+        let place = &raw mut info.value;
+        let (context, no_guid, no_site) = (self.context.as_ptr(), ptr::null_mut(), ptr::null());
+        let look_up = self.library.look_up_domain_controller;
+        // SAFETY: the context is live, the domain a C string, `info` writable; the others may be NULL.
+        let code = unsafe { look_up(context, domain.as_ptr(), no_guid, no_site, RETURN_DNS_NAME, place) };
+        let info = info.get().filter(|_| code == SUCCESS)?;
+        // SAFETY: a string of that structure.
+        Some(unsafe { text(info.forest_name) })
+    }
+
+    /// Lets the domain judge `logon`.
+    pub(super) fn authenticate(&self, logon: &Logon) -> Result<Account, Failure> {
+        let Logon { user, domain, workstation, challenge, nt_response, lm_response } = logon;
+        let or_null = |text: &CString| if text.is_empty() { ptr::null() } else { text.as_ptr() };
+        // Whether a length fits was seen when the message was read, where they have 16 bits.
+        let of = |response: &[u8]| match u32::try_from(response.len()) {
+            Ok(length) if length > 0 => (length, response.as_ptr()),
+            _ => (0, ptr::null()),
+        };
+        let ((nt_length, nt_data), (lm_length, lm_data)) = (of(nt_response), of(lm_response));
+        let params = AuthUserParams {
+            account_name: user.as_ptr(),
+            domain_name: or_null(domain),
+            workstation_name: or_null(workstation),
+            flags: 0,
+            parameter_control: ALLOW_COMPUTERS,
+            level: LEVEL_RESPONSE,
+            password: Password {
+                response: PasswordResponse { challenge: *challenge, nt_length, nt_data, lm_length, lm_data },
+            },
+        };
+        let mut info = Owned::<AuthUserInfo>::none(self.library);
+        let mut error = Owned::<AuthErrorInfo>::none(self.library);
+        let (info_place, error_place) = (&raw mut info.value, &raw mut error.value);
+        let authenticate = self.library.authenticate_user;
+        // SAFETY: the context is live, the strings and responses of `params` live as long as `logon`, both places are writable.
+        let code = unsafe { authenticate(self.context.as_ptr(), &raw const params, info_place, error_place) };
+        // An error without a code is one all the same.
+        if code != SUCCESS || error.get().is_some_and(|error| error.nt_status != 0) {
+            return Err(self.failure(code, &error));
+        }
+        // SAFETY: NULL, or a structure of libwbclient that nobody else has.
+        let account = unsafe { info.value.as_mut() }.map(|info| unsafe { Account::take(info) });
+        account.unwrap_or(Err(Failure::OddReply("it is empty")))
+    }
+
+    /// What a `wbcErr` means.
+    fn failure(&self, code: c_int, error: &Owned<AuthErrorInfo>) -> Failure {
+        match error.get() {
+            Some(error) if error.nt_status != 0 => {
+                // SAFETY: a string of that structure.
+                Failure::Refused { status: error.nt_status, name: unsafe { text(error.nt_string) } }
+            }
+            // libwbclient says the same when it may not open the pipe for those who verify accounts.
+            _ if code == WINBIND_NOT_AVAILABLE && self.ping() => Failure::NotPermitted,
+            _ if code == WINBIND_NOT_AVAILABLE => Failure::Unavailable,
+            _ => Failure::Other(code),
+        }
+    }
+
+    /// Whether winbindd would answer for that account: without messages the request only asks that.
+    pub(super) fn has_cached_logon(&self, user: &CStr, domain: &CStr) -> bool {
+        self.use_cached_logon(user, domain, &mut []).is_ok()
+    }
+
+    /// Winbindd's answer to `challenge` for that account.
+    pub(super) fn respond(
+        &self,
+        user: &CStr,
+        domain: &CStr,
+        negotiate: &[u8],
+        challenge: &[u8],
+    ) -> Result<Response, Failure> {
+        let blob = |name: &'static CStr, data: &[u8]| NamedBlob {
+            name: name.as_ptr(),
+            flags: 0,
+            data: data.as_ptr(),
+            length: data.len(),
+        };
+        let mut both = [blob(c"challenge_blob", challenge), blob(c"negotiate_blob", negotiate)];
+        let wanted = if negotiate.is_empty() { 1 } else { 2 };
+        let info = self.use_cached_logon(user, domain, both.get_mut(..wanted).unwrap_or_default())?;
+        let mut answer = None;
+        let mut key = None;
+        let info = info.get().ok_or(Failure::OddReply("it is empty"))?;
+        for at in 0..if info.blobs.is_null() { 0 } else { info.num_blobs } {
+            // SAFETY: there are `num_blobs` of them.
+            let place = unsafe { info.blobs.add(at) };
+            // SAFETY: likewise; read by value.
+            let NamedBlob { name, data, length, .. } = unsafe { place.read() };
+            if name.is_null() || data.is_null() {
+                continue;
+            }
+            // SAFETY: a C string of that structure.
+            let name = unsafe { CStr::from_ptr(name) };
+            // SAFETY: the blob has that length and lives as long as `info`.
+            let data = unsafe { core::slice::from_raw_parts(data, length) };
+            match name.to_bytes() {
+                b"auth_blob" => answer = Some(data.to_vec()),
+                b"session_key" => key = <[u8; 16]>::try_from(data).ok().map(Zeroizing::new),
+                _ => {}
+            }
+        }
+        let authenticate = answer.ok_or(Failure::OddReply("it has no AUTHENTICATE_MESSAGE"))?;
+        let key = key.ok_or(Failure::OddReply("it has no session key of 16 bytes"))?;
+        Ok(Response { authenticate, key: ExportedSessionKey::new(*key) })
+    }
+
+    fn use_cached_logon(
+        &self,
+        user: &CStr,
+        domain: &CStr,
+        blobs: &mut [NamedBlob],
+    ) -> Result<Owned<CredentialCacheInfo>, Failure> {
+        let mut params = CredentialCacheParams {
+            account_name: user.as_ptr(),
+            domain_name: if domain.is_empty() { ptr::null() } else { domain.as_ptr() },
+            level: LEVEL_NTLMSSP,
+            num_blobs: blobs.len(),
+            blobs: blobs.as_mut_ptr(),
+        };
+        let mut info = Owned::none(self.library);
+        let mut error = Owned::none(self.library);
+        let (info_place, error_place) = (&raw mut info.value, &raw mut error.value);
+        let cache = self.library.credential_cache;
+        // SAFETY: the context is live, the strings and blobs are readable during the call, both places are writable.
+        let code = unsafe { cache(self.context.as_ptr(), &raw mut params, info_place, error_place) };
+        if code == SUCCESS { Ok(info) } else { Err(self.failure(code, &error)) }
+    }
+}
+
+impl Account {
+    /// What `info` says, whose keys are wiped.
+    ///
+    /// # Safety
+    /// `info` is what libwbclient filled in: its strings are C strings or NULL, its SIDs as many as it says.
+    unsafe fn take(info: &mut AuthUserInfo) -> Result<Self, Failure> {
+        let mut account = Self { session_key: Zeroizing::new(info.user_session_key), ..Self::default() };
+        account.lm_hash.iter_mut().zip(info.lm_session_key).for_each(|(to, from)| *to = from);
+        info.user_session_key.zeroize();
+        info.lm_session_key.zeroize();
+        account.is_guest = info.user_flags & GUEST != 0;
+        for (place, value) in [
+            (&mut account.user, info.account_name),
+            (&mut account.domain, info.domain_name),
+            (&mut account.full_name, info.full_name),
+            (&mut account.user_principal_name, info.user_principal),
+            (&mut account.dns_domain, info.dns_domain_name),
+            (&mut account.logon_server, info.logon_server),
+        ] {
+            // SAFETY: by this function's contract.
+            *place = unsafe { text(value) };
+        }
+        let count = usize::try_from(info.num_sids).unwrap_or(usize::MAX);
+        for at in 0..if info.sids.is_null() { 0 } else { count } {
+            // SAFETY: by this function's contract there are as many.
+            let place = unsafe { info.sids.add(at) };
+            // SAFETY: likewise; read by value.
+            let sid = unsafe { place.read() }.sid;
+            account.sids.push(sid.to_text().ok_or(Failure::OddReply("it has a SID that is none"))?);
+        }
+        Ok(account)
+    }
+}
+
+/// A string of libwbclient's, which may be NULL.
+///
+/// # Safety
+/// `string` is NULL or a C string.
+unsafe fn text(string: *const c_char) -> String {
+    if string.is_null() {
+        return String::new();
+    }
+    // SAFETY: by this function's contract.
+    unsafe { CStr::from_ptr(string) }.to_string_lossy().into_owned()
+}
