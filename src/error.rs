@@ -282,6 +282,8 @@ pub enum DomainError {
     NoBindings,
     /// A cached logon has no connectionless mode.
     NoDatagram,
+    /// A cached logon did not agree to what was asked for.
+    NotProtected,
 }
 
 /// What the administrator, by a variable of the environment, or MS-NLMP itself does not allow.
@@ -566,6 +568,9 @@ impl fmt::Display for DomainError {
             Self::OddReply(what) => write!(f, "winbindd's answer makes no sense, {what}: see its log"),
             Self::NoBindings => f.write_str(
                 "A cached logon of winbind cannot send channel bindings: give a password, or set GSS_NTLM_CHANNEL_BINDINGS to off to do without",
+            ),
+            Self::NotProtected => f.write_str(
+                "A cached logon of winbind does not sign or seal as asked for: let it send a MIC (GSS_NTLM_MIC), or give a password",
             ),
             Self::NoDatagram => {
                 f.write_str("A cached logon of winbind does no connectionless NTLM: give a password or a user file")

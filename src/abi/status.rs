@@ -118,6 +118,7 @@ pub(super) const fn code(error: &Error) -> (Major, Minor) {
             DomainError::OddReply(_) => (g::_GSS_S_FAILURE, 0x4A),
             DomainError::NoBindings => (g::_GSS_S_BAD_BINDINGS, 0x4B),
             DomainError::NoDatagram => (g::_GSS_S_UNAVAILABLE, 0x4C),
+            DomainError::NotProtected => (g::_GSS_S_FAILURE, 0x4F),
         },
         Error::Policy(error) => match error {
             PolicyError::BadSwitch { .. } => (g::_GSS_S_FAILURE, 0x38),
@@ -197,6 +198,7 @@ const EXAMPLES: &[Error] = &[
     Error::Domain(DomainError::OddReply("in one of its parts")),
     Error::Domain(DomainError::NoBindings),
     Error::Domain(DomainError::NoDatagram),
+    Error::Domain(DomainError::NotProtected),
     Error::Policy(PolicyError::BadSwitch {
         variable: "A GSS_NTLM_ variable",
         allowed: "one of its values in gss-ntlm(8)",
@@ -369,7 +371,7 @@ mod tests {
 
     #[test]
     fn every_number_of_gss_ntlmssp_has_a_sentence_and_every_sentence_says_what_to_do() {
-        let all = (0x01..=0x1D).chain(0x20..=0x4E).chain(0x100..=0x16F);
+        let all = (0x01..=0x1D).chain(0x20..=0x4F).chain(0x100..=0x16F);
         for number in all {
             let words = sentence(BASE | number).unwrap_or_else(|| panic!("{number:#x} has no sentence"));
             let says_what_to_do =

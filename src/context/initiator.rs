@@ -209,7 +209,7 @@ impl ExpectChallenge {
 
         let odd = |what| move |_| DomainError::OddReply(what);
         let authenticate = Authenticate::decode(&token, agreed).map_err(odd("it is no AUTHENTICATE_MESSAGE"))?;
-        let flags = flags::forwarded(agreed, authenticate.flags, required)?;
+        let flags = flags::forwarded(agreed, authenticate.flags, required).map_err(|_| DomainError::NotProtected)?;
         let has_mic = match NtlmV2Response::decode(authenticate.nt_response) {
             Ok(response) => response.client_challenge.target_info.flags().contains(AvFlags::MIC),
             Err(_) if !policy.lm_level.sends_ntlm_v2() => false,

@@ -8,7 +8,8 @@ use super::Verifier;
 
 /// Answers for an account whose secret it keeps to itself.
 pub trait Responder: fmt::Debug + Send + Sync {
-    /// The account that it would answer for: `asked`, or the same with the domain that a name without one means. `None` when
+    /// The account that it would answer for: `asked`, with the domain as it is called here, or the one that a name without
+    /// any means. `None` when
     /// it has no secret of that account.
     ///
     /// # Errors

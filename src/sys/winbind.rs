@@ -26,7 +26,7 @@ use crate::{
     host::Host,
     name::{Attribute, Name, UserName},
     policy::Policy,
-    text::{OneLine, Shown, from_utf16le},
+    text::{OneLine, Shown, from_utf16le, same_name},
 };
 
 use library::{Account, Connection, Failure, Logon};
@@ -71,9 +71,10 @@ impl Verifier for Winbind {
 impl Responder for Winbind {
     fn find(&self, asked: &UserName, policy: &Policy, host: &dyn Host) -> Result<Option<UserName>> {
         let mut name = asked.clone();
-        if name.domain.is_empty()
-            && let Some(names) = names(host)
+        if let Some(names) = names(host)
+            && (name.domain.is_empty() || same_name(&name.domain, &names.dns_domain))
         {
+            // What winbindd keeps is filed under this name.
             name.domain.clone_from(&names.domain);
         }
         let Some((user, domain)) = c_name(&name.user).zip(c_name(&name.domain)) else {
