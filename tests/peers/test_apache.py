@@ -1,0 +1,668 @@
+"""Apache httpd with mod_auth_gssapi as a server of our mechanism, and curl as its client.
+
+Inside SPNEGO (`Negotiate`) curl's NTLM is ours, too. Raw (`NTLM`) it is curl's own, which sends no MIC.
+"""
+
+import base64
+import collections
+import concurrent.futures
+import functools
+import hashlib
+import http.client
+import itertools
+import json
+import os
+import pwd
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+from harness import (
+    ALICE, CAROL_HASH, CAROL_PASSWORD, NTLM_OID, PASSWORD, PATIENCE, SIGNED, USER_FILE,
+    GssFailure, OneOfOurs, PeerTest, World, flip, message, plugin, require, require_program,
+)
+
+# Debian's; mpm_event has its connections served by any of its threads.
+MODULES = (
+    "mpm_event authn_core authz_core authz_user auth_basic auth_gssapi alias cgi env headers session session_cookie ssl"
+).split()
+PROGRAM, MODULE_PATH = "/usr/sbin/apache2", "/usr/lib/apache2/modules"
+BOUND = "GssapiConnectionBound On\n"
+ONLY_NTLM = "GssapiAllowedMech ntlmssp\n"
+NTLM_BOUND = ONLY_NTLM + BOUND
+# The settings of each place of the server; the module has no inheritance between sections.
+PLACES = {
+    "ntlm": NTLM_BOUND,
+    # Where no mechanism is named, Kerberos is one of them.
+    "any": BOUND,
+    "once": NTLM_BOUND + "GssapiNegotiateOnce On",
+    "unbound": ONLY_NTLM,
+    "persistent": NTLM_BOUND + "GssapiSignalPersistentAuth On",
+    "basic": NTLM_BOUND + "GssapiBasicAuth On",
+    "basic-any": "GssapiBasicAuth On",
+    "basic-mech": "GssapiBasicAuth On\nGssapiBasicAuthMech ntlmssp",
+    "keyfile": NTLM_BOUND + "GssapiBasicAuth On\nGssapiCredStore ntlmssp_keyfile:{root}/keyfile",
+    "no-keyfile": NTLM_BOUND + "GssapiBasicAuth On\nGssapiCredStore ntlmssp_keyfile:{root}/nowhere",
+    "session": NTLM_BOUND + "GssapiUseSessions On\nSession On\nSessionCookieName gss path=/session",
+    "session-basic": ONLY_NTLM + "GssapiBasicAuth On\nGssapiUseSessions On\nSession On\nSessionCookieName gss path=/session",
+    "local": NTLM_BOUND + "GssapiLocalName On",
+    "tls-only": NTLM_BOUND + "GssapiSSLonly On",
+    "named": NTLM_BOUND + "GssapiAcceptorName HTTP@localhost",
+    "called": NTLM_BOUND + "GssapiAcceptorName {{HOSTNAME}}",
+    "mic": NTLM_BOUND + """GssapiNameAttributes NTLM_MIC urn:gss-ntlm:mic
+        <RequireAll>
+        Require valid-user
+        # To name the user keeps it from being asked before there is one.
+        Require expr "%{{REMOTE_USER}} != '' && %{{reqenv:NTLM_MIC}} == 'verified'"
+        </RequireAll>""",
+    "json": NTLM_BOUND + """GssapiNameAttributes json
+        Header always set X-Attributes "expr=%{{reqenv:GSS_NAME_ATTRS_JSON}}" """,
+    "digest": NTLM_BOUND + "SetHandler cgi-script\nOptions ExecCGI",
+}
+CONFIGURATION = """\
+ServerRoot {root}
+ServerName localhost
+PidFile {root}/httpd.pid
+DefaultRuntimeDir {root}
+Mutex file:{root}
+{modules}
+{user}
+ServerLimit 2
+StartServers 2
+ThreadLimit 16
+ThreadsPerChild 16
+MaxRequestWorkers 32
+MinSpareThreads 1
+MaxSpareThreads 32
+Listen 127.0.0.1:{port}
+Listen 127.0.0.1:{tls_port} https
+ErrorLog {root}/error.log
+LogLevel info ssl:notice
+DocumentRoot {root}/documents
+MaxKeepAliveRequests 0
+<Location />
+AuthType GSSAPI
+AuthName test
+Require valid-user
+Header always set X-Who "expr=%{{REMOTE_USER}}|%{{reqenv:GSS_MECH}}"
+</Location>
+{places}
+<VirtualHost 127.0.0.1:{tls_port}>
+SSLEngine On
+SSLCertificateFile {root}/certificate.pem
+SSLCertificateKeyFile {root}/key.pem
+</VirtualHost>
+"""
+# Answers with a digest of what is posted.
+DIGEST = "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\nexec sha256sum\n"
+ACCOUNTS = USER_FILE + f"""\
+EXAMPLE:jürgen:Grüße: 1€
+OTHER:olga:Other
+dave:1001:{32 * "X"}:{CAROL_HASH}:[UD         ]:LCT-00000000:
+"""
+
+Answer = collections.namedtuple("Answer", "status connects who mech")
+# X-Who without a user, and how a handshake of ours ends that has gone wrong.
+NOBODY = "|"
+REFUSED = ((401, NOBODY), (None, NOBODY))
+WRONG = "The user name or the password is wrong"
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
+def children(parent):
+    """The processes that `parent` has begun."""
+    found = set()
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/stat" % name) as stat:
+                fields = stat.read().rsplit(")", 1)[1].split()
+        except OSError:
+            continue  # It has ended meanwhile.
+        if int(fields[1]) == parent:
+            found.add(int(name))
+    return found
+
+
+class Httpd:
+    """A server of its own, in a world of its own."""
+
+    def __init__(self, **environment):
+        require(os.path.isfile(PROGRAM), "apache2-bin")
+        require(os.path.isfile(MODULE_PATH + "/mod_auth_gssapi.so"), "libapache2-mod-auth-gssapi")
+        self.world = World(user_file=ACCOUNTS)
+        self.root = self.world.path
+        self.port, self.tls_port = free_port(), free_port()
+        self.furnish()
+        self.process = subprocess.Popen(
+            # It ends with us, even if we are killed.
+            ["setpriv", "--pdeathsig", "TERM", PROGRAM, "-f", self.root + "/httpd.conf", "-DFOREGROUND"],
+            env=self.world.environment(GSSNTLMSSP_DEBUG=self.trace, **environment), cwd=self.root, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )
+        try:
+            self.wait_until_it_serves()
+        except BaseException:
+            self.stop()
+            raise
+
+    def furnish(self):
+        """Writes all its files, those of the accounts included, for the user that its processes will be."""
+        self.world.library = shutil.copy(plugin(), self.root)
+        self.world.write("mech", "gss-ntlm %s %s\n" % (NTLM_OID, self.world.library))
+        self.world.write("keyfile", "KEYS:kate:Of The Keyfile\n")
+        self.log, self.trace = self.world.write("error.log", ""), self.world.write("trace", "")
+        os.makedirs(self.root + "/documents")
+        for place in PLACES:
+            self.world.write("documents/" + place, DIGEST if place == "digest" else place)
+        os.chmod(self.root + "/documents/digest", 0o700)
+        subprocess.run(
+            [
+                require_program("openssl", "openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                "-nodes", "-days", "1", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+                "-keyout", self.root + "/key.pem", "-out", self.root + "/certificate.pem",
+            ],
+            env=self.world.environment(), stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=PATIENCE, check=True,
+        )
+        self.world.write("httpd.conf", CONFIGURATION.format(
+            root=self.root, port=self.port, tls_port=self.tls_port,
+            # The server of root serves as another user.
+            user="User www-data\nGroup www-data" if os.geteuid() == 0 else "",
+            modules="\n".join("LoadModule %s_module %s/mod_%s.so" % (name, MODULE_PATH, name) for name in MODULES),
+            places="\n".join(
+                "<Location /%s>\nGssapiPublishMech On\n%s\n</Location>" % (place, settings.format(root=self.root))
+                for place, settings in PLACES.items()
+            ),
+        ))
+        if os.geteuid() == 0:
+            account = pwd.getpwnam("www-data")
+            for folder, _, files in os.walk(self.root):
+                for path in (folder, *(os.path.join(folder, file) for file in files)):
+                    os.chown(path, account.pw_uid, account.pw_gid)
+
+    def wait_until_it_serves(self):
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                with socket.create_connection(("127.0.0.1", self.tls_port), timeout=PATIENCE):
+                    break
+            except ConnectionRefusedError:
+                if self.process.poll() is not None or time.monotonic() > end:
+                    raise RuntimeError("httpd does not serve: " + self.told())
+                time.sleep(0.05)
+        while len(children(self.process.pid)) < 2:
+            if time.monotonic() > end:
+                raise RuntimeError("httpd has not its two children: " + self.told())
+            time.sleep(0.05)
+        self.children = children(self.process.pid)
+
+    def told(self):
+        with open(self.log, errors="replace") as log:
+            return log.read()
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(timeout=PATIENCE)
+            except subprocess.TimeoutExpired:
+                # Its session: the parent and the children.
+                os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.world.remove()
+
+
+class ApacheTest(OneOfOurs, PeerTest):
+    environment = {}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.curl_program = require_program("curl", "curl")
+        cls.httpd = Httpd(**cls.environment)
+        cls.addClassCleanup(cls.httpd.stop)
+        cls.world = cls.httpd.world
+
+    def setUp(self):
+        self.told_before = len(self.httpd.told())
+        os.truncate(self.httpd.trace, 0)
+        self.addCleanup(self.check_that_it_lives)
+
+    def told(self):
+        """What the server has told in this test."""
+        return self.httpd.told()[self.told_before:]
+
+    def traced(self):
+        """What the mechanism in the server has traced in this test."""
+        with open(self.httpd.trace) as trace:
+            return trace.read()
+
+    def check_that_it_lives(self):
+        self.assertIsNone(self.httpd.process.poll(), self.told())
+        self.assertEqual(children(self.httpd.process.pid) & self.httpd.children, self.httpd.children, self.told())
+        self.assertNotIn("exit signal", self.told())
+
+    def url(self, place, tls=False, host="localhost"):
+        scheme, port = ("https", self.httpd.tls_port) if tls else ("http", self.httpd.port)
+        return "%s://%s:%d/%s" % (scheme, host, port, place)
+
+    @functools.cache
+    def accounts(self, user, password):
+        """A user file with one account."""
+        domain, _, name = user.rpartition("\\")
+        handle, path = tempfile.mkstemp(dir=self.world.path)
+        with open(handle, "w", encoding="utf-8") as file:
+            file.write("%s:%s:%s\n" % (domain, name, password))
+        return path
+
+    def curl(self, url, *options, user=ALICE, password=PASSWORD, output=os.devnull):
+        """The answers that one curl gets. `user` with `password` is the only account of its user file."""
+        accounts = self.accounts(user, password)
+        done = subprocess.run(
+            [
+                self.curl_program, "--disable", "--ipv4", "--silent", "--show-error", "--max-time", str(PATIENCE),
+                "--cacert", self.httpd.root + "/certificate.pem", "--output", output,
+                "--write-out", "%{http_code}|%{num_connects}|%header{x-who}\n", *options, url,
+            ],
+            env=self.world.environment(NTLM_USER_FILE=accounts), cwd=self.world.path,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", timeout=2 * PATIENCE,
+        )
+        self.assertEqual(done.returncode, 0, done.stderr + self.told())
+        self.curl_told = done.stderr
+        answers = [line.split("|") for line in done.stdout.splitlines()]
+        return [Answer(int(status), int(connects), who, mech) for status, connects, who, mech in answers]
+
+    def curl_ways(self, user=ALICE, password=PASSWORD):
+        """What curl is told for the mechanism inside SPNEGO, ours, and for its own: the option and all others."""
+        yield "Negotiate", ("--negotiate", "--user", ":")
+        yield "NTLM", ("--ntlm", "--user", "%s:%s" % (user, password))
+
+    def each_way(
+        self, place, options, only=None, tls=False, host="localhost", query="", user=ALICE, password=PASSWORD, **about
+    ):
+        """The answers to both kinds of handshake, or to the one that is called `only`."""
+        for scheme, way in self.curl_ways(user, password):
+            if only in (None, scheme):
+                url = self.url(place, tls, host) + query
+                yield scheme, self.curl(url, *way, *options, user=user, password=password, **about)
+
+    def assertServed(self, place, *options, who=ALICE, **about):
+        for scheme, answers in self.each_way(place, options, **about):
+            expected = {(200, who, scheme + "/NTLM")}
+            self.assertEqual({(answer.status, *answer[2:]) for answer in answers}, expected, scheme + self.told())
+
+    def assertNotServed(self, place, says, **about):
+        """The server `says` why."""
+        before = len(self.told())
+        for scheme, (answer,) in self.each_way(place, (), **about):
+            self.assertEqual((answer.status, answer.who), (401, ""), scheme + self.told())
+            self.assertIn(says, self.told()[before:], scheme)
+            before = len(self.told())
+
+    def connect(self):
+        connection = http.client.HTTPConnection("127.0.0.1", self.httpd.port, timeout=PATIENCE)
+        self.addCleanup(connection.close)
+        return connection
+
+    def ask(self, connection, place, authorization=None):
+        """The status and the headers of an answer."""
+        connection.request("GET", "/" + place, headers={"Authorization": authorization} if authorization else {})
+        with connection.getresponse() as answer:
+            answer.read()
+            return answer.status, answer.headers
+
+    def handshakes(self):
+        return self.told().count("authenticated with")
+
+
+class Apache(ApacheTest):
+    @functools.cached_property
+    def client(self):
+        client = self.party()
+        client.log_on()
+        return client
+
+    def test_has_loaded_the_plugin_under_test(self):
+        for process in self.httpd.children:
+            with open("/proc/%d/maps" % process) as maps:
+                self.assertIn(self.world.library, maps.read())
+
+    def test_serves_curl(self):
+        for tls in (False, True):
+            self.assertServed("ntlm", tls=tls)
+
+    def test_serves_where_kerberos_is_offered_too(self):
+        self.assertServed("any")
+
+    def test_reads_a_negotiate_message_of_32_bytes(self):
+        self.curl(self.url("ntlm"), "--ntlm", "--user", "%s:%s" % (ALICE, PASSWORD), "--verbose")
+        sent = re.findall(r"^> Authorization: NTLM (\S+)", self.curl_told, re.MULTILINE)
+        negotiate, authenticate = map(base64.b64decode, sent)
+        self.assertEqual(len(negotiate), 32)
+        self.assertEqual(authenticate[8], 3)
+
+    def test_offers_what_the_place_allows(self):
+        one, both = ["Negotiate"], ["Negotiate", "NTLM"]
+        for place, offered in (
+            ("ntlm", both), ("any", both), ("once", both), ("unbound", one), ("basic", [*both, 'Basic realm="test"']),
+        ):
+            with self.subTest(place=place):
+                status, headers = self.ask(self.connect(), place)
+                self.assertEqual((status, headers.get_all("WWW-Authenticate")), (401, offered))
+
+    def test_offers_negotiate_once(self):
+        for place, offered in (("ntlm", ["Negotiate", "NTLM"]), ("once", None)):
+            with self.subTest(place=place):
+                status, headers = self.ask(self.connect(), place, "Negotiate AAAA")
+                self.assertEqual((status, headers.get_all("WWW-Authenticate")), (401, offered))
+        self.assertServed("once")
+
+    def test_needs_the_connection_for_a_handshake(self):
+        self.assertNotServed("unbound", only="Negotiate", says="Mechanism needs continuation")
+
+    def test_authenticates_a_connection_once(self):
+        ways = itertools.product(("ntlm", "persistent"), self.curl_ways())
+        for count, (place, (scheme, options)) in enumerate(ways, 1):
+            with self.subTest(place=place, scheme=scheme):
+                answers = self.curl(self.url(place) + "?[1-6]", *options)
+                self.assertEqual([answer.status for answer in answers], [200] * 6)
+                self.assertEqual([answer.connects for answer in answers], [1, 0, 0, 0, 0, 0])
+                self.assertEqual({answer.who for answer in answers}, {ALICE})
+                self.assertEqual(self.handshakes(), count)
+
+    def test_serves_the_account_of_the_user_file(self):
+        # Whom curl is told to be is nothing that it would tell us.
+        self.assertServed("ntlm", "--user", "carol:" + CAROL_PASSWORD, only="Negotiate")
+
+    def test_takes_what_is_posted(self):
+        back = os.path.join(self.world.path, "back")
+        for size in (0, 1, 1000, 3000000):
+            # Waiting for leave to send the body, a client that gets a 401 instead has lost the connection.
+            options = ("--data-binary", "@" + self.world.write("sent", message(size)), "--header", "Expect:")
+            for tls, scheme in itertools.product((False, True), ("Negotiate", "NTLM")):
+                self.assertServed("digest", *options, tls=tls, only=scheme, output=back)
+                with open(back) as file:
+                    self.assertEqual(file.read().split()[0], hashlib.sha256(message(size)).hexdigest())
+
+    def test_takes_posts_one_after_the_other(self):
+        sent = self.world.write("sent", message(100000))
+        self.assertServed("digest", "--data-binary", "@" + sent, query="?[1-4]")
+        self.assertEqual(self.handshakes(), 2)
+
+    def test_compares_no_target_unless_told_to(self):
+        self.assertServed("named", host="127.0.0.1")
+
+    def test_refuses_a_wrong_password(self):
+        self.assertNotServed("ntlm", password="Battery Staple", says=WRONG)
+        self.assertEqual(self.traced().count("refused EXAMPLE\\alice: wrong password"), 2)
+
+    def test_refuses_an_unknown_user(self):
+        self.assertNotServed("ntlm", user="EXAMPLE\\nobody", says=WRONG)
+        self.assertNotServed("ntlm", user="ELSEWHERE\\alice", says=WRONG)
+        self.assertNotIn("wrong password", self.traced())
+
+    def test_refuses_a_disabled_account(self):
+        self.assertNotServed("ntlm", user="dave", password=CAROL_PASSWORD, says=WRONG)
+
+    def test_calls_the_user_as_the_file_does(self):
+        self.assertServed("ntlm", user="example\\ALICE")
+        self.assertServed("ntlm", user="ANYWHERE\\Dora", password="No Domain", who="dora")
+        self.assertServed("ntlm", user="carol", password=CAROL_PASSWORD, who="carol")
+        # To curl's own NTLM each byte is a letter.
+        self.assertServed("ntlm", user="EXAMPLE\\jürgen", password="Grüße: 1€", who="EXAMPLE\\jürgen", only="Negotiate")
+
+    def test_knows_the_local_account(self):
+        self.assertServed("local", who="alice")
+        # Of another domain than the server's own.
+        self.assertServed("local", user="OTHER\\olga", password="Other", who="OTHER\\olga")
+
+    def test_serves_by_tls_alone_where_told_to(self):
+        self.assertServed("tls-only", tls=True)
+        self.assertNotServed("tls-only", says="Not a TLS connection")
+
+    def test_knows_the_accounts_of_its_keyfile_alone(self):
+        self.assertServed("keyfile", user="KEYS\\kate", password="Of The Keyfile", who="KEYS\\kate")
+        self.assertNotServed("keyfile", says=WRONG)
+        self.assertNotServed("ntlm", user="KEYS\\kate", password="Of The Keyfile", says=WRONG)
+
+    def test_says_that_its_keyfile_is_not_there(self):
+        self.assertNotServed("no-keyfile", only="NTLM", says="nowhere cannot be read: No such file")
+
+    def basic(self, place, user, password, *options):
+        (answer,) = self.curl(self.url(place), "--basic", "--user", "%s:%s" % (user, password), *options)
+        return answer
+
+    def test_takes_a_password_by_basic_authentication(self):
+        for place in ("basic", "basic-any", "basic-mech", "session-basic"):
+            for user, password, who in (
+                (ALICE, PASSWORD, ALICE), ("alice@example", PASSWORD, ALICE), ("alice", PASSWORD, ALICE),
+                ("Carol", CAROL_PASSWORD, "carol"), ("EXAMPLE\\jürgen", "Grüße: 1€", "EXAMPLE\\jürgen"),
+            ):
+                with self.subTest(place=place, user=user):
+                    self.assertEqual(self.basic(place, user, password)[2:], (who, "Basic/NTLM"), self.told())
+        self.assertEqual(self.basic("keyfile", "KEYS\\kate", "Of The Keyfile").who, "KEYS\\kate")
+
+    def test_refuses_by_basic_authentication(self):
+        for place in ("basic", "basic-any", "basic-mech", "session-basic", "keyfile"):
+            for user, password in (
+                (ALICE, "Battery Staple"), (ALICE, ""), ("EXAMPLE\\nobody", PASSWORD), ("dave", CAROL_PASSWORD),
+                ("carol", CAROL_HASH), ("HTTP@localhost", PASSWORD), ("@", "@"), ("\\", "\\"), ("x" * 2000, PASSWORD),
+            ):
+                with self.subTest(place=place, user=user):
+                    answer = self.basic(place, user, password)
+                    self.assertEqual((answer.status, answer.who), (401, ""), self.told())
+        self.assertEqual(self.basic("keyfile", ALICE, PASSWORD).status, 401)
+        self.assertEqual(self.basic("ntlm", ALICE, PASSWORD).status, 401)
+
+    def test_knows_a_session_again(self):
+        jar = os.path.join(self.world.path, "jar")
+        for count, (scheme, options) in enumerate(self.curl_ways(), 1):
+            with self.subTest(scheme=scheme):
+                (first,) = self.curl(self.url("session"), *options, "--cookie-jar", jar)
+                self.assertEqual(first.who, ALICE)
+                with open(jar) as file:
+                    cookie = re.search(r"\tgss\t(\S+)", file.read())[1]
+                (second,) = self.curl(self.url("session"), "--cookie", "gss=" + cookie)
+                self.assertEqual((second.status, second.who), (200, ALICE), self.told())
+                middle = len(cookie) // 2
+                other = cookie[:middle] + ("B" if cookie[middle] == "A" else "A") + cookie[middle + 1:]
+                (spoiled,) = self.curl(self.url("session"), "--cookie", "gss=" + other)
+                self.assertEqual(spoiled.status, 401, self.told())
+                self.assertEqual(self.handshakes(), count)
+
+    def test_tells_the_attributes_of_the_name(self):
+        head = os.path.join(self.world.path, "head")
+        for (scheme, options), mic, workstation in zip(self.curl_ways(), ("verified", "none"), ("TESTHOST", "WORKSTATION")):
+            with self.subTest(scheme=scheme):
+                self.curl(self.url("json"), *options, "--dump-header", head)
+                with open(head) as file:
+                    # Of the answers only the last knows the name. Its backslash is not JSON's.
+                    told = re.findall("^X-Attributes: (.+)$", file.read(), re.MULTILINE)[-1].replace("\\", "\\\\")
+                told = json.loads(told)
+                self.assertEqual(told["name"], ALICE)
+                attributes = {name: attribute["values"][0]["display"] for name, attribute in told["attributes"].items()}
+                self.assertEqual(attributes, {
+                    "urn:gss-ntlm:domain": "EXAMPLE", "urn:gss-ntlm:workstation": workstation, "urn:gss-ntlm:mic": mic,
+                    "urn:gss-ntlm:channel-bindings": "none", "urn:gss-ntlm:version": "NTLMv2",
+                })
+                # Without a MIC anybody may have said so.
+                self.assertEqual(told["attributes"]["urn:gss-ntlm:workstation"]["authenticated"], mic == "verified")
+
+    def test_admits_by_an_attribute_of_the_name(self):
+        self.assertServed("mic", only="Negotiate")
+        (answer,) = self.curl(self.url("mic"), *dict(self.curl_ways())["NTLM"])
+        self.assertEqual(answer[2:], (ALICE, "NTLM/NTLM"))
+        self.assertEqual(answer.status, 401)
+
+    def test_serves_sixty_at_a_time(self):
+        users = ((ALICE, PASSWORD, ALICE), ("dora", "No Domain", "dora"), ("carol", CAROL_PASSWORD, "carol"))
+        jobs = [
+            (scheme, options, tls, user, password, who)
+            for user, password, who in users for scheme, options in self.curl_ways(user, password) for tls in (False, True)
+        ] * 5
+
+        def answers(job):
+            _, options, tls, user, password, _ = job
+            return self.curl(self.url("ntlm", tls), *options, user=user, password=password)
+
+        with concurrent.futures.ThreadPoolExecutor(len(jobs)) as pool:
+            for (scheme, *_, who), answered in zip(jobs, pool.map(answers, jobs)):
+                self.assertEqual(answered, [Answer(200, 1, who, scheme + "/NTLM")])
+        self.assertEqual(self.handshakes(), 60)
+
+    def test_serves_one_curl_with_many_connections(self):
+        # A handshake that has begun in one connection goes on in another that is authenticated meanwhile.
+        many = ("--parallel", "--parallel-immediate", "--parallel-max", "20")
+        self.assertServed("ntlm", *many, query="?[1-20]")
+
+    def handshake(self, scheme="NTLM", mech="ntlm", spoil=lambda step, token: token):
+        """The status of a handshake with tokens of ours, each sent as `spoil` makes it, and who it is. Where our client refuses
+        what it gets, there is no status."""
+        connection, token = self.connect(), None
+        try:
+            for step in (1, 3):
+                token = self.client.init(context="c", mech=mech, flags=SIGNED, token=token, cred="user")["token"]
+                sent = base64.b64encode(spoil(step, token)).decode()
+                status, headers = self.ask(connection, "ntlm", "%s %s" % (scheme, sent))
+                # With a token, or with the names of what is offered.
+                _, _, token = (headers["WWW-Authenticate"] or "").partition(" ")
+                if not token:
+                    break
+                token = base64.b64decode(token)
+        except GssFailure:
+            return None, NOBODY
+        finally:
+            self.client.drop(context="c")
+            connection.close()
+        return status, headers["X-Who"]
+
+    def test_takes_tokens_of_ours(self):
+        self.assertEqual(self.handshake(), (200, ALICE + "|NTLM/NTLM"))
+        self.assertEqual(self.handshake("Negotiate", "spnego"), (200, ALICE + "|Negotiate/NTLM"))
+        # Clients without Kerberos send them raw here as well.
+        self.assertEqual(self.handshake("Negotiate"), (200, ALICE + "|Negotiate/NTLM"))
+
+    def test_keeps_handshakes_apart(self):
+        handshakes = [("context %d" % number, self.connect()) for number in range(40)]
+        challenges = []
+        for context, connection in handshakes:
+            token = self.client.init(context=context, flags=SIGNED, cred="user")["token"]
+            status, headers = self.ask(connection, "ntlm", "NTLM " + base64.b64encode(token).decode())
+            challenges.append(base64.b64decode(headers["WWW-Authenticate"].split()[1]))
+        # Half of them never end.
+        for (context, connection), challenge in list(zip(handshakes, challenges))[::-2]:
+            token = self.client.init(context=context, flags=SIGNED, cred="user", token=challenge)["token"]
+            status, headers = self.ask(connection, "ntlm", "NTLM " + base64.b64encode(token).decode())
+            self.assertEqual((status, headers["X-Who"]), (200, ALICE + "|NTLM/NTLM"))
+
+    def test_refuses_tokens_with_a_bit_changed(self):
+        for scheme, mech in (("NTLM", "ntlm"), ("Negotiate", "ntlm"), ("Negotiate", "spnego")):
+            for spoiled, position in [*((1, at) for at in range(0, 40, 3)), *((3, at) for at in range(0, 300, 9))]:
+                def spoil(step, token):
+                    return flip(token, position % len(token)) if step == spoiled else token
+
+                with self.subTest(scheme=scheme, mech=mech, spoiled=spoiled, position=position):
+                    answer = self.handshake(scheme, mech, spoil)
+                    # Not all that SPNEGO says is protected.
+                    harmless = [(200, ALICE + "|Negotiate/NTLM")] if mech == "spnego" else []
+                    self.assertIn(answer, [*REFUSED, *harmless])
+        self.assertEqual(self.handshake()[0], 200)
+
+    def test_refuses_tokens_cut_short_or_prolonged(self):
+        for scheme, mech in (("NTLM", "ntlm"), ("Negotiate", "ntlm"), ("Negotiate", "spnego")):
+            for spoiled, size in [*((1, size) for size in range(0, 36, 5)), *((3, size) for size in range(0, 250, 17))]:
+                def spoil(step, token):
+                    return token[:size] if step == spoiled else token
+
+                with self.subTest(scheme=scheme, mech=mech, spoiled=spoiled, size=size):
+                    self.assertIn(self.handshake(scheme, mech, spoil), REFUSED)
+        for size in (1, 5000):
+            self.assertEqual(self.handshake(spoil=lambda step, token: token + bytes(size))[0], 401)
+        self.assertEqual(self.handshake()[0], 200)
+
+    def test_refuses_garbage(self):
+        chance = random.Random(5)
+        heads = [b"", b"NTLMSSP\0", *(b"NTLMSSP\0%c\0\0\0" % kind for kind in range(5))]
+        heads.append(b"\x60\x82\x01\x00\x06\x06+\x06\x01\x05\x05\x02")
+        tokens = [head + chance.randbytes(size) for head in heads for size in (0, 1, 24, 60, 300, 5900)]
+        texts = [base64.b64encode(token).decode() for token in tokens]
+        texts += ["!", "====", "A", "TlRMTVNTUA", "A" * 20000, "TlRMTVNTUAAB" + "A" * 8000]
+        for scheme, text in itertools.product(("NTLM", "Negotiate", "Basic"), texts):
+            with self.subTest(scheme=scheme, text=text[:40]):
+                connection = self.connect()
+                status, headers = self.ask(connection, "basic", "%s %s" % (scheme, text))
+                self.assertIn(status, (400, 401))
+                self.assertIn(headers["X-Who"], (None, NOBODY))
+                connection.close()
+        for authorization in ("", "NTLM", "Negotiate", "Basic", "Bearer x", "NTLM,Negotiate"):
+            with self.subTest(authorization=authorization):
+                self.assertEqual(self.ask(self.connect(), "basic", authorization)[0], 401)
+        self.assertEqual(self.handshake()[0], 200)
+
+    def test_refuses_garbage_in_the_middle(self):
+        chance = random.Random(6)
+        for scheme, mech in (("NTLM", "ntlm"), ("Negotiate", "spnego")):
+            for size in (0, 1, 70, 3000):
+                garbage = chance.randbytes(size)
+                for head in (b"", b"NTLMSSP\0\3\0\0\0"):
+                    answer = self.handshake(scheme, mech, lambda step, token: head + garbage if step == 3 else token)
+                    self.assertEqual(answer, (401, NOBODY))
+        self.assertEqual(self.handshake()[0], 200)
+
+
+class WithTargetNameRequired(ApacheTest):
+    environment = {"GSS_NTLM_TARGET_NAME": "required"}
+
+    def test_serves_who_means_the_acceptor(self):
+        self.assertServed("named", only="Negotiate")
+
+    def test_refuses_who_means_another_service(self):
+        self.assertNotServed("named", host="127.0.0.1", only="Negotiate", says="did not name this service")
+
+    def test_refuses_who_means_none(self):
+        self.assertNotServed("named", only="NTLM", says="did not name this service")
+
+    def test_serves_by_each_name_that_it_is_called_by(self):
+        for host in ("localhost", "127.0.0.1"):
+            self.assertServed("called", host=host, only="Negotiate")
+
+    def test_compares_nothing_without_a_name_of_its_own(self):
+        self.assertServed("ntlm")
+
+
+class WithTargetNameAudited(ApacheTest):
+    environment = {"GSS_NTLM_TARGET_NAME": "audit"}
+
+    def test_traces_who_means_another_service(self):
+        for host, noted in (("localhost", False), ("127.0.0.1", True)):
+            self.assertServed("named", host=host, only="Negotiate")
+            self.assertEqual("the client's target is HTTP/127.0.0.1, ours is HTTP/localhost" in self.traced(), noted)
+        self.assertServed("named", only="NTLM")
+        self.assertIn("the client's target is not named, ours is HTTP/localhost", self.traced())
+
+
+class WithMicRequired(ApacheTest):
+    environment = {"GSS_NTLM_REQUIRE_MIC": "yes"}
+
+    def test_serves_who_sends_one(self):
+        self.assertServed("ntlm", only="Negotiate")
+
+    def test_refuses_who_sends_none(self):
+        self.assertNotServed("ntlm", only="NTLM", says="MIC")
+
+
+class WithChannelBindingsRequired(ApacheTest):
+    environment = {"GSS_NTLM_CHANNEL_BINDINGS": "required"}
+
+    def test_serves_nobody(self):
+        # The module has none to give.
+        for tls in (False, True):
+            self.assertNotServed("ntlm", tls=tls, says="channel bindings")
