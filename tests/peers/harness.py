@@ -143,10 +143,11 @@ def enter(world, **more):
 class LineProcess:
     """A child that is told one line and answers one line, each within PATIENCE."""
 
-    def __init__(self, command, environment, cwd=None):
+    def __init__(self, command, environment, cwd=None, prefix=()):
+        """`prefix`: a command that becomes this one somewhere else."""
         self.command = command
         self.child = subprocess.Popen(
-            command,
+            [*prefix, *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -231,9 +232,9 @@ class Peer:
 
     BYTES = {"token", "data", "mic", "key", "binding", "before", "after"}
 
-    def __init__(self, program, world, environment, **hello):
+    def __init__(self, program, world, environment, prefix=(), **hello):
         self.process = LineProcess(
-            [sys.executable, os.path.join(HERE, program)], world.environment(**environment), cwd=world.path
+            [sys.executable, os.path.join(HERE, program)], world.environment(**environment), cwd=world.path, prefix=prefix
         )
         try:
             self.call("hello", **hello)
@@ -264,9 +265,9 @@ class Peer:
 class Party(Peer):
     """A gsspeer process: a GSS-API application with the mechanism of `world`."""
 
-    def __init__(self, world, **environment):
+    def __init__(self, world, prefix=(), **environment):
         self.library = world.library
-        super().__init__("gsspeer.py", world, environment, plugin=world.library)
+        super().__init__("gsspeer.py", world, environment, prefix, plugin=world.library)
 
     def log_on(self, cred="user", user=ALICE, password=PASSWORD, mech="ntlm", **more):
         # Through SPNEGO only NTLM is offered: whether Kerberos steps aside is a question of its own.
