@@ -132,7 +132,11 @@ fn defect(fault: Fault) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use crate::{cred::Usage, name::UserName, policy::LmLevel};
+    use crate::{
+        cred::{Usage, responder::tests::Gullible},
+        name::UserName,
+        policy::LmLevel,
+    };
 
     use super::*;
 
@@ -165,6 +169,27 @@ mod tests {
         let Ok(Initiator::Account(account)) = at_default_level.initiator() else { panic!("{at_default_level:?}") };
         assert!(account.secret.lm_hash.is_none());
         assert_eq!(again.acceptor().unwrap().accounts.user_file(), Some(std::path::Path::new("/etc/users")));
+    }
+
+    #[test]
+    fn who_needs_a_domain_needs_it_again() {
+        let domain = || Some(Gullible::default().domain());
+        let name = UserName { user: "alice".to_owned(), domain: "AD".to_owned() };
+        let logon = Initiator::CachedLogon(CachedLogon { name, domain: Gullible::default().domain() });
+        let service = Name::parse_service("HTTP@www", "").unwrap();
+        let acceptor = Acceptor { name: service, is_named: false, accounts: Accounts::new(None, domain()) };
+        for credential in [Credential::new(Some(logon), None), Credential::new(None, Some(acceptor))] {
+            let token = credential.export().unwrap();
+            let again = Credential::import(&token, domain(), &Policy::default()).unwrap();
+            assert_eq!((again.usage(), again.name()), (credential.usage(), credential.name()));
+            assert_eq!(again.export().unwrap(), token);
+            let without = Credential::import(&token, None, &Policy::default());
+            assert_eq!(without.unwrap_err(), CredentialError::NoUserFile.into());
+        }
+        let nowhere = Accounts::new(None, None);
+        let acceptor = Acceptor { name: Name::parse_service("x", "y").unwrap(), is_named: true, accounts: nowhere };
+        let token = Credential::new(None, Some(acceptor)).export().unwrap();
+        assert!(matches!(Credential::import(&token, domain(), &Policy::default()), Err(Error::InvalidMessage(_))));
     }
 
     #[test]

@@ -17,6 +17,9 @@ pub use self::{
     verifier::{Accounts, Claim, Proof, Verdict, Verifier},
 };
 
+#[cfg(test)]
+pub(crate) use self::responder::tests as responder_tests;
+
 use crate::{
     crypto::{
         LmHash, NtHash,
@@ -332,7 +335,7 @@ impl Acceptor {
 
 #[cfg(test)]
 mod tests {
-    use crate::host::tests::Silent;
+    use crate::{cred::responder::tests::Gullible, error::DomainError, host::tests::Silent};
 
     use super::*;
 
@@ -377,5 +380,57 @@ mod tests {
         let relative = Acceptor { name, is_named: true, accounts: Accounts::new(Some("Cargo.toml".into()), None) };
         let token = Credential::new(None, Some(relative)).export().unwrap();
         assert!(Credential::import(&token, None, &Policy::default()).is_err());
+    }
+
+    fn with(domain: &'static dyn Domain) -> CredStore<'static> {
+        CredStore { winbind: Some(domain), ..CredStore::default() }
+    }
+
+    #[test]
+    fn a_domain_accepts_without_a_user_file_if_it_is_there() {
+        let accept = |store: &CredStore<'_>, policy: &Policy| -> Result<bool> {
+            let credential = Credential::acquire(None, Usage::Accept, store, policy, &Silent::default())?;
+            Ok(credential.acceptor()?.accounts.has_domain())
+        };
+        let policy = Policy::default();
+        let missing = || Err(CredentialError::NoUserFile.into());
+        assert_eq!(accept(&with(Gullible::default().domain()), &policy), Ok(true));
+        let gone = Gullible { is_there: false, ..Gullible::default() };
+        assert_eq!(accept(&with(gone.domain()), &policy), Err(DomainError::Unavailable.into()));
+        assert_eq!(accept(&CredStore::default(), &policy), missing());
+        let without = Policy { winbind: false, ..policy };
+        assert_eq!(accept(&with(Gullible::default().domain()), &without), missing());
+        let with_key_file = CredStore { key_file: Some("Cargo.toml"), ..with(Gullible::default().domain()) };
+        assert_eq!(accept(&with_key_file, &policy), Ok(false));
+    }
+
+    #[test]
+    fn a_cached_logon_is_for_who_has_no_other_secret() {
+        let path = std::env::temp_dir().join(format!("gss-ntlm-logon-{}", std::process::id()));
+        std::fs::write(&path, "DOM:alice:x\n").unwrap();
+        let with_file = Silent { user_file: Some(path.display().to_string()), ..Silent::default() };
+        let initiator = |host: &dyn Host, user: Option<&str>, store: &CredStore<'_>| -> Result<_> {
+            let name = user.map(|user| Name::parse_user(user).unwrap());
+            let credential = Credential::acquire(name.as_ref(), Usage::Initiate, store, &Policy::default(), host)?;
+            let is_cached = matches!(credential.initiator()?, Initiator::CachedLogon(_));
+            Ok((is_cached, credential.name().to_string()))
+        };
+        let there = || with(Gullible::default().domain());
+        let cached = Ok((true, "AD\\alice".to_owned()));
+        assert_eq!(initiator(&Silent::default(), Some("alice"), &there()), cached);
+        assert_eq!(initiator(&with_file, Some("alice"), &there()), Ok((false, "DOM\\alice".to_owned())));
+        assert_eq!(initiator(&with_file, Some("AD\\alice"), &there()), cached, "whom the file does not have");
+        let secret = there().with_password(b"x").unwrap();
+        assert_eq!(initiator(&Silent::default(), Some("alice"), &secret), Ok((false, "alice".to_owned())));
+        std::fs::remove_file(&path).unwrap();
+
+        let refused = |host: &dyn Host, user, store: &CredStore<'_>| initiator(host, user, store).unwrap_err();
+        let no_logon = |name: &str| Error::from(CredentialError::NoCachedLogon { name: name.to_owned() });
+        assert_eq!(refused(&Silent::default(), Some("bob"), &there()), no_logon("bob"));
+        assert_eq!(refused(&Silent::default(), None, &there()), no_logon(""), "nor does the environment name anybody");
+        let gone = with(Gullible { is_there: false, ..Gullible::default() }.domain());
+        assert_eq!(refused(&Silent::default(), Some("alice"), &gone), CredentialError::NoUserFile.into());
+        let unreadable = refused(&with_file, Some("alice"), &there());
+        assert!(matches!(unreadable, Error::Credential(CredentialError::Unreadable { .. })), "{unreadable:?}");
     }
 }

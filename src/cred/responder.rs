@@ -57,3 +57,71 @@ pub trait Domain: Verifier + Responder {
     /// Whether it has answered in this process: where not, and there is a user file, nobody expects it to.
     fn has_answered(&self, host: &dyn Host) -> bool;
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use crate::{
+        cred::{Claim, Verdict},
+        crypto::SessionBaseKey,
+        error::{DomainError, Error},
+        name::Attributes,
+    };
+
+    use super::*;
+
+    /// A domain `AD` that believes everybody and keeps the logon of alice; `respond` is what it answers for her.
+    pub(crate) struct Gullible {
+        pub(crate) is_there: bool,
+        pub(crate) has_answered: bool,
+        pub(crate) respond: fn(&Challenged<'_>) -> Result<Response>,
+    }
+
+    impl Default for Gullible {
+        fn default() -> Self {
+            Self { is_there: true, has_answered: true, respond: |_| Err(Error::Internal) }
+        }
+    }
+
+    impl Gullible {
+        pub(crate) fn domain(self) -> &'static dyn Domain {
+            Box::leak(Box::new(self))
+        }
+    }
+
+    impl fmt::Debug for Gullible {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("Gullible")
+        }
+    }
+
+    impl Verifier for Gullible {
+        fn judge(&self, _: &Claim<'_>, _: &Policy, _: &dyn Host) -> Result<Verdict> {
+            Ok(Verdict {
+                account: UserName { user: "somebody".to_owned(), domain: "AD".to_owned() },
+                session_base_key: SessionBaseKey::new([1; 16]),
+                lm_hash: None,
+                attributes: Attributes::new(),
+            })
+        }
+    }
+
+    impl Responder for Gullible {
+        fn find(&self, asked: &UserName, _: &Policy, _: &dyn Host) -> Result<Option<UserName>> {
+            Ok((asked.user == "alice").then(|| UserName { user: "alice".to_owned(), domain: "AD".to_owned() }))
+        }
+
+        fn respond(&self, _: &UserName, challenged: &Challenged<'_>, _: &Policy, _: &dyn Host) -> Result<Response> {
+            (self.respond)(challenged)
+        }
+    }
+
+    impl Domain for Gullible {
+        fn reach(&self, _: &Policy, _: &dyn Host) -> Result<()> {
+            if self.is_there { Ok(()) } else { Err(DomainError::Unavailable.into()) }
+        }
+
+        fn has_answered(&self, _: &dyn Host) -> bool {
+            self.has_answered
+        }
+    }
+}

@@ -176,3 +176,44 @@ fn prove(claim: &Claim<'_>, secret: &Secret) -> Option<SessionBaseKey> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{cred::responder::tests::Gullible, error::Error, host::tests::Silent, text::to_utf16le};
+
+    use super::*;
+
+    #[test]
+    fn a_domain_judges_whom_the_file_does_not_have() {
+        let path = std::env::temp_dir().join(format!("gss-ntlm-accounts-{}", std::process::id()));
+        std::fs::write(&path, "AD:alice:x\nAD:dora:x\nold:1:XX:XX:[D]:LCT-0\n:bob:x\n").unwrap();
+        let file = || Some(path.clone());
+        let judged = |accounts: &Accounts, user: &str, policy: &Policy| {
+            let (user, domain) = (to_utf16le(user), to_utf16le("AD"));
+            let proof = Proof::NtlmV2 { server_challenge: &[0; 8], nt_proof_str: &[0; 16], temp: &[] };
+            let claim = Claim { user: &user, domain: &domain, workstation: &[], proof };
+            accounts.judge(&claim, policy, &Silent::default()).map(|verdict| verdict.account.user)
+        };
+        let (refused, believed) = (Err(PeerMisbehaved::LogonFailure.into()), Ok("somebody".to_owned()));
+        let (yes, no) = (Policy::default(), Policy { winbind: false, ..Policy::default() });
+
+        let both = Accounts::new(file(), Some(Gullible::default().domain()));
+        for (user, by_both) in [("alice", &refused), ("ALICE", &refused), ("bob", &refused), ("carol", &believed)] {
+            assert_eq!(&judged(&both, user, &yes), by_both, "{user}");
+            assert_eq!(judged(&both, user, &no), refused, "{user}");
+        }
+        let silent = Gullible { has_answered: false, ..Gullible::default() };
+        assert_eq!(
+            judged(&Accounts::new(file(), Some(silent.domain())), "carol", &yes),
+            refused,
+            "as if it were not there"
+        );
+        let silent = Gullible { has_answered: false, ..Gullible::default() };
+        assert_eq!(judged(&Accounts::new(None, Some(silent.domain())), "alice", &yes), believed, "whom else to ask");
+        std::fs::remove_file(&path).unwrap();
+        assert!(
+            matches!(judged(&both, "carol", &yes), Err(Error::Credential(_))),
+            "a file that is gone is not passed over"
+        );
+    }
+}

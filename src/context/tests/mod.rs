@@ -2,6 +2,7 @@
 
 mod datagram;
 mod forged;
+mod forwarded;
 mod old;
 
 use std::{

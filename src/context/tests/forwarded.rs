@@ -1,0 +1,149 @@
+//! A domain that answers in the initiator's place: what it answers is read before it is believed.
+
+use super::*;
+use crate::{
+    cred::{CachedLogon, Challenged, Initiator, Response, responder_tests::Gullible},
+    crypto::ExportedSessionKey,
+    error::DomainError,
+    name::UserName,
+    policy::LmLevel,
+    wire::Authenticate,
+};
+
+/// What the initiator of `of` would answer, and its key.
+fn answer(challenged: &Challenged<'_>, of: &Pair) -> Result<Response> {
+    let mut context = Context::new(Role::Initiator);
+    of.initiate(&mut context, &[])?;
+    let State::ExpectChallenge(state) = &mut context.state else { panic!("{context:?}") };
+    state.negotiate = challenged.negotiate.to_vec();
+    let authenticate = of.initiate(&mut context, challenged.challenge)?.token;
+    let key = ExportedSessionKey::new(*context.session()?.key().expose());
+    Ok(Response { authenticate, key })
+}
+
+/// A pair whose initiator has a cached logon.
+fn pair(respond: fn(&Challenged<'_>) -> Result<Response>) -> Pair {
+    let name = UserName { user: "alice".to_owned(), domain: "DOM".to_owned() };
+    let domain = Gullible { respond, ..Gullible::default() }.domain();
+    let logon = Initiator::CachedLogon(CachedLogon { name, domain });
+    Pair { client: Credential::new(Some(logon), None), ..Pair::new() }
+}
+
+#[test]
+fn a_right_answer_makes_a_context() {
+    let pair = pair(|challenged| answer(challenged, &Pair::new()));
+    let (mut client, mut server, _) = pair.handshake(|_, _| ()).unwrap();
+    exchange(&mut client, &mut server, b"by somebody else");
+    for context in [&client, &server] {
+        let established = context.established().unwrap();
+        assert!(established.has_mic);
+        assert!(established.initiator.name.is_same(&Name::parse_user("DOM\\alice").unwrap()));
+        assert!(established.flags.contains(ContextFlags::INTEG | ContextFlags::CONF));
+    }
+}
+
+#[test]
+fn a_wrong_answer_is_refused() {
+    let odd: [fn(&Challenged<'_>) -> Result<Response>; 5] = [
+        |_| Ok(Response { authenticate: Vec::new(), key: ExportedSessionKey::new([0; 16]) }),
+        |challenged| {
+            Ok(Response { authenticate: challenged.challenge.to_vec(), key: ExportedSessionKey::new([0; 16]) })
+        },
+        |challenged| {
+            answer(challenged, &Pair::new()).map(|right| Response { key: ExportedSessionKey::new([9; 16]), ..right })
+        },
+        // The MIC is over another NEGOTIATE_MESSAGE.
+        |challenged| answer(&Challenged { negotiate: b"", ..*challenged }, &Pair::new()),
+        |challenged| {
+            let client_policy = Policy { lm_level: LmLevel::new(2).unwrap(), ..Policy::default() };
+            answer(challenged, &Pair { client_policy, ..Pair::new() })
+        },
+    ];
+    for respond in odd {
+        let refused = pair(respond).error();
+        assert!(matches!(refused, Error::Domain(DomainError::OddReply(_))), "{refused:?}");
+    }
+}
+
+#[test]
+fn an_answer_that_agrees_to_less_is_refused() {
+    let pair = pair(|challenged| answer(challenged, &Pair { requested: ContextFlags::INTEG, ..Pair::new() }));
+    assert_eq!(pair.error(), DomainError::NotProtected.into());
+}
+
+#[test]
+fn ntlm_v1_is_forwarded_where_the_level_would_send_it() {
+    let low = || Policy { lm_level: LmLevel::new(2).unwrap(), ..Policy::default() };
+    let right: fn(&Challenged<'_>) -> Result<Response> = |challenged| {
+        let client_policy = Policy { lm_level: LmLevel::new(2).unwrap(), ..Policy::default() };
+        answer(challenged, &Pair { client_policy, ..Pair::new() })
+    };
+    let pair = Pair { client_policy: low(), server_policy: low(), ..pair(right) };
+    let (mut client, mut server, _) = pair.handshake(|_, _| ()).unwrap();
+    exchange(&mut client, &mut server, b"by somebody else");
+}
+
+#[test]
+fn the_message_is_without_mic_where_none_is_to_be_sent() {
+    let without: fn(&Challenged<'_>) -> Result<Response> = |challenged| {
+        assert!(challenged.negotiate.is_empty());
+        let client_policy = Policy { mic: MicPolicy::Off, ..Policy::default() };
+        answer(challenged, &Pair { client_policy, ..Pair::new() })
+    };
+    let client_policy = Policy { mic: MicPolicy::Off, ..Policy::default() };
+    let (client, server, _) = Pair { client_policy, ..pair(without) }.handshake(|_, _| ()).unwrap();
+    assert!(!client.established().unwrap().has_mic && !server.established().unwrap().has_mic);
+}
+
+#[test]
+fn what_a_cached_logon_cannot_do_is_an_error() {
+    let right: fn(&Challenged<'_>) -> Result<Response> = |challenged| answer(challenged, &Pair::new());
+    let bound = Pair { client_bindings: Some(BINDINGS), ..pair(right) };
+    assert_eq!(bound.error(), DomainError::NoBindings.into());
+    let client_policy = Policy { channel_bindings: BindingsPolicy::Off, ..Policy::default() };
+    assert!(Pair { client_bindings: Some(BINDINGS), client_policy, ..pair(right) }.handshake(|_, _| ()).is_ok());
+    let datagram = Pair { requested: ContextFlags::INTEG | ContextFlags::DATAGRAM, ..pair(right) };
+    let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
+    datagram.initiate(&mut client, &[]).unwrap();
+    let challenge = datagram.accept(&mut server, &[]).unwrap().token;
+    assert_eq!(datagram.initiate(&mut client, &challenge).unwrap_err(), DomainError::NoDatagram.into());
+}
+
+#[test]
+fn a_server_that_does_not_say_its_time_or_its_name_is_refused_all_the_same() {
+    let right: fn(&Challenged<'_>) -> Result<Response> = |_| panic!("it is not asked");
+    let late = Pair { client_host: Fixed(NOW + 40 * 3600), ..pair(right) };
+    assert_eq!(late.error(), PeerIncompatible::ClockSkew.into());
+}
+
+#[test]
+fn any_changed_bit_of_an_answer_is_noticed() {
+    let right: fn(&Challenged<'_>) -> Result<Response> = |challenged| answer(challenged, &Pair::new());
+    let pair = pair(right);
+    let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
+    let negotiate = pair.initiate(&mut client, &[]).unwrap().token;
+    let challenge = pair.accept(&mut server, &negotiate).unwrap().token;
+    let right = answer(&Challenged { negotiate: &negotiate, challenge: &challenge }, &Pair::new()).unwrap();
+    assert!(
+        Authenticate::decode(&right.authenticate, crate::wire::NegotiateFlags::empty()).unwrap().mic_offset.is_some()
+    );
+    let state = |context: &Context| Context::import(&context.export().unwrap()).unwrap();
+    let mut without_mic = Vec::new();
+    for bit in 0..right.authenticate.len() * 8 {
+        let mut changed = right.authenticate.clone();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        static CHANGED: std::sync::Mutex<(Vec<u8>, [u8; 16])> = std::sync::Mutex::new((Vec::new(), [0; 16]));
+        *CHANGED.lock().unwrap() = (changed, *right.key.expose());
+        let pair = super::forwarded::pair(|_| {
+            let (authenticate, key) = CHANGED.lock().unwrap().clone();
+            Ok(Response { authenticate, key: ExportedSessionKey::new(key) })
+        });
+        let mut client = state(&client);
+        // Without the AV_PAIR that says that there is one nothing at this side tells; the server's proof covers it.
+        if pair.initiate(&mut client, &challenge).is_ok() {
+            assert!(!client.established().unwrap().has_mic, "bit {bit}");
+            without_mic.push(bit);
+        }
+    }
+    assert!(without_mic.len() < 32, "{without_mic:?}");
+}
