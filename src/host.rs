@@ -23,6 +23,12 @@ pub trait Host: Send + Sync {
     /// What this computer is called.
     fn names(&self) -> HostNames;
 
+    /// DNS name of the forest that this computer's domain is in; empty where it is in none, or no domain controller says. That
+    /// one may have to be asked, but once.
+    fn dns_tree(&self) -> String {
+        String::new()
+    }
+
     /// What NTLM messages say about the sender's software ([MS-NLMP] 2.2.2.10; for debugging only).
     fn version(&self) -> [u8; 8];
 
@@ -48,8 +54,6 @@ pub struct HostNames {
     pub dns_computer: String,
     /// DNS name of the domain, as winbind says, or the domain part of `dns_computer`; may be empty.
     pub dns_domain: String,
-    /// DNS name of the forest that the domain is in; may be empty.
-    pub dns_tree: String,
 }
 
 /// A FILETIME: units of 100 nanoseconds since 1601-01-01 UTC.

@@ -18,7 +18,7 @@ use crate::{
     error::{ApiMisuse, HostError, Result},
     name::Principal,
     session::{Role, Way},
-    sys::System,
+    sys::{System, Winbind},
 };
 
 /// What a context handle stands for. Two threads in one context wait for each other.
@@ -178,9 +178,16 @@ pub(super) unsafe extern "C" fn gss_accept_sec_context(
         // SAFETY: by this function's contract.
         let bindings = unsafe { channel_bindings(input_chan_bindings) }?;
         let policy = System.policy()?;
-        // SAFETY: likewise.
-        let credential = unsafe { cred::given_or_default(acceptor_cred_handle, Usage::Accept, &policy) }?;
-        let request = AcceptRequest { credential: &credential, bindings, token, policy: &policy, host: &System };
+        let take = |context: &mut Context| {
+            let is_chosen = !acceptor_cred_handle.is_null();
+            let credential = match context.chosen_credential() {
+                Some(chosen) if !is_chosen => Borrowed::Default(chosen),
+                // SAFETY: by this function's contract.
+                _ => unsafe { cred::given_or_default(acceptor_cred_handle, Usage::Accept, &policy) }?,
+            };
+            let (credential, policy, host) = (&*credential, &policy, &System);
+            context.accept(&AcceptRequest { credential, is_chosen, bindings, token, policy, host })
+        };
         let put = |context: &Context, step: Step| {
             output.put(ptr::buffer(&step.token)?);
             mech.put(oid::ntlm());
@@ -195,7 +202,7 @@ pub(super) unsafe extern "C" fn gss_accept_sec_context(
             Ok(COMPLETE)
         };
         // SAFETY: by this function's contract.
-        unsafe { Handle::step(context_handle, Role::Acceptor, |context| context.accept(&request), put) }
+        unsafe { Handle::step(context_handle, Role::Acceptor, take, put) }
     };
     // SAFETY: by this function's contract.
     unsafe { entry(minor_status, body) }
@@ -368,7 +375,7 @@ pub(super) unsafe extern "C" fn gss_import_sec_context(
         let mut handle = handle.required()?;
         // SAFETY: by this function's contract.
         let token = unsafe { ptr::bytes(interprocess_token) }?.ok_or(ApiMisuse::NullInput)?;
-        handle.put(ptr::handle(Handle(Mutex::new(Context::import(token)?))));
+        handle.put(ptr::handle(Handle(Mutex::new(Context::import(token, Some(&Winbind))?))));
         Ok(COMPLETE)
     };
     // SAFETY: by this function's contract.

@@ -30,6 +30,8 @@ use super::{
 pub struct AcceptRequest<'a> {
     /// Who accepts.
     pub credential: &'a Credential,
+    /// Whether the application chose the credential: then later calls that bring none mean this one.
+    pub is_chosen: bool,
     /// Compared with the client's MsvAvChannelBindings.
     pub bindings: Option<ChannelBindings<'a>>,
     /// The client's token.
@@ -49,6 +51,8 @@ pub struct ExpectAuthenticate {
     pub challenge: Vec<u8>,
     /// The number of connectionless messages, once the application has said it.
     pub seq_num: Option<u32>,
+    /// The acceptor that the application chose, if it did.
+    pub acceptor: Option<Acceptor>,
 }
 
 /// How a program starts a connectionless handshake, which has no first message: with the header of RFC 2743 3.1 that names
@@ -97,7 +101,7 @@ pub(super) fn start(request: &AcceptRequest<'_>) -> Result<(ExpectAuthenticate, 
     for (id, name) in [
         (AvId::MsvAvDnsDomainName, names.dns_domain),
         (AvId::MsvAvDnsComputerName, names.dns_computer),
-        (AvId::MsvAvDnsTreeName, names.dns_tree),
+        (AvId::MsvAvDnsTreeName, if names.is_member { host.dns_tree() } else { String::new() }),
     ] {
         if !name.is_empty() {
             info.push(id, &to_utf16le(&name))?;
@@ -118,7 +122,8 @@ pub(super) fn start(request: &AcceptRequest<'_>) -> Result<(ExpectAuthenticate, 
     let step = Step { token: challenge.clone(), flags: flags::granted(flags), is_established: false };
     // What may have started a connectionless handshake is no message, and no MIC covers it ([MS-NLMP] 3.1.5.2.1).
     let negotiate = if flags.contains(NegotiateFlags::DATAGRAM) { Vec::new() } else { token.to_vec() };
-    Ok((ExpectAuthenticate { negotiate, challenge, seq_num: None }, step))
+    let acceptor = if request.is_chosen { Some(credential.acceptor()?.clone()) } else { None };
+    Ok((ExpectAuthenticate { negotiate, challenge, seq_num: None, acceptor }, step))
 }
 
 impl ExpectAuthenticate {

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     bytes::{self, Reader},
+    cred::{Acceptor, Domain},
     crypto::primitive::{MD5_LEN, append_md5, strip_md5},
     error::{ApiMisuse, Error, Fault, FieldName, InvalidMessage, Message, Result},
     name::{Name, Principal},
@@ -47,6 +48,8 @@ impl Context {
                 put_number(&mut out, state.seq_num);
                 bytes::put(&mut out, &state.negotiate)?;
                 bytes::put(&mut out, &state.challenge)?;
+                out.push(u8::from(state.acceptor.is_some()));
+                state.acceptor.as_ref().map_or(Ok(()), |acceptor| acceptor.export(&mut out))?;
             }
             State::Established(state) => {
                 out.extend_from_slice(&[ESTABLISHED, u8::from(state.has_mic)]);
@@ -63,11 +66,12 @@ impl Context {
         Ok(out)
     }
 
-    /// The context that [`Context::export`] wrote.
+    /// The context that [`Context::export`] wrote, with the `domain` of this computer where its acceptor asks one.
     ///
     /// # Errors
-    /// [`Error::InvalidMessage`] for anything else.
-    pub fn import(token: &[u8]) -> Result<Self> {
+    /// [`Error::InvalidMessage`] for anything else; [`crate::error::CredentialError::NoUserFile`] when a domain is needed and
+    /// there is none.
+    pub fn import(token: &[u8], domain: Option<&'static dyn Domain>) -> Result<Self> {
         let body = strip_md5(token).ok_or_else(|| defect(FieldName::Contents, Fault::WrongValue))?;
         let mut reader = Reader::new(Message::ExportedContext, body);
         if reader.array(FieldName::Version)? != [VERSION] {
@@ -87,6 +91,11 @@ impl Context {
                 seq_num: get_number(&mut reader)?,
                 negotiate: reader.counted(FieldName::Contents)?.to_vec(),
                 challenge: reader.counted(FieldName::Contents)?.to_vec(),
+                acceptor: if reader.boolean(FieldName::Contents)? {
+                    Some(Acceptor::import(&mut reader, domain)?)
+                } else {
+                    None
+                },
             }),
             (ESTABLISHED, role) => {
                 let has_mic = reader.boolean(FieldName::Contents)?;

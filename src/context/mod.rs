@@ -24,6 +24,7 @@ pub use self::{
 };
 
 use crate::{
+    cred::Credential,
     error::{ApiMisuse, Error, Result},
     name::{Name, Principal},
     session::{Role, Session},
@@ -143,6 +144,20 @@ impl Context {
                 Ok(step)
             }
             State::Start | State::ExpectChallenge(_) | State::Established(_) | State::Failed => Err(Error::Internal),
+        }
+    }
+
+    /// The credential that the application chose for an acceptor whose handshake is under way: some bring it in the first call
+    /// only.
+    #[must_use]
+    pub fn chosen_credential(&self) -> Option<Credential> {
+        match &self.state {
+            State::ExpectAuthenticate(state) => Some(Credential::new(None, Some(state.acceptor.clone()?))),
+            State::Start
+            | State::ExpectChallenge(_)
+            | State::ExpectNegotiate
+            | State::Established(_)
+            | State::Failed => None,
         }
     }
 

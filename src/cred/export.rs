@@ -39,11 +39,7 @@ impl Credential {
         out.extend_from_slice(&options.neg_flags.unwrap_or(0).to_le_bytes());
         out.push(u8::from(self.acceptor.is_some()));
         if let Some(acceptor) = &self.acceptor {
-            acceptor.name.export(&mut out)?;
-            out.push(u8::from(acceptor.is_named));
-            let user_file = acceptor.accounts.user_file().map_or(&b""[..], |path| path.as_os_str().as_bytes());
-            bytes::put(&mut out, user_file)?;
-            out.push(u8::from(acceptor.accounts.has_domain()));
+            acceptor.export(&mut out)?;
         }
         out.push(u8::from(self.initiator.is_some()));
         match &self.initiator {
@@ -84,7 +80,7 @@ impl Credential {
         let has_neg_flags = reader.boolean(FIELD)?;
         let neg_flags = reader.u32(FIELD)?;
         let options = Options { no_ci_flags, neg_flags: has_neg_flags.then_some(neg_flags) };
-        let acceptor = if reader.boolean(FIELD)? { Some(acceptor(&mut reader, domain)?) } else { None };
+        let acceptor = if reader.boolean(FIELD)? { Some(Acceptor::import(&mut reader, domain)?) } else { None };
         let initiator = if reader.boolean(FIELD)? { Some(initiator(&mut reader, domain, policy)?) } else { None };
         reader.end(FIELD)?;
         if initiator.is_none() && acceptor.is_none() {
@@ -113,17 +109,36 @@ fn initiator(reader: &mut Reader<'_>, domain: Option<&'static dyn Domain>, polic
     }
 }
 
-fn acceptor(reader: &mut Reader<'_>, domain: Option<&'static dyn Domain>) -> Result<Acceptor> {
-    let name = Name::import(reader)?;
-    let is_named = reader.boolean(FIELD)?;
-    let path = PathBuf::from(OsStr::from_bytes(reader.counted(FIELD)?));
-    let user_file = Some(path).filter(|path| !path.as_os_str().is_empty());
-    let domain = if reader.boolean(FIELD)? { Some(domain.ok_or(CredentialError::NoUserFile)?) } else { None };
-    let is_somewhere = user_file.as_ref().map_or(domain.is_some(), |path| path.is_absolute());
-    if !is_somewhere {
-        return Err(defect(Fault::WrongValue));
+impl Acceptor {
+    /// Appends it to an exported token.
+    ///
+    /// # Errors
+    /// [`crate::error::ApiMisuse::BadArgument`] when a part is longer than 4 GiB.
+    pub fn export(&self, out: &mut Vec<u8>) -> Result<()> {
+        self.name.export(out)?;
+        out.push(u8::from(self.is_named));
+        let user_file = self.accounts.user_file().map_or(&b""[..], |path| path.as_os_str().as_bytes());
+        bytes::put(out, user_file)?;
+        out.push(u8::from(self.accounts.has_domain()));
+        Ok(())
     }
-    Ok(Acceptor { name, is_named, accounts: Accounts::new(user_file, domain) })
+
+    /// The acceptor that [`Acceptor::export`] wrote, with the `domain` of this computer where it is to ask one.
+    ///
+    /// # Errors
+    /// As [`Credential::import`].
+    pub fn import(reader: &mut Reader<'_>, domain: Option<&'static dyn Domain>) -> Result<Self> {
+        let name = Name::import(reader)?;
+        let is_named = reader.boolean(FIELD)?;
+        let path = PathBuf::from(OsStr::from_bytes(reader.counted(FIELD)?));
+        let user_file = Some(path).filter(|path| !path.as_os_str().is_empty());
+        let domain = if reader.boolean(FIELD)? { Some(domain.ok_or(CredentialError::NoUserFile)?) } else { None };
+        let is_somewhere = user_file.as_ref().map_or(domain.is_some(), |path| path.is_absolute());
+        if !is_somewhere {
+            return Err(reader.error(FIELD, Fault::WrongValue));
+        }
+        Ok(Self { name, is_named, accounts: Accounts::new(user_file, domain) })
+    }
 }
 
 fn defect(fault: Fault) -> Error {

@@ -90,7 +90,7 @@ pub struct Secret {
 }
 
 /// Who accepts, and who judges the clients.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Acceptor {
     /// The service, as asked for or, by default, this host.
     pub name: Name,

@@ -50,10 +50,8 @@ impl Host for System {
         let (label, own_domain) = host_name().split_once('.').unwrap_or((host_name(), ""));
         let is_member = of_winbind.is_some_and(|names| domain.is_none() && names.domain != names.computer);
         let mut dns_domain = own_domain.to_owned();
-        let mut dns_tree = String::new();
         if let Some(names) = of_winbind.filter(|_| is_member) {
             dns_domain.clone_from(&names.dns_domain);
-            dns_tree.clone_from(&names.dns_tree);
             if own_domain.is_empty() && !dns_domain.is_empty() {
                 dns_computer = format!("{label}.{dns_domain}");
             }
@@ -61,14 +59,11 @@ impl Host for System {
         let computer = computer.or_else(|| of_winbind.map(|names| names.computer.clone()));
         let computer = computer.unwrap_or_else(|| net_bios_name(label));
         let domain = domain.or_else(|| of_winbind.map(|names| names.domain.clone()));
-        HostNames {
-            domain: domain.unwrap_or_else(|| computer.clone()),
-            computer,
-            is_member,
-            dns_computer,
-            dns_domain,
-            dns_tree,
-        }
+        HostNames { domain: domain.unwrap_or_else(|| computer.clone()), computer, is_member, dns_computer, dns_domain }
+    }
+
+    fn dns_tree(&self) -> String {
+        winbind::dns_tree(self).cloned().unwrap_or_default()
     }
 
     fn version(&self) -> [u8; 8] {

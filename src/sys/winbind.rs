@@ -41,14 +41,14 @@ pub(super) struct Names {
     pub(super) computer: String,
     pub(super) domain: String,
     pub(super) dns_domain: String,
-    /// DNS name of the forest's root; empty where no domain controller was found to say it.
-    pub(super) dns_tree: String,
 }
 
 /// How long winbind may take for what it knows without a domain controller.
 const MOMENT: Duration = Duration::from_secs(5);
 /// How long winbind is not asked for its names again after it gave none.
 const PAUSE: Duration = Duration::from_secs(10);
+/// The same for the name of the forest, which takes a domain controller.
+const LONG_PAUSE: Duration = Duration::from_secs(600);
 
 impl Verifier for Winbind {
     fn judge(&self, claim: &Claim<'_>, policy: &Policy, host: &dyn Host) -> Result<Verdict> {
@@ -218,38 +218,66 @@ fn patience(policy: &Policy) -> Duration {
     Duration::from_secs(policy.winbind_timeout.into())
 }
 
-/// What winbind says that this computer is called, if it does; asked for once.
+/// What winbind says that this computer is called, if it does.
 pub(super) fn names(host: &dyn Host) -> Option<&'static Names> {
-    static NAMES: OnceLock<Names> = OnceLock::new();
-    /// When it was asked last, in seconds since the first time, and one.
-    static ASKED: AtomicU64 = AtomicU64::new(0);
-    static START: OnceLock<Instant> = OnceLock::new();
-    if let Some(names) = NAMES.get() {
-        return Some(names);
+    static NAMES: Once<Names> = Once::new();
+    NAMES.get(PAUSE, || {
+        library::get(host)?;
+        let names = ask(MOMENT, host, |connection| connection.names()).ok().flatten();
+        match &names {
+            None => host.trace(format_args!("winbind: winbindd does not answer")),
+            Some(Names { computer, domain, dns_domain }) => host.trace(format_args!(
+                "winbind: this computer is {} of the domain {} ({})",
+                OneLine(computer),
+                OneLine(domain),
+                OneLine(dns_domain)
+            )),
+        }
+        names
+    })
+}
+
+/// What a domain controller says that the forest is called, if it does.
+pub(super) fn dns_tree(host: &dyn Host) -> Option<&'static String> {
+    static TREE: Once<String> = Once::new();
+    TREE.get(LONG_PAUSE, || {
+        let domain = c_name(&names(host)?.dns_domain).filter(|domain| !domain.is_empty())?;
+        let tree = ask(MOMENT, host, move |connection| connection.tree(&domain)).ok().flatten();
+        host.trace(format_args!("winbind: the forest is {}", OneLine(tree.as_deref().unwrap_or("not known"))));
+        tree
+    })
+}
+
+/// What is asked for until there is an answer, but not all the time.
+struct Once<T> {
+    answer: OnceLock<T>,
+    start: OnceLock<Instant>,
+    /// When there was none, in seconds since the start, and one; 0 if never.
+    failed: AtomicU64,
+}
+
+impl<T> Once<T> {
+    const fn new() -> Self {
+        Self { answer: OnceLock::new(), start: OnceLock::new(), failed: AtomicU64::new(0) }
     }
-    library::get(host)?;
-    let now = START.get_or_init(Instant::now).elapsed().as_secs().saturating_add(1);
-    let asked = ASKED.swap(now, Ordering::Relaxed);
-    if asked != 0 && now.saturating_sub(asked) < PAUSE.as_secs() {
-        ASKED.store(asked, Ordering::Relaxed);
-        return None;
+
+    /// The answer; asked for with `ask` if there is none yet, unless that was in vain less than `pause` ago. Nobody waits for another who
+    /// asks.
+    fn get(&self, pause: Duration, ask: impl FnOnce() -> Option<T>) -> Option<&T> {
+        if let Some(answer) = self.answer.get() {
+            return Some(answer);
+        }
+        let now = || self.start.get_or_init(Instant::now).elapsed().as_secs().saturating_add(1);
+        let failed = self.failed.load(Ordering::Relaxed);
+        if failed != 0 && now().saturating_sub(failed) < pause.as_secs() {
+            return None;
+        }
+        let Some(answer) = ask() else {
+            self.failed.store(now(), Ordering::Relaxed);
+            return None;
+        };
+        Some(self.answer.get_or_init(|| answer))
     }
-    let Some(mut names) = ask(MOMENT, host, |connection| connection.names()).ok().flatten() else {
-        host.trace(format_args!("winbind: winbindd does not answer"));
-        return None;
-    };
-    if let Some(domain) = c_name(&names.dns_domain).filter(|domain| !domain.is_empty()) {
-        names.dns_tree =
-            ask(MOMENT, host, move |connection| connection.tree(&domain)).ok().flatten().unwrap_or_default();
-    }
-    host.trace(format_args!(
-        "winbind: this computer is {} of the domain {} ({}), in the forest {}",
-        OneLine(&names.computer),
-        OneLine(&names.domain),
-        OneLine(&names.dns_domain),
-        OneLine(&names.dns_tree)
-    ));
-    Some(NAMES.get_or_init(|| names))
 }
 
 thread_local! {
@@ -309,6 +337,16 @@ mod tests {
 
     fn judged(account: Account, proof: Proof<'_>, policy: &Policy) -> Result<Verdict> {
         verdict(account, &claim(b"", proof), policy)
+    }
+
+    #[test]
+    fn what_was_asked_for_in_vain_is_asked_for_again_later() {
+        let once = Once::<u32>::new();
+        let no_more = || panic!("it is known, or was asked for just now");
+        assert_eq!(once.get(Duration::from_secs(60), || None), None);
+        assert_eq!(once.get(Duration::from_secs(60), no_more), None);
+        assert_eq!(once.get(Duration::ZERO, || Some(1)), Some(&1));
+        assert_eq!(once.get(Duration::ZERO, no_more), Some(&1));
     }
 
     #[test]

@@ -35,11 +35,17 @@ pub(crate) fn exchange(inputs: Map<'_>, expected: Map<'_>) -> Outcome {
     let accounts = Accounts::new(&[&account]);
     let credential = accounts.acceptor();
     let server_challenge = Challenge::decode(&challenge).map(|sent| sent.server_challenge).map_err(|e| e.to_string());
-    let mut context = Context::resume(ExpectAuthenticate { negotiate, challenge, seq_num: None });
+    let mut context = Context::resume(ExpectAuthenticate { negotiate, challenge, seq_num: None, acceptor: None });
     let policy = Policy { lm_level: level(0), anonymous: true, ..Policy::default() };
     let host = Fixed::default();
-    let request =
-        AcceptRequest { credential: &credential, bindings: None, token: &token, policy: &policy, host: &host };
+    let request = AcceptRequest {
+        credential: &credential,
+        is_chosen: false,
+        bindings: None,
+        token: &token,
+        policy: &policy,
+        host: &host,
+    };
     let accepted = context.accept(&request);
     same("accept", &accepted.is_ok(), &expected.boolean("accept"))
         .map_err(|why| format!("{why}: {}", accepted.as_ref().err().map(ToString::to_string).unwrap_or_default()))?;
@@ -167,7 +173,7 @@ pub(crate) fn malformed(inputs: Map<'_>, expected: Map<'_>) -> Outcome {
             let (negotiate, challenge) =
                 (context.optional_bytes("negotiate").unwrap_or_default(), context.bytes("challenge"));
             accept(
-                Context::resume(ExpectAuthenticate { negotiate, challenge, seq_num: None }),
+                Context::resume(ExpectAuthenticate { negotiate, challenge, seq_num: None, acceptor: None }),
                 &token,
                 context,
                 expected,
@@ -192,8 +198,14 @@ pub(crate) fn malformed(inputs: Map<'_>, expected: Map<'_>) -> Outcome {
 fn starts_connectionless(token: &[u8], circumstances: Map<'_>) -> Outcome {
     let accounts = Accounts::new(&[]);
     let (credential, policy) = (accounts.acceptor(), Policy { minimum: minimum(circumstances), ..Policy::default() });
-    let request =
-        AcceptRequest { credential: &credential, bindings: None, token, policy: &policy, host: &Fixed::default() };
+    let request = AcceptRequest {
+        credential: &credential,
+        is_chosen: false,
+        bindings: None,
+        token,
+        policy: &policy,
+        host: &Fixed::default(),
+    };
     let step = Context::new(Role::Acceptor).accept(&request).map_err(|e| e.to_string())?;
     same("whether it is connectionless", &step.flags.contains(ContextFlags::DATAGRAM), &true)
 }
@@ -217,7 +229,8 @@ pub(crate) fn accept(mut context: Context, token: &[u8], circumstances: Map<'_>,
     };
     let bindings = owned.as_ref().map(Bindings::borrow);
     let host = Fixed::default();
-    let request = AcceptRequest { credential: &credential, bindings, token, policy: &policy, host: &host };
+    let request =
+        AcceptRequest { credential: &credential, is_chosen: false, bindings, token, policy: &policy, host: &host };
     let result = context.accept(&request).map(drop);
     if result.is_err() {
         let again = context.accept(&request).expect_err("a failed context stays failed");

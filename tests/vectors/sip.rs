@@ -222,13 +222,20 @@ fn without_ess(recorded: Map<'_>) -> Outcome {
 
 /// The recorded AUTHENTICATE_MESSAGE, judged by a real acceptor, which numbers its messages 100.
 fn judged(recorded: Map<'_>, challenge: Vec<u8>, token: &[u8], level: u8) -> Result<Context, String> {
-    let mut context = Context::resume(ExpectAuthenticate { negotiate: Vec::new(), challenge, seq_num: None });
+    let mut context =
+        Context::resume(ExpectAuthenticate { negotiate: Vec::new(), challenge, seq_num: None, acceptor: None });
     context.set_seq_num(100).map_err(|e| e.to_string())?;
     let accounts = Accounts::new(&[recorded.0]);
     let credential = accounts.acceptor();
     let policy = Policy { lm_level: LmLevel::new(level).expect("a level"), ..Policy::default() };
-    let request =
-        AcceptRequest { credential: &credential, bindings: None, token, policy: &policy, host: &Fixed::default() };
+    let request = AcceptRequest {
+        credential: &credential,
+        is_chosen: false,
+        bindings: None,
+        token,
+        policy: &policy,
+        host: &Fixed::default(),
+    };
     let step = context.accept(&request).map_err(|e| e.to_string())?;
     if !step.flags.contains(ContextFlags::DATAGRAM | ContextFlags::INTEG) {
         return Err(format!("the context's flags are {:?}", step.flags));

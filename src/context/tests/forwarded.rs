@@ -127,7 +127,7 @@ fn any_changed_bit_of_an_answer_is_noticed() {
     assert!(
         Authenticate::decode(&right.authenticate, crate::wire::NegotiateFlags::empty()).unwrap().mic_offset.is_some()
     );
-    let state = |context: &Context| Context::import(&context.export().unwrap()).unwrap();
+    let state = |context: &Context| Context::import(&context.export().unwrap(), None).unwrap();
     let mut without_mic = Vec::new();
     for bit in 0..right.authenticate.len() * 8 {
         let mut changed = right.authenticate.clone();

@@ -116,6 +116,7 @@ impl Pair {
     fn accept(&self, context: &mut Context, token: &[u8]) -> Result<Step> {
         context.accept(&AcceptRequest {
             credential: &self.server,
+            is_chosen: true,
             bindings: self.server_bindings,
             token,
             policy: &self.server_policy,
@@ -404,7 +405,7 @@ fn credentials_of_the_other_usage_are_refused() {
 #[test]
 fn a_context_goes_on_in_another_process_from_every_state() {
     let pair = Pair::new();
-    let again = |context: Context| Context::import(&context.export().unwrap()).unwrap();
+    let again = |context: Context| Context::import(&context.export().unwrap(), None).unwrap();
     let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
     let negotiate = pair.initiate(&mut client, &[]).unwrap().token;
     let mut client = again(client);
@@ -421,16 +422,46 @@ fn a_context_goes_on_in_another_process_from_every_state() {
 }
 
 #[test]
+fn the_credential_of_the_first_call_is_remembered_if_the_application_chose_it() {
+    let pair = Pair::new();
+    let negotiate = pair.initiate(&mut Context::new(Role::Initiator), &[]).unwrap().token;
+    let request = |is_chosen| AcceptRequest {
+        credential: &pair.server,
+        is_chosen,
+        bindings: None,
+        token: &negotiate,
+        policy: &pair.server_policy,
+        host: &Fixed(NOW),
+    };
+    for is_chosen in [true, false] {
+        let mut server = Context::new(Role::Acceptor);
+        assert!(server.chosen_credential().is_none());
+        server.accept(&request(is_chosen)).unwrap();
+        for context in [Context::import(&server.export().unwrap(), None).unwrap(), server] {
+            let remembered = context.chosen_credential();
+            assert_eq!(remembered.is_some(), is_chosen);
+            if let Some(remembered) = remembered {
+                let of = |credential: &Credential| {
+                    let Acceptor { name, is_named, accounts } = credential.acceptor().unwrap().clone();
+                    (name, is_named, accounts.user_file().map(PathBuf::from), accounts.has_domain())
+                };
+                assert_eq!(of(&remembered), of(&pair.server));
+            }
+        }
+    }
+}
+
+#[test]
 fn every_truncation_and_bit_flip_of_an_exported_context_is_refused() {
     let (client, _, _) = Pair::new().handshake(|_, _| ()).unwrap();
     let token = client.export().unwrap();
     for len in 0..token.len() {
-        assert!(Context::import(&token[..len]).is_err(), "accepted {len} bytes");
+        assert!(Context::import(&token[..len], None).is_err(), "accepted {len} bytes");
     }
     for bit in 0..token.len() * 8 {
         let mut changed = token.clone();
         changed[bit / 8] ^= 1 << (bit % 8);
-        assert!(Context::import(&changed).is_err(), "accepted bit {bit}");
+        assert!(Context::import(&changed, None).is_err(), "accepted bit {bit}");
     }
 }
 
@@ -447,7 +478,7 @@ fn a_longer_exported_context_is_refused_even_with_a_right_sum() {
     let sealed = |body: &[u8]| {
         let mut token = body.to_vec();
         append_md5(&mut token);
-        Context::import(&token).map(drop)
+        Context::import(&token, None).map(drop)
     };
     assert_eq!(sealed(body), Ok(()));
     assert!(sealed(&[body, &[0]].concat()).is_err());

@@ -369,7 +369,7 @@ fn nobody_is_announced_at_once_and_stays_nobody_elsewhere() {
         assert!(first.flags.contains(ContextFlags::ANON | PROTECTED));
         let sent = crate::wire::Negotiate::decode(&first.token).unwrap().flags;
         assert!(!sent.contains(NegotiateFlags::ANONYMOUS), "the server hears of it in the last message");
-        let mut client = Context::import(&client.export().unwrap()).unwrap();
+        let mut client = Context::import(&client.export().unwrap(), None).unwrap();
         assert!(client.flags().contains(ContextFlags::ANON));
         let challenge = pair.accept(&mut server, &first.token).unwrap();
         assert!(!challenge.flags.contains(ContextFlags::ANON));
@@ -382,7 +382,7 @@ fn nobody_is_announced_at_once_and_stays_nobody_elsewhere() {
     }
     let mut somebody = Context::new(Role::Initiator);
     assert!(!Pair::new().initiate(&mut somebody, &[]).unwrap().flags.contains(ContextFlags::ANON));
-    let somebody = Context::import(&somebody.export().unwrap()).unwrap();
+    let somebody = Context::import(&somebody.export().unwrap(), None).unwrap();
     assert!(!somebody.flags().contains(ContextFlags::ANON));
 }
 

@@ -252,17 +252,18 @@ struct CredentialCacheInfo {
 /// The library, opened when it is first asked for; `None` where it is not installed.
 pub(super) fn get(host: &dyn Host) -> Option<&'static Library> {
     static LIBRARY: OnceLock<Option<Library>> = OnceLock::new();
-    LIBRARY
-        .get_or_init(|| {
-            let library = Library::open();
-            if library.is_none() {
-                host.trace(format_args!(
-                    "winbind: there is no libwbclient.so.0, or it is too old: accounts are those of the user file alone"
-                ));
-            }
-            library
-        })
-        .as_ref()
+    if let Some(library) = LIBRARY.get() {
+        return library.as_ref();
+    }
+    // Nobody waits for who opens it, who may be a thread that a child of fork does not have. Two may, for it is one library.
+    let library = Library::open();
+    if library.is_none() {
+        host.trace(format_args!(
+            "winbind: there is no libwbclient.so.0, or it is too old: accounts are those of the user file alone"
+        ));
+    }
+    let _ = LIBRARY.set(library);
+    LIBRARY.get()?.as_ref()
 }
 
 impl Library {
@@ -355,7 +356,7 @@ impl Connection {
         SUCCESS == unsafe { (self.library.ping)(self.context.as_ptr()) }
     }
 
-    /// What winbindd says that this computer is called, the forest apart.
+    /// What winbindd says that this computer is called.
     pub(super) fn names(&self) -> Option<Names> {
         let mut details = Owned::<InterfaceDetails>::none(self.library);
         // SAFETY: the context is live and `details` writable.
@@ -368,7 +369,6 @@ impl Connection {
             domain: unsafe { text(details.netbios_domain) },
             // SAFETY: likewise.
             dns_domain: unsafe { text(details.dns_domain) },
-            dns_tree: String::new(),
         })
     }
 
