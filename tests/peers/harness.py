@@ -76,7 +76,8 @@ def require_module(name, package):
 
 
 def require_program(name, package):
-    path = shutil.which(name)
+    # An ordinary user's PATH lacks the administrator's programs.
+    path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
     require(path, "%s (%s)" % (name, package))
     return path
 
@@ -180,7 +181,8 @@ class LineProcess:
                 for key, _ in ready.select(max(0, end - time.monotonic())):
                     self._take(ready, key.fileobj)
         line, self.pending = self.pending.split(b"\n", 1)
-        return line.decode()
+        # Some programs show tokens as they are.
+        return line.decode(errors="replace")
 
     def _take(self, ready, stream):
         data = stream.read(1 << 20)

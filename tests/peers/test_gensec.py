@@ -10,6 +10,10 @@ Where Samba (4.17) agrees with nobody:
     SPNEGO without ESS      its RC4 stream goes on from the first mechListMIC to the second, where MS-SPNG 3.3.5.1 takes the state
                             from before the first. Without a MIC in the AUTHENTICATE_MESSAGE an initiator of MIT krb5 sends no
                             mechListMIC, and all is well
+    KEY_EXCH alone          without SIGN and SEAL its client sends a key, which is its session's; by MS-NLMP 3.2.5.1.2 the session's
+                            is the one that the response gives
+
+Its connectionless server (FEATURE_DATAGRAM_MODE) grants no protection, so there are no messages to judge.
 """
 
 import itertools
@@ -21,6 +25,17 @@ from harness import (
 from sambaside import LEVELS, PLAIN_V1, RESPONSES, SERVES_V1, STRENGTHS, V1, Gensec, of_role, require_gensec
 
 SEALING = ("sign", "seal")
+# What a client of Samba wants, and what it gets.
+WISHES = {"seal": (SEALING, INTEG | CONF), "sign": (("sign",), INTEG), "key": (("session key",), INTEG), "nothing": ((), 0)}
+MECHANISMS = ("ntlm", "spnego")
+ON_OFF = ("yes", "no")
+ALWAYS_SIGN = 0x8000
+
+
+def flags_inside(kind, token):
+    """The NegotiateFlags of the NTLM message of that type inside a token; 0 if there is none."""
+    place = (token or b"").find(b"NTLMSSP\0" + bytes([kind]))
+    return 0 if place < 0 else negotiated(token[place:])
 
 
 class GensecTest(PeerTest):
@@ -71,18 +86,18 @@ class WeAccept(GensecTest):
         party.serve(cred="spnego", mech="spnego")
 
     def accept(self, party, mech="ntlm", features=SEALING, **choices):
-        """Returns the context's name, our last answer, and the flags of the AUTHENTICATE_MESSAGE (0 through SPNEGO)."""
+        """Returns the context's name, our last answer, and the flags of the AUTHENTICATE_MESSAGE."""
         context = self.start("client", mech=mech, features=features, **choices)
-        token = None
+        token, flags = None, 0
         for _ in range(6):
             theirs = self.samba.step(context=context, token=token)
             if theirs["token"]:
-                sent = theirs["token"]
-                answer = party.accept(context=context, token=sent, cred=mech)
+                flags |= flags_inside(3, theirs["token"])
+                answer = party.accept(context=context, token=theirs["token"], cred=mech)
                 self.addCleanup(party.drop, context=context)
             token = answer["token"]
             if not theirs["more"] and not answer["more"]:
-                return context, answer, negotiated(sent) if mech == "ntlm" else 0
+                return context, answer, flags
         self.fail("no end after six rounds")
 
     def test_serves_each_response_at_the_levels_that_allow_it(self):
@@ -97,41 +112,46 @@ class WeAccept(GensecTest):
                     self.assertNotServed(self.accept, party=self.ours(level), options=settings)
 
     def test_speaks_every_kind_of_session(self):
-        for response, strength, exchange, unicode in itertools.product(RESPONSES, STRENGTHS, ("yes", "no"), ("yes", "no")):
-            settings, levels, ess = RESPONSES[response]
+        for mech, response, wish, strength, exchange, unicode in itertools.product(
+            MECHANISMS, RESPONSES, WISHES, STRENGTHS, ON_OFF, ON_OFF
+        ):
+            settings, _, ess = RESPONSES[response]
             bits, ssf = STRENGTHS[strength]
-            options = settings | of_role("client", bits | {"keyexchange": exchange, "unicode": unicode})
-            with self.subTest(response, strength=strength, key_exchange=exchange, unicode=unicode):
-                level = 3 if response == "NTLMv2" else 1
-                context, answer, flags = self.accept(self.ours(level), options=options)
+            features, granted = WISHES[wish]
+            choices = {
+                "mech": mech, "features": features, "party": self.ours(3 if response == "NTLMv2" else 1),
+                "options": settings | of_role("client", bits | {"keyexchange": exchange, "unicode": unicode}),
+            }
+            with self.subTest(response, mech=mech, wish=wish, strength=strength, key_exchange=exchange, unicode=unicode):
+                if mech == "spnego" and granted and not ess:
+                    # Its client always wants mechListMICs then.
+                    with self.assertRaises(GssFailure):
+                        self.accept(**choices)
+                    continue
+                context, answer, flags = self.accept(**choices)
                 self.assertEqual(answer["source"], ALICE)
                 expected = {
-                    ESS: ess, NEG_128: strength == "128", KEY_EXCH: exchange == "yes",
-                    UNICODE: unicode == "yes", OEM: unicode == "no", LM_KEY: "LM_KEY" in response,
+                    SIGN: bool(granted), SEAL: bool(granted & CONF), ESS: ess, NEG_128: strength == "128",
+                    NEG_56: strength != "40", KEY_EXCH: exchange == "yes", UNICODE: unicode == "yes", OEM: unicode == "no",
+                    LM_KEY: "LM_KEY" in response,
                 }
                 self.assertEqual({bit: bool(flags & bit) for bit in expected}, expected)
-                self.check(self.ours(level), context, strength=ssf, talks="LM_KEY" not in response)
+                if not granted and exchange == "yes":
+                    self.assertEqual(answer["flags"] & (INTEG | CONF), 0)
+                    continue
+                self.check(
+                    choices["party"], context, granted, strength={CONF | INTEG: ssf, INTEG: 1}.get(granted),
+                    talks=granted and "LM_KEY" not in response,
+                )
 
-    def test_signs_where_sealing_was_not_asked_for(self):
-        for (name, (settings, _, _)), exchange in itertools.product(RESPONSES.items(), ("yes", "no")):
-            with self.subTest(name, key_exchange=exchange):
-                options = settings | {"ntlmssp_client:keyexchange": exchange}
-                context, _, flags = self.accept(self.ours(1), features=("sign",), options=options)
-                self.assertEqual(flags & (SIGN | SEAL), SIGN)
-                self.check(self.ours(1), context, granted=INTEG, strength=1, talks="LM_KEY" not in name)
-
-    def test_speaks_through_spnego(self):
-        for (name, (settings, _, ess)), exchange in itertools.product(RESPONSES.items(), ("yes", "no")):
-            with self.subTest(name, key_exchange=exchange):
-                options = settings | {"ntlmssp_client:keyexchange": exchange}
-                if ess:
-                    context, answer, _ = self.accept(self.ours(1), "spnego", options=options)
-                    self.assertEqual(answer["source"], ALICE)
-                    self.check(self.ours(1), context)
-                else:
-                    # Its client always wants mechListMICs.
-                    with self.assertRaises(GssFailure):
-                        self.accept(self.ours(1), "spnego", options=options)
+    def test_needs_no_always_sign(self):
+        for mech, (features, granted) in itertools.product(MECHANISMS, WISHES.values()):
+            with self.subTest(mech=mech, features=features):
+                context, _, flags = self.accept(
+                    self.ours(), mech, features, options={"ntlmssp_client:alwayssign": "no", "ntlmssp_client:keyexchange": "no"}
+                )
+                self.assertFalse(flags & ALWAYS_SIGN)
+                self.check(self.ours(), context, granted, talks=granted)
 
     def test_refuses_a_wrong_password_in_each_response(self):
         for name, (settings, _, _) in RESPONSES.items():
@@ -173,20 +193,20 @@ class WeInitiate(GensecTest):
             party.log_on(cred=mech, mech=mech)
 
     def initiate(self, party, mech="ntlm", flags=SEALED, cred=None, **choices):
-        """Returns the context's name, our last answer, and the flags of the CHALLENGE_MESSAGE (0 through SPNEGO)."""
+        """Returns the context's name, our last answer, and the flags of the CHALLENGE_MESSAGE."""
         # A server of Samba refuses clients that do not sign and seal when it wants that.
         features = [name for name, flag in (("sign", INTEG), ("seal", CONF)) if flags & flag]
         context = self.start("server", mech=mech, features=features, **choices)
         theirs = {"token": None, "more": True}
-        received = []
+        challenge = 0
         for _ in range(6):
             answer = party.init(context=context, cred=cred or mech, mech=mech, flags=flags, token=theirs["token"])
             self.addCleanup(party.drop, context=context)
             if answer["token"]:
                 theirs = self.samba.step(context=context, token=answer["token"])
-                received.append(theirs["token"])
+                challenge |= flags_inside(2, theirs["token"])
             if not answer["more"] and not theirs["more"]:
-                return context, answer, negotiated(received[0]) if mech == "ntlm" else 0
+                return context, answer, challenge
         self.fail("no end after six rounds")
 
     def test_is_served_at_the_levels_that_the_server_allows(self):
@@ -199,39 +219,38 @@ class WeInitiate(GensecTest):
                     self.assertRefused("NTSTATUS", self.initiate, party=self.ours(level), options=server)
 
     def test_speaks_every_kind_of_session(self):
-        for level, ess, strength, exchange in itertools.product((0, 1, 2, 3), ("yes", "no"), STRENGTHS, ("yes", "no")):
+        for mech, level, asked, ess, strength, exchange in itertools.product(
+            MECHANISMS, (0, 1, 2, 3), (SEALED, SIGNED, UNPROTECTED), ON_OFF, STRENGTHS, ON_OFF
+        ):
             bits, ssf = STRENGTHS[strength]
             options = SERVES_V1 | of_role("server", bits | {"ntlm2": ess, "keyexchange": exchange})
-            with self.subTest(level=level, ess=ess, strength=strength, key_exchange=exchange):
-                context, _, flags = self.initiate(self.ours(level), options=options)
+            choices = {"party": self.ours(level), "mech": mech, "flags": asked, "options": options}
+            # SPNEGO asks for INTEG itself.
+            granted = asked & (INTEG | CONF) or (INTEG if mech == "spnego" else 0)
+            with self.subTest(mech=mech, level=level, asked=asked, ess=ess, strength=strength, key_exchange=exchange):
+                if mech == "spnego" and level > 2 and ess == "no":
+                    self.assertRefused("BAD_MIC", self.initiate, **choices)
+                    continue
+                context, answer, flags = self.initiate(**choices)
+                self.assertEqual(answer["flags"] & (INTEG | CONF), granted)
                 expected = {
-                    ESS: ess == "yes" and level > 0, NEG_128: strength == "128", KEY_EXCH: exchange == "yes", LM_KEY: False,
+                    SIGN: bool(granted), SEAL: bool(granted & CONF), ESS: ess == "yes" and level > 0,
+                    NEG_128: strength == "128", NEG_56: strength != "40", KEY_EXCH: exchange == "yes" and bool(granted),
+                    UNICODE: True, OEM: False, LM_KEY: False,
                 }
                 self.assertEqual({bit: bool(flags & bit) for bit in expected}, expected)
-                self.check(self.ours(level), context, strength=ssf)
+                self.check(
+                    choices["party"], context, granted, strength={CONF | INTEG: ssf, INTEG: 1}.get(granted), talks=granted
+                )
 
-    def test_signs_where_sealing_was_not_asked_for(self):
-        for level, ess in itertools.product((0, 1, 2, 3), ("yes", "no")):
-            with self.subTest(level=level, ess=ess):
-                options = SERVES_V1 | {"ntlmssp_server:ntlm2": ess}
-                context, _, _ = self.initiate(self.ours(level), flags=SIGNED, options=options)
-                self.check(self.ours(level), context, granted=INTEG, strength=1)
-
-    def test_is_served_asking_for_nothing(self):
-        for level in LEVELS:
-            with self.subTest(level=level):
-                _, answer, _ = self.initiate(self.ours(level), flags=UNPROTECTED, options=SERVES_V1)
-                self.assertEqual(answer["flags"] & (INTEG | CONF), 0)
-
-    def test_speaks_through_spnego(self):
-        for level, ess, exchange in itertools.product((0, 1, 2, 3), ("yes", "no"), ("yes", "no")):
-            with self.subTest(level=level, ess=ess, key_exchange=exchange):
-                options = SERVES_V1 | {"ntlmssp_server:ntlm2": ess, "ntlmssp_server:keyexchange": exchange}
-                if level < 3 or ess == "yes":
-                    context, _, _ = self.initiate(self.ours(level), "spnego", options=options)
-                    self.check(self.ours(level), context)
-                else:
-                    self.assertRefused("BAD_MIC", self.initiate, party=self.ours(level), mech="spnego", options=options)
+    def test_needs_no_always_sign(self):
+        for mech, flags in itertools.product(MECHANISMS, (SEALED, SIGNED)):
+            with self.subTest(mech=mech, flags=flags):
+                context, _, challenge = self.initiate(
+                    self.ours(), mech, flags, options={"ntlmssp_server:alwayssign": "no"}
+                )
+                self.assertFalse(challenge & ALWAYS_SIGN)
+                self.check(self.ours(), context, granted=flags & (INTEG | CONF))
 
     def test_speaks_through_spnego_without_ess_where_it_sends_no_mic(self):
         party = self.ours(3, GSS_NTLM_MIC="raw-only")
@@ -240,12 +259,18 @@ class WeInitiate(GensecTest):
 
     def test_offers_what_the_application_says(self):
         """NEG_FLAGS of the credential, where the server would do more."""
-        for flags, ssf in ((ESS | NEG_128, 64), (ESS | NEG_56, 56), (ESS, 40), (NEG_128, 64), (NEG_56, 56), (0, 40)):
-            with self.subTest(flags=hex(flags)):
-                self.ours().log_on(cred="choice")
-                self.ours().set_neg_flags(cred="choice", flags=OFFER | flags)
-                context, _, challenge = self.initiate(self.ours(), cred="choice")
-                self.assertEqual(challenge & (ESS | NEG_128), flags & (ESS | NEG_128))
+        offers = ((ESS | NEG_128, 64), (ESS | NEG_56, 56), (ESS, 40), (NEG_128, 64), (NEG_56, 56), (0, 40))
+        for mech, (flags, ssf), charset in itertools.product(MECHANISMS, offers, (UNICODE, OEM)):
+            with self.subTest(mech=mech, flags=hex(flags), charset=charset):
+                self.ours().log_on(cred="choice", mech=mech)
+                self.ours().set_neg_flags(cred="choice", flags=OFFER & ~UNICODE | charset | flags)
+                choices = {"party": self.ours(), "mech": mech, "cred": "choice"}
+                if mech == "spnego" and not flags & ESS:
+                    self.assertRefused("BAD_MIC", self.initiate, **choices)
+                    continue
+                context, _, challenge = self.initiate(**choices)
+                expected = ESS | NEG_128 | UNICODE | OEM
+                self.assertEqual(challenge & expected, (flags | charset) & expected)
                 self.check(self.ours(), context, strength=ssf)
 
     def test_refuses_servers_below_the_minimum(self):

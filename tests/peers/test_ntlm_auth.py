@@ -110,16 +110,19 @@ class WeAccept(NtlmAuthTest):
                 self.check(client, self.log_on(client), INTEG | CONF)
 
     def test_negotiates_what_the_client_can_do(self):
-        self.ours.serve()
-        for name, settings, present, absent in (
-            ("56", STRENGTHS["56"][0], NEG_56, NEG_128),
-            ("40", STRENGTHS["40"][0], 0, NEG_128 | NEG_56),
-            ("no key exchange", {"keyexchange": "no"}, NEG_128, KEY_EXCH),
-            ("OEM", {"unicode": "no"}, OEM, UNICODE),
+        for (mech, protocol), feature, (name, settings, present, absent) in itertools.product(
+            (("ntlm", "ntlmssp-client-1"), ("spnego", "gss-spnego-client")), ("all", "sign"), (
+                ("56", STRENGTHS["56"][0], NEG_56, NEG_128),
+                ("40", STRENGTHS["40"][0], 0, NEG_128 | NEG_56),
+                ("no key exchange", {"keyexchange": "no"}, NEG_128, KEY_EXCH),
+                ("OEM", {"unicode": "no"}, OEM, UNICODE),
+            ),
         ):
-            with self.subTest(name):
-                client = self.helper("ntlmssp-client-1", features=FEATURES["all"][0], options=of_role("client", settings))
-                self.check(client, self.log_on(client), INTEG | CONF)
+            with self.subTest(name, protocol=protocol, feature=feature):
+                features, granted = FEATURES[feature]
+                self.ours.serve(mech=mech)
+                client = self.helper(protocol, features=features, options=of_role("client", settings))
+                self.check(client, self.log_on(client), granted)
                 self.assertEqual(client.negotiated() & (present | absent), present)
 
     def test_refuses_a_wrong_password(self):
@@ -180,25 +183,30 @@ class WeInitiate(NtlmAuthTest):
     def test_is_served_at_every_level(self):
         """A server that was given a password takes every response, whatever smb.conf says."""
         for level in self.at_each_level():
-            self.ours.log_on()
-            with self.subTest(level=level):
-                server = self.helper("squid-2.5-ntlmssp")
-                _, code, name = self.log_on(server, "ntlm", SEALED)
-                self.assertEqual((code, name), ("AF", ALICE))
-                self.assertEqual(bool(server.negotiated() & ESS), level > 0)
-                self.assertEqual(server.session_key(), self.ours.session_key(context=self.context)["key"])
+            for mech, protocol in self.PROTOCOLS:
+                with self.subTest(protocol, level=level):
+                    self.ours.log_on(mech=mech)
+                    server = self.helper(protocol)
+                    _, code, name = self.log_on(server, mech, SEALED)
+                    self.assertEqual((code, name), ("AF", ALICE))
+                    self.assertEqual(bool(server.negotiated() & ESS), level > 0)
+                    self.assertEqual(server.session_key(), self.ours.session_key(context=self.context)["key"])
 
     def test_negotiates_what_the_server_can_do(self):
-        for name, settings, present, absent in (
-            ("56", STRENGTHS["56"][0], NEG_56, NEG_128),
-            ("40", STRENGTHS["40"][0], 0, NEG_128 | NEG_56),
-            ("no key exchange", {"keyexchange": "no"}, NEG_128, KEY_EXCH),
-            ("no ESS", {"ntlm2": "no"}, NEG_128, ESS),
+        for (mech, protocol), flags, (name, settings, present, absent) in itertools.product(
+            self.PROTOCOLS, (SEALED, SIGNED), (
+                ("56", STRENGTHS["56"][0], NEG_56, NEG_128),
+                ("40", STRENGTHS["40"][0], 0, NEG_128 | NEG_56),
+                ("no key exchange", {"keyexchange": "no"}, NEG_128, KEY_EXCH),
+                ("no ESS", {"ntlm2": "no"}, NEG_128, ESS),
+            ),
         ):
-            with self.subTest(name):
-                server = self.helper("squid-2.5-ntlmssp", options=of_role("server", settings))
-                self.ours.log_on()
-                _, code, who = self.log_on(server, "ntlm", SEALED)
+            if mech == "spnego" and absent == ESS:
+                continue  # test_gensec.py says why it fails
+            with self.subTest(name, protocol=protocol, flags=flags):
+                server = self.helper(protocol, options=of_role("server", settings))
+                self.ours.log_on(mech=mech)
+                _, code, who = self.log_on(server, mech, flags)
                 self.assertEqual((code, who), ("AF", ALICE))
                 self.assertEqual(server.negotiated() & (present | absent), present)
                 self.assertEqual(server.session_key(), self.ours.session_key(context=self.context)["key"])

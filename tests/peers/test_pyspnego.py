@@ -5,8 +5,8 @@ import os
 import unittest.mock
 
 from harness import (
-    ALICE, CAROL_HASH, CHANNEL_BOUND, CONF, ESS, INTEG, LM_KEY, REPLAY, SEALED, SEQUENCE, SIGNED, SIZES,
-    PASSWORD, UNPROTECTED,
+    ALICE, CAROL_HASH, CAROL_PASSWORD, CHANNEL_BOUND, CONF, ESS, INTEG, KEY_EXCH, LM_KEY, NEG_56, NEG_128, OFFER, PASSWORD,
+    REPLAY, SEAL, SEALED, SEQUENCE, SIGNED, SIZES, UNPROTECTED,
     GssFailure, OneOfOurs, PeerTest, Side, World, flip, message, negotiated, plugin, require_module,
 )
 
@@ -218,6 +218,35 @@ class WeAccept(Exchange):
         self.assertEqual(caught.exception.major, "BAD_BINDINGS", str(caught.exception))
 
 
+    def test_compares_channel_bindings_as_the_policy_says(self):
+        for policy, both in (("when-sent", False), ("required", True)):
+            self.ours = self.party(GSS_NTLM_CHANNEL_BINDINGS=policy)
+            _, _, answer = self.establish(binding=b"one channel", our_binding=b"one channel")
+            self.assertTrue(answer["flags"] & CHANNEL_BOUND)
+            for theirs, ours in ((b"one channel", None), (None, b"one channel"), (None, None)):
+                with self.subTest(policy, theirs=theirs, ours=ours):
+                    if both:
+                        self.assertRefused("BAD_BINDINGS", self.establish, binding=theirs, our_binding=ours)
+                    else:
+                        _, _, answer = self.establish(binding=theirs, our_binding=ours)
+                        self.assertFalse(answer["flags"] & CHANNEL_BOUND)
+
+    def test_verifies_its_mic(self):
+        self.ours = self.party(GSS_NTLM_REQUIRE_MIC="yes")
+        ours, _, _ = self.establish()
+        self.assertEqual(self.ours.source(context=ours.context)["attributes"]["urn:gss-ntlm:mic"], ["verified"])
+
+    def test_knows_users_however_they_are_spelled(self):
+        for user, password, source in (
+            ("example\\ALICE", PASSWORD, ALICE), ("alice", PASSWORD, ALICE), ("alice@EXAMPLE", PASSWORD, ALICE),
+            ("dora", "No Domain", "dora"), ("ELSEWHERE\\Dora", "No Domain", "dora"), ("CAROL", CAROL_PASSWORD, "carol"),
+        ):
+            with self.subTest(user):
+                ours, theirs, answer = self.establish(user=user, password=password)
+                self.assertEqual(answer["source"], source)
+                self.converse(ours, theirs)
+
+
 class WeInitiate(Exchange):
     def is_served(self, ours, theirs):
         # Its acceptor's rule is another than ours: NTLMv1 up to level 4.
@@ -227,9 +256,14 @@ class WeInitiate(Exchange):
         # Where LM_KEY was offered, it makes the key of an LM response that was not sent.
         return ours == 0 and theirs == 4
 
-    def establish(self, user=ALICE, password=PASSWORD, flags=SEALED, binding=None, our_binding=None, level=3):
-        """Returns our side, its side and our last answer; `self.sent` is our last token."""
-        self.ours.log_on(user=user, password=password, mech=self.mech)
+    def establish(
+        self, user=ALICE, password=PASSWORD, flags=SEALED, binding=None, our_binding=None, level=3, offer=None, **more
+    ):
+        """Returns our side, its side and our last answer; `self.sent` is our last token. `offer`: NEG_FLAGS of the
+        credential."""
+        self.ours.log_on(user=user, password=password, mech=self.mech, **more)
+        if offer is not None:
+            self.ours.set_neg_flags(cred="user", flags=offer)
         name = next(self.names)
         server = self.pyspnego(spnego.server, binding=binding, level=level)
         token = None
@@ -265,6 +299,35 @@ class WeInitiate(Exchange):
             self.establish(binding=b"one channel", our_binding=b"another channel")
 
 
+    def test_offers_what_the_application_says(self):
+        for flags, ssf in ((ESS | NEG_128, 64), (ESS | NEG_56, 56), (ESS, 40), (NEG_128, 64), (NEG_56, 56), (0, 40)):
+            for asked, offer in ((SEALED, OFFER | flags), (SIGNED, OFFER & ~SEAL | flags)):
+                with self.subTest(flags=hex(flags), asked=asked):
+                    ours, theirs, _ = self.establish(flags=asked, offer=offer)
+                    self.assertEqual(self.ours.ssf(context=ours.context)["ssf"], ssf if asked == SEALED else 1)
+                    self.assertEqual(ours.session_key(), theirs.session_key())
+                    self.converse(ours, theirs)
+
+    def test_is_accepted_without_a_mic(self):
+        self.ours = self.party(GSS_NTLM_MIC="off")
+        ours, theirs, _ = self.establish()
+        self.converse(ours, theirs)
+
+    def test_is_accepted_with_each_kind_of_credential(self):
+        from spnego._ntlm_raw.crypto import ntowfv1
+
+        for name, user, choice in (
+            ("a hash", ALICE, {"store": {"ntlmssp_nthash": ntowfv1(PASSWORD).hex()}}),
+            ("a password of the store", ALICE, {"store": {"password": PASSWORD, "ntlmssp_keyfile": "/nonexistent"}}),
+            ("the user file", "alice@EXAMPLE", {}),
+            ("the user file, nobody in particular", None, {}),
+        ):
+            with self.subTest(name):
+                ours, theirs, _ = self.establish(user=user, password=None, **choice)
+                self.assertEqual(theirs.context.client_principal, ALICE)
+                self.converse(ours, theirs)
+
+
 class WeAcceptRaw(WeAccept, PeerTest):
     mech = "ntlm"
 
@@ -282,6 +345,20 @@ class WeAcceptRaw(WeAccept, PeerTest):
                 ours, theirs, answer = self.establish(flags=asked)
                 self.assertEqual(answer["flags"] & (INTEG | CONF), granted)
                 self.converse(ours, theirs, sign=bool(granted & INTEG))
+
+    def test_speaks_every_kind_of_session(self):
+        self.ours = self.party(LM_COMPAT_LEVEL="1")
+        strengths = ((0, 64), (NEG_128, 56), (NEG_128 | NEG_56, 40))
+        for level, (weaker, ssf), old, exchange, flags in itertools.product(
+            (1, 3), strengths, (0, ESS), (0, KEY_EXCH), (SEALED, SIGNED)
+        ):
+            without = weaker | old | exchange
+            with self.subTest(level=level, without=hex(without), flags=flags):
+                ours, theirs, _ = self.establish(level=level, flags=flags, without=without)
+                self.assertEqual(negotiated(self.sent) & without, 0)
+                self.assertEqual(self.ours.ssf(context=ours.context)["ssf"], ssf if flags == SEALED else 1)
+                self.assertEqual(ours.session_key(), theirs.session_key())
+                self.converse(ours, theirs)
 
     def test_seals_where_only_sealing_was_asked_for(self):
         # Its messages have the dummy signature then, ours have none of that kind: nobody can talk.
