@@ -103,6 +103,24 @@ fn reads_the_file_that_the_store_names() {
 }
 
 #[test]
+fn goes_on_with_the_credential_of_the_first_call() {
+    let file = world().file("dora", "DOM:dora:Pass:word\n").display().to_string();
+    let store = [("ntlmssp_keyfile", file.as_str())];
+    let initiator = || Cred::acquire_from(None, Usage::Initiate, &store, &NTLM).unwrap();
+    let chosen = || Cred::acquire_from(None, Usage::Accept, &store, &NTLM).unwrap();
+    for (first, is_served) in [(chosen(), true), (Cred::none(), false)] {
+        let before = Handshake::between(&NTLM, initiator(), first);
+        let after = Handshake::between(&NTLM, initiator(), Cred::none());
+        let (mut client, mut server) = (before.initiator(), before.acceptor());
+        let challenge = server.token(&client.token(None));
+        let authenticate = client.token(Some(&challenge));
+        let mut server = after.acceptor().continued(server.context);
+        let source = server.step(&authenticate).map(|step| step.source.map(|name| name.display()));
+        assert_eq!(source.ok().flatten().as_deref() == Some("DOM\\dora"), is_served);
+    }
+}
+
+#[test]
 fn takes_a_password_from_the_store() {
     let nt_hash = "A4F49C406510BDCAB6824EE7C30FD852";
     let stores: [&[(&str, &str)]; 4] = [
