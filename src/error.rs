@@ -253,6 +253,8 @@ pub enum CredentialError {
     },
     /// The name is a service's or anonymous, and such a name has no password.
     NotAUser,
+    /// There is neither a user file nor a winbindd that answers.
+    NoDomain,
     /// Neither is there an entry in a user file, nor has winbind a cached logon.
     NoCachedLogon {
         /// The name asked for; empty where none was, and the environment has none either.
@@ -537,6 +539,9 @@ impl fmt::Display for CredentialError {
             Self::NotAUser => {
                 f.write_str("The name is not a user's: acquire the credential of a user, or of an acceptor")
             }
+            Self::NoDomain => {
+                f.write_str("There is no user file, and winbindd does not answer: start it, or set NTLM_USER_FILE")
+            }
             Self::NoCachedLogon { name } if name.is_empty() => f.write_str(
                 "There are no credentials, and nobody to ask winbind for: set NTLM_USER_FILE, NTLMUSER or USER",
             ),
@@ -557,7 +562,7 @@ impl fmt::Display for DomainError {
                 write!(f, "The domain does not let the account in, {} ({status:#010X}): {}", OneLine(name), remedy(*status))
             }
             Self::Unavailable => f.write_str(
-                "The account is not in the user file, and winbindd does not answer: start it, or set GSS_NTLM_WINBIND to no",
+                "No user file has the account, and winbindd does not answer: start it, or set GSS_NTLM_WINBIND to no",
             ),
             Self::NotPermitted => f.write_str(
                 "winbindd does not let this program verify accounts: run it as a member of the group of the directory winbindd_privileged (winbindd_priv)",

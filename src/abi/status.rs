@@ -108,6 +108,7 @@ pub(super) const fn code(error: &Error) -> (Major, Minor) {
             CredentialError::Writable { .. } => (g::_GSS_S_NO_CRED, 0x37),
             CredentialError::NoEntry { .. } => (g::_GSS_S_NO_CRED, 0x1D),
             CredentialError::NotAUser => (g::_GSS_S_NO_CRED, 0x08),
+            CredentialError::NoDomain => (g::_GSS_S_NO_CRED, 0x50),
             CredentialError::NoCachedLogon { .. } => (g::_GSS_S_NO_CRED, 0x45),
         },
         Error::Domain(error) => match error {
@@ -190,6 +191,7 @@ const EXAMPLES: &[Error] = &[
     Error::Credential(CredentialError::Writable { path: String::new() }),
     Error::Credential(CredentialError::NoEntry { name: String::new(), path: String::new() }),
     Error::Credential(CredentialError::NotAUser),
+    Error::Credential(CredentialError::NoDomain),
     Error::Credential(CredentialError::NoCachedLogon { name: String::new() }),
     Error::Domain(DomainError::Refused { status: 0, name: String::new() }),
     Error::Domain(DomainError::Unavailable),
@@ -371,7 +373,7 @@ mod tests {
 
     #[test]
     fn every_number_of_gss_ntlmssp_has_a_sentence_and_every_sentence_says_what_to_do() {
-        let all = (0x01..=0x1D).chain(0x20..=0x4F).chain(0x100..=0x16F);
+        let all = (0x01..=0x1D).chain(0x20..=0x50).chain(0x100..=0x16F);
         for number in all {
             let words = sentence(BASE | number).unwrap_or_else(|| panic!("{number:#x} has no sentence"));
             let says_what_to_do =

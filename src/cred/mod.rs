@@ -335,7 +335,7 @@ impl Acceptor {
 
 #[cfg(test)]
 mod tests {
-    use crate::{cred::responder::tests::Gullible, error::DomainError, host::tests::Silent};
+    use crate::{cred::responder::tests::Gullible, host::tests::Silent};
 
     use super::*;
 
@@ -396,7 +396,7 @@ mod tests {
         let missing = || Err(CredentialError::NoUserFile.into());
         assert_eq!(accept(&with(Gullible::default().domain()), &policy), Ok(true));
         let gone = Gullible { is_there: false, ..Gullible::default() };
-        assert_eq!(accept(&with(gone.domain()), &policy), Err(DomainError::Unavailable.into()));
+        assert_eq!(accept(&with(gone.domain()), &policy), Err(CredentialError::NoDomain.into()));
         assert_eq!(accept(&CredStore::default(), &policy), missing());
         let without = Policy { winbind: false, ..policy };
         assert_eq!(accept(&with(Gullible::default().domain()), &without), missing());

@@ -51,7 +51,8 @@ pub trait Domain: Verifier + Responder {
     /// Whether it can be asked here, now.
     ///
     /// # Errors
-    /// [`crate::error::DomainError`], or [`crate::error::CredentialError::NoUserFile`] where there is no domain at all.
+    /// [`crate::error::CredentialError::NoDomain`], or [`crate::error::CredentialError::NoUserFile`] where there is no domain
+    /// at all.
     fn reach(&self, policy: &Policy, host: &dyn Host) -> Result<()>;
 
     /// Whether it has answered in this process: where not, and there is a user file, nobody expects it to.
@@ -63,7 +64,7 @@ pub(crate) mod tests {
     use crate::{
         cred::{Claim, Verdict},
         crypto::SessionBaseKey,
-        error::{DomainError, Error},
+        error::{CredentialError, Error},
         name::Attributes,
     };
 
@@ -117,7 +118,7 @@ pub(crate) mod tests {
 
     impl Domain for Gullible {
         fn reach(&self, _: &Policy, _: &dyn Host) -> Result<()> {
-            if self.is_there { Ok(()) } else { Err(DomainError::Unavailable.into()) }
+            if self.is_there { Ok(()) } else { Err(CredentialError::NoDomain.into()) }
         }
 
         fn has_answered(&self, _: &dyn Host) -> bool {

@@ -109,8 +109,9 @@ impl Responder for Winbind {
 
 impl Domain for Winbind {
     fn reach(&self, policy: &Policy, host: &dyn Host) -> Result<()> {
-        let is_there = ask(patience(policy).min(MOMENT), host, |connection| connection.ping())?;
-        if is_there { Ok(()) } else { Err(DomainError::Unavailable.into()) }
+        library::get(host).ok_or(CredentialError::NoUserFile)?;
+        let is_there = ask(patience(policy).min(MOMENT), host, |connection| connection.ping());
+        if is_there == Ok(true) { Ok(()) } else { Err(CredentialError::NoDomain.into()) }
     }
 
     fn has_answered(&self, host: &dyn Host) -> bool {
