@@ -15,7 +15,7 @@ use super::{
 use crate::{
     context::{AcceptRequest, ChannelBindings, Context, ContextFlags, InitiateRequest, Step},
     cred::{Credential, Usage},
-    error::{ApiMisuse, HostError, Result},
+    error::{ApiMisuse, Error, HostError, Result},
     name::Principal,
     session::{Role, Way},
     sys::{System, Winbind},
@@ -454,7 +454,12 @@ pub(super) unsafe extern "C" fn gss_set_sec_context_option(
         match object {
             private::RESET_CRYPTO => {
                 let way = if number()? == 1 { Way::Receive } else { Way::Send };
-                context.session()?.reset_crypto(way);
+                // A half-open context has nothing to reset, and some programs ask only to see that the option is there.
+                match context.session() {
+                    Ok(session) => session.reset_crypto(way),
+                    Err(Error::ApiMisuse(ApiMisuse::NotEstablished)) => {}
+                    Err(error) => return Err(error),
+                }
             }
             private::SET_SEQ_NUM => context.set_seq_num(number()?)?,
             _ => return Err(ApiMisuse::UnknownOption.into()),

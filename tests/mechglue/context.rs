@@ -121,6 +121,19 @@ fn starts_the_key_streams_again_but_not_the_numbers() {
 }
 
 #[test]
+fn has_nothing_to_start_again_before_it_is_established() {
+    let handshake = Handshake::of(&NTLM);
+    let (mut initiator, mut acceptor) = (handshake.initiator(), handshake.acceptor());
+    let challenge = acceptor.token(&initiator.token(None));
+    // So programs find out whether a mechanism has the option.
+    initiator.context.set_option(&RESET_CRYPTO, &[0; 4]).unwrap();
+    acceptor.context.set_option(&RESET_CRYPTO, &1_u32.to_ne_bytes()).unwrap();
+    initiator.context.set_option(&RESET_CRYPTO, &[0; 3]).unwrap_err();
+    let authenticate = initiator.token(Some(&challenge));
+    assert!(acceptor.step(&authenticate).unwrap().complete);
+}
+
+#[test]
 fn sets_no_sequence_number_on_a_connection() {
     let mut pair = Handshake::of(&NTLM).establish();
     pair.initiator.set_option(&SET_SEQ_NUM, &100_u32.to_ne_bytes()).unwrap_err();
