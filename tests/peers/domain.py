@@ -14,12 +14,14 @@ By hand, with a domain that lasts as long as the command:
 """
 
 import atexit
+import collections
 import concurrent.futures
 import contextlib
 import ctypes
 import functools
 import logging
 import os
+import re
 import select
 import socket
 import ssl
@@ -116,6 +118,7 @@ interfaces = lo
 bind interfaces only = yes
 """
 
+# By default the LDAP server would refuse SASL without a layer even over TLS.
 DC_CONF = COMMON + """\
 server role = active directory domain controller
 server services = s3fs, rpc, ldap, cldap, kdc, winbindd
@@ -146,6 +149,25 @@ idmap config * : range = 1000000-1999999
 idmap config {domain} : backend = rid
 idmap config {domain} : range = 2000000-2999999
 """
+
+
+Handshake = collections.namedtuple("Handshake", "user mic flags")
+
+
+def account(user, password=PASSWORD, of=DOMAIN):
+    """A line of a user file."""
+    return "%s:%s:%s\n" % (of, user, password)
+
+
+def handshake(trace):
+    """What the mechanism's trace in this file says of the one handshake that there was, of an initiator."""
+    with open(trace) as file:
+        text = file.read()
+    found = re.findall(r"initiator: sends AUTHENTICATE_MESSAGE of (\S+), MIC (true|false), flags (0x[0-9a-f]+)", text)
+    if len(found) != 1 or text.count("initiator: sends NEGOTIATE_MESSAGE") != 1:
+        raise AssertionError("not one handshake:\n" + text)
+    user, mic, flags = found[0]
+    return Handshake(user, mic == "true", int(flags, 16))
 
 
 class Machine:
@@ -253,6 +275,7 @@ class Wire:
         self.change = change or (lambda direction, data: data)
         self.tls = tls
         self.said = {"sent": bytearray(), "received": bytearray()}
+        self.ends = ()
         self.listener = machine.socket()
         self.listener.settimeout(None)
         self.listener.bind((ADDRESSES[machine.name], 0))
@@ -273,6 +296,7 @@ class Wire:
                     server.connect(self.target)
                     if self.tls:
                         client, server = map(open_ones.enter_context, self.secured(client, server))
+                    self.ends = client, server
                     self.pass_on(client, server)
 
     def secured(self, client, server):
@@ -296,7 +320,9 @@ class Wire:
                 other.sendall(self.change(direction, data))
 
     def close(self):
-        self.listener.shutdown(socket.SHUT_RDWR)
+        for waiting in (self.listener, *self.ends):
+            with contextlib.suppress(OSError):
+                waiting.shutdown(socket.SHUT_RDWR)
         self.thread.join(timeout=PATIENCE)
         self.listener.close()
 
