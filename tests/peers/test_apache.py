@@ -63,7 +63,9 @@ PLACES = {
     "json": NTLM_BOUND + """GssapiNameAttributes json
         Header always set X-Attributes "expr=%{{reqenv:GSS_NAME_ATTRS_JSON}}" """,
     "digest": NTLM_BOUND + "SetHandler cgi-script\nOptions ExecCGI",
+    "git": NTLM_BOUND + "SetEnv GIT_PROJECT_ROOT {root}/documents/repositories\nSetEnv GIT_HTTP_EXPORT_ALL\n",
 }
+GIT_BACKEND = "/usr/lib/git-core/git-http-backend"
 CONFIGURATION = """\
 ServerRoot {root}
 ServerName localhost
@@ -85,6 +87,7 @@ ErrorLog {root}/error.log
 LogLevel info ssl:notice
 DocumentRoot {root}/documents
 MaxKeepAliveRequests 0
+ScriptAlias /git/ {git}/
 <Location />
 AuthType GSSAPI
 AuthName test
@@ -173,7 +176,7 @@ class Httpd:
             env=self.world.environment(), stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=PATIENCE, check=True,
         )
         self.world.write("httpd.conf", CONFIGURATION.format(
-            root=self.root, port=self.port, tls_port=self.tls_port,
+            root=self.root, port=self.port, tls_port=self.tls_port, git=GIT_BACKEND,
             # The server of root serves as another user.
             user="User www-data\nGroup www-data" if os.geteuid() == 0 else "",
             modules="\n".join("LoadModule %s_module %s/mod_%s.so" % (name, MODULE_PATH, name) for name in MODULES),
@@ -321,6 +324,52 @@ class ApacheTest(OneOfOurs, PeerTest):
 
     def handshakes(self):
         return self.told().count("authenticated with")
+
+
+class Git(ApacheTest):
+    """git, whose HTTP is libcurl's: the account is the first of its user file."""
+
+    def git(self, *command, **about):
+        environment = self.world.environment(
+            NTLM_USER_FILE=self.accounts(**about), GIT_CONFIG_NOSYSTEM="1", GIT_TERMINAL_PROMPT="0", GIT_AUTHOR_NAME="alice",
+            GIT_AUTHOR_EMAIL="alice@example.com", GIT_COMMITTER_NAME="alice", GIT_COMMITTER_EMAIL="alice@example.com",
+        )
+        return subprocess.run(
+            ["git", "-c", "http.emptyAuth=true", "-c", "init.defaultBranch=main", *command], env=environment,
+            cwd=self.world.path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            timeout=2 * PATIENCE,
+        )
+
+    def must(self, *command):
+        done = self.git(*command, user=ALICE, password=PASSWORD)
+        self.assertEqual(done.returncode, 0, done.stdout + self.told())
+        return done.stdout
+
+    def test_pushes_and_clones(self):
+        require_program("git", "git")
+        require(os.path.isfile(GIT_BACKEND), "git")
+        repository = "documents/repositories/project.git"
+        self.must("init", "--quiet", "--bare", repository)
+        self.must("-C", repository, "config", "http.receivepack", "true")
+        if os.geteuid() == 0:
+            account = pwd.getpwnam("www-data")
+            for folder, _, files in os.walk(os.path.join(self.world.path, "documents/repositories")):
+                for path in (folder, *(os.path.join(folder, file) for file in files)):
+                    os.chown(path, account.pw_uid, account.pw_gid)
+        self.must("init", "--quiet", "work")
+        # More than git sends before it knows that it may: a megabyte goes in pieces.
+        self.world.write("work/file", random.Random(1).randbytes(3_000_000))
+        self.must("-C", "work", "add", "file")
+        self.must("-C", "work", "commit", "--quiet", "--message=one")
+        url = self.url("git/project.git")
+        self.must("-C", "work", "push", "--quiet", url, "main")
+        self.must("clone", "--quiet", url, "again")
+        with open(self.world.path + "/work/file", "rb") as one, open(self.world.path + "/again/file", "rb") as other:
+            self.assertEqual(one.read(), other.read())
+        self.assertGreaterEqual(self.handshakes(), 2)
+        refused = self.git("ls-remote", url, user=ALICE, password="wrong")
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertIn(WRONG, self.told())
 
 
 class Apache(ApacheTest):
