@@ -10,7 +10,7 @@ use crate::{
     name::Name,
     policy::{BindingsPolicy, MicPolicy, Policy},
     session::Role,
-    text::{Charset, Shown, to_utf16le},
+    text::{Charset, Shown, from_utf16le, same_name, to_utf16le},
     wire::{
         Authenticate, AvFlags, AvId, Challenge, MIC_LEN, Negotiate, NegotiateFlags, NtlmV2Response, TargetInfo,
         TargetInfoBuilder, Version,
@@ -209,6 +209,11 @@ impl ExpectChallenge {
 
         let odd = |what| move |_| DomainError::OddReply(what);
         let authenticate = Authenticate::decode(&token, agreed).map_err(odd("it is no AUTHENTICATE_MESSAGE"))?;
+        let charset = authenticate.flags.unwrap_or(agreed).charset();
+        let user = from_utf16le(&charset.to_utf16le(authenticate.user));
+        if !user.is_some_and(|user| same_name(&user, &logon.name.user)) {
+            return Err(DomainError::OddReply("it is somebody else's").into());
+        }
         let flags = flags::forwarded(agreed, authenticate.flags, required).map_err(|_| DomainError::NotProtected)?;
         let has_mic = match NtlmV2Response::decode(authenticate.nt_response) {
             Ok(response) => response.client_challenge.target_info.flags().contains(AvFlags::MIC),

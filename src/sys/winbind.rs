@@ -25,10 +25,11 @@ use crate::{
     error::{CredentialError, DomainError, Error, HostError, PeerIncompatible, PeerMisbehaved, PolicyError, Result},
     host::Host,
     name::{Attribute, Name, UserName},
-    policy::Policy,
+    policy::{Minimum, Policy},
     text::{OneLine, Shown, from_utf16le, same_name},
 };
 
+use super::System;
 use library::{Account, Connection, Failure, Logon};
 
 /// The domain that winbind knows.
@@ -110,7 +111,7 @@ impl Responder for Winbind {
 impl Domain for Winbind {
     fn reach(&self, policy: &Policy, host: &dyn Host) -> Result<()> {
         library::get(host).ok_or(CredentialError::NoUserFile)?;
-        let is_there = ask(patience(policy).min(MOMENT), host, |connection| connection.ping());
+        let is_there = ask(moment(policy), host, |connection| connection.ping());
         if is_there == Ok(true) { Ok(()) } else { Err(CredentialError::NoDomain.into()) }
     }
 
@@ -179,12 +180,14 @@ fn c_text(text: &str) -> Option<CString> {
 
 /// What the domain says of an account whose claim it believes.
 fn verdict(account: Account, claim: &Claim<'_>, policy: &Policy) -> Result<Verdict> {
-    if account.is_guest && !policy.anonymous {
+    // Like nobody in particular, whose messages nothing protects.
+    if account.is_guest && (!policy.anonymous || policy.minimum.intersects(Minimum::SIGN | Minimum::SEAL)) {
         return Err(PolicyError::Guest.into());
     }
     let odd = |what| Error::Domain(DomainError::OddReply(what));
     let name = UserName { user: account.user, domain: account.domain };
-    if name.check().is_err() || name.domain.is_empty() {
+    let is_name = |name: &str| !name.is_empty() && c_name(name).is_some();
+    if name.check().is_err() || !is_name(&name.user) || !is_name(&name.domain) {
         return Err(odd("it does not name the account"));
     }
     // The account's own is the first.
@@ -219,14 +222,23 @@ fn patience(policy: &Policy) -> Duration {
     Duration::from_secs(policy.winbind_timeout.into())
 }
 
+fn moment(policy: &Policy) -> Duration {
+    patience(policy).min(MOMENT)
+}
+
 /// What winbind says that this computer is called, if it does.
 pub(super) fn names(host: &dyn Host) -> Option<&'static Names> {
     static NAMES: Once<Names> = Once::new();
     NAMES.get(PAUSE, || {
         library::get(host)?;
-        let names = ask(MOMENT, host, |connection| connection.names()).ok().flatten();
+        let names = ask(moment(&System.policy().ok()?), host, |connection| connection.names()).ok().flatten();
+        let is_name = |name: &str| !name.is_empty() && c_name(name).is_some();
+        let names = names.filter(|names| is_name(&names.computer) && is_name(&names.domain)).map(|names| Names {
+            dns_domain: Some(names.dns_domain).filter(|domain| is_name(domain)).unwrap_or_default(),
+            ..names
+        });
         match &names {
-            None => host.trace(format_args!("winbind: winbindd does not answer")),
+            None => host.trace(format_args!("winbind: winbindd does not answer, or has no names")),
             Some(Names { computer, domain, dns_domain }) => host.trace(format_args!(
                 "winbind: this computer is {} of the domain {} ({})",
                 OneLine(computer),
@@ -243,7 +255,8 @@ pub(super) fn dns_tree(host: &dyn Host) -> Option<&'static String> {
     static TREE: Once<String> = Once::new();
     TREE.get(LONG_PAUSE, || {
         let domain = c_name(&names(host)?.dns_domain).filter(|domain| !domain.is_empty())?;
-        let tree = ask(MOMENT, host, move |connection| connection.tree(&domain)).ok().flatten();
+        let tree = ask(moment(&System.policy().ok()?), host, move |connection| connection.tree(&domain)).ok().flatten();
+        let tree = tree.filter(|tree| c_name(tree).is_some());
         host.trace(format_args!("winbind: the forest is {}", OneLine(tree.as_deref().unwrap_or("not known"))));
         tree
     })
@@ -390,6 +403,9 @@ mod tests {
             Account { user: String::new(), ..account() },
             Account { domain: String::new(), ..account() },
             Account { domain: "AD\\x".to_owned(), ..account() },
+            Account { user: "a*".to_owned(), ..account() },
+            Account { user: "a\nb".to_owned(), ..account() },
+            Account { domain: "a".repeat(255), ..account() },
             Account { sids: account().sids[..1].to_vec(), ..account() },
             Account { sids: Vec::new(), ..account() },
             Account { session_key: [0; 16].into(), ..account() },
@@ -404,6 +420,8 @@ mod tests {
         let guest = || Account { is_guest: true, ..account() };
         assert_eq!(judged(guest(), v2(), &Policy::default()).err(), Some(PolicyError::Guest.into()));
         let verdict = judged(guest(), v2(), &Policy { anonymous: true, ..Policy::default() }).unwrap();
+        let minimum = Policy { anonymous: true, minimum: Minimum::SIGN, ..Policy::default() };
+        assert_eq!(judged(guest(), v2(), &minimum).err(), Some(PolicyError::Guest.into()));
         assert!(verdict.attributes.contains(&(Attribute::Guest, "yes".into())));
     }
 

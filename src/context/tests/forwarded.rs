@@ -44,13 +44,20 @@ fn a_right_answer_makes_a_context() {
 
 #[test]
 fn a_wrong_answer_is_refused() {
-    let odd: [fn(&Challenged<'_>) -> Result<Response>; 5] = [
+    let odd: [fn(&Challenged<'_>) -> Result<Response>; 6] = [
         |_| Ok(Response { authenticate: Vec::new(), key: ExportedSessionKey::new([0; 16]) }),
         |challenged| {
             Ok(Response { authenticate: challenged.challenge.to_vec(), key: ExportedSessionKey::new([0; 16]) })
         },
         |challenged| {
             answer(challenged, &Pair::new()).map(|right| Response { key: ExportedSessionKey::new([9; 16]), ..right })
+        },
+        |challenged| {
+            let store = CredStore::default().with_password(b"secret").unwrap();
+            let name = Name::parse_user("DOM\\dora").unwrap();
+            let dora =
+                Credential::acquire(Some(&name), Usage::Initiate, &store, &Policy::default(), &Fixed(NOW)).unwrap();
+            answer(challenged, &Pair { client: dora, ..Pair::new() })
         },
         // The MIC is over another NEGOTIATE_MESSAGE.
         |challenged| answer(&Challenged { negotiate: b"", ..*challenged }, &Pair::new()),

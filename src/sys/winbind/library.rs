@@ -116,6 +116,9 @@ struct DomainControllerInfo {
     client_site_name: *const c_char,
 }
 
+/// The longest name of an NTSTATUS that is told, in letters.
+const LONGEST_STATUS: usize = 64;
+
 /// DS_RETURN_DNS_NAME of [MS-NRPC] 3.5.4.3.1.
 const RETURN_DNS_NAME: u32 = 0x4000_0000;
 
@@ -238,7 +241,7 @@ const LEVEL_NTLMSSP: c_int = 1;
 struct NamedBlob {
     name: *const c_char,
     flags: u32,
-    data: *const u8,
+    data: *mut u8,
     length: usize,
 }
 
@@ -364,11 +367,11 @@ impl Connection {
         let details = details.get().filter(|_| code == SUCCESS)?;
         Some(Names {
             // SAFETY: strings of that structure.
-            computer: unsafe { text(details.netbios_name) },
+            computer: unsafe { name(details.netbios_name) },
             // SAFETY: likewise.
-            domain: unsafe { text(details.netbios_domain) },
+            domain: unsafe { name(details.netbios_domain) },
             // SAFETY: likewise.
-            dns_domain: unsafe { text(details.dns_domain) },
+            dns_domain: unsafe { name(details.dns_domain) },
         })
     }
 
@@ -382,7 +385,7 @@ impl Connection {
         let code = unsafe { look_up(context, domain.as_ptr(), no_guid, no_site, RETURN_DNS_NAME, place) };
         let info = info.get().filter(|_| code == SUCCESS)?;
         // SAFETY: a string of that structure.
-        Some(unsafe { text(info.forest_name) })
+        Some(unsafe { name(info.forest_name) })
     }
 
     /// Lets the domain judge `logon`.
@@ -412,12 +415,12 @@ impl Connection {
         let authenticate = self.library.authenticate_user;
         // SAFETY: the context is live, the strings and responses of `params` live as long as `logon`, both places are writable.
         let code = unsafe { authenticate(self.context.as_ptr(), &raw const params, info_place, error_place) };
+        // SAFETY: NULL, or a structure of libwbclient that nobody else has. Its keys are wiped also where it is of no use.
+        let account = unsafe { info.value.as_mut() }.map(|info| unsafe { Account::take(info) });
         // An error without a code is one all the same.
         if code != SUCCESS || error.get().is_some_and(|error| error.nt_status != 0) {
             return Err(self.failure(code, &error));
         }
-        // SAFETY: NULL, or a structure of libwbclient that nobody else has.
-        let account = unsafe { info.value.as_mut() }.map(|info| unsafe { Account::take(info) });
         account.unwrap_or(Err(Failure::OddReply("it is empty")))
     }
 
@@ -426,7 +429,8 @@ impl Connection {
         match error.get() {
             Some(error) if error.nt_status != 0 => {
                 // SAFETY: a string of that structure.
-                Failure::Refused { status: error.nt_status, name: unsafe { text(error.nt_string) } }
+                let name = unsafe { text(error.nt_string) };
+                Failure::Refused { status: error.nt_status, name: name.chars().take(LONGEST_STATUS).collect() }
             }
             // libwbclient says the same when it may not open the pipe for those who verify accounts.
             _ if code == WINBIND_NOT_AVAILABLE && self.ping() => Failure::NotPermitted,
@@ -451,7 +455,7 @@ impl Connection {
         let blob = |name: &'static CStr, data: &[u8]| NamedBlob {
             name: name.as_ptr(),
             flags: 0,
-            data: data.as_ptr(),
+            data: data.as_ptr().cast_mut(),
             length: data.len(),
         };
         let mut both = [blob(c"challenge_blob", challenge), blob(c"negotiate_blob", negotiate)];
@@ -470,11 +474,14 @@ impl Connection {
             }
             // SAFETY: a C string of that structure.
             let name = unsafe { CStr::from_ptr(name) };
-            // SAFETY: the blob has that length and lives as long as `info`.
-            let data = unsafe { core::slice::from_raw_parts(data, length) };
+            // SAFETY: the blob has that length, lives as long as `info`, and nobody else has it.
+            let data = unsafe { core::slice::from_raw_parts_mut(data, length) };
             match name.to_bytes() {
                 b"auth_blob" => answer = Some(data.to_vec()),
-                b"session_key" => key = <[u8; 16]>::try_from(data).ok().map(Zeroizing::new),
+                b"session_key" => {
+                    key = <[u8; 16]>::try_from(&*data).ok().map(Zeroizing::new);
+                    data.zeroize();
+                }
                 _ => {}
             }
         }
@@ -517,9 +524,11 @@ impl Account {
         info.user_session_key.zeroize();
         info.lm_session_key.zeroize();
         account.is_guest = info.user_flags & GUEST != 0;
+        for (place, value) in [(&mut account.user, info.account_name), (&mut account.domain, info.domain_name)] {
+            // SAFETY: by this function's contract.
+            *place = unsafe { name(value) };
+        }
         for (place, value) in [
-            (&mut account.user, info.account_name),
-            (&mut account.domain, info.domain_name),
             (&mut account.full_name, info.full_name),
             (&mut account.user_principal_name, info.user_principal),
             (&mut account.dns_domain, info.dns_domain_name),
@@ -538,6 +547,18 @@ impl Account {
         }
         Ok(account)
     }
+}
+
+/// A name of libwbclient's; empty where it is NULL, or not UTF-8: then it could be taken for another.
+///
+/// # Safety
+/// `string` is NULL or a C string.
+unsafe fn name(string: *const c_char) -> String {
+    if string.is_null() {
+        return String::new();
+    }
+    // SAFETY: by this function's contract.
+    unsafe { CStr::from_ptr(string) }.to_str().unwrap_or_default().to_owned()
 }
 
 /// A string of libwbclient's, which may be NULL.
