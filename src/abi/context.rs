@@ -180,10 +180,11 @@ pub(super) unsafe extern "C" fn gss_accept_sec_context(
         let policy = System.policy()?;
         let take = |context: &mut Context| {
             let is_chosen = !acceptor_cred_handle.is_null();
-            let credential = match context.chosen_credential() {
-                Some(chosen) if !is_chosen => Borrowed::Default(chosen),
+            let before = if is_chosen { None } else { context.chosen_credential() };
+            let credential = match before {
+                Some(chosen) => Borrowed::Default(chosen),
                 // SAFETY: by this function's contract.
-                _ => unsafe { cred::given_or_default(acceptor_cred_handle, Usage::Accept, &policy) }?,
+                None => unsafe { cred::given_or_default(acceptor_cred_handle, Usage::Accept, &policy) }?,
             };
             let (credential, policy, host) = (&*credential, &policy, &System);
             context.accept(&AcceptRequest { credential, is_chosen, bindings, token, policy, host })

@@ -22,7 +22,6 @@ use crate::{
 };
 
 /// A credential for one call: the caller's, or a default one.
-#[expect(clippy::large_enum_variant, reason = "it lives on the stack, for one call")]
 pub(super) enum Borrowed<'call> {
     Given(&'call Credential),
     Default(Credential),

@@ -1,6 +1,6 @@
 //! The server's side: ExpectNegotiate, ExpectAuthenticate, Established.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use crate::{
     cred::{Acceptor, Credential, Verdict},
@@ -52,7 +52,7 @@ pub struct ExpectAuthenticate {
     /// The number of connectionless messages, once the application has said it.
     pub seq_num: Option<u32>,
     /// The acceptor that the application chose, if it did.
-    pub acceptor: Option<Acceptor>,
+    pub acceptor: Option<Arc<Acceptor>>,
 }
 
 /// How a program starts a connectionless handshake, which has no first message: with the header of RFC 2743 3.1 that names
@@ -122,7 +122,7 @@ pub(super) fn start(request: &AcceptRequest<'_>) -> Result<(ExpectAuthenticate, 
     let step = Step { token: challenge.clone(), flags: flags::granted(flags), is_established: false };
     // What may have started a connectionless handshake is no message, and no MIC covers it ([MS-NLMP] 3.1.5.2.1).
     let negotiate = if flags.contains(NegotiateFlags::DATAGRAM) { Vec::new() } else { token.to_vec() };
-    let acceptor = if request.is_chosen { Some(credential.acceptor()?.clone()) } else { None };
+    let acceptor = if request.is_chosen { Some(Arc::clone(credential.acceptor()?)) } else { None };
     Ok((ExpectAuthenticate { negotiate, challenge, seq_num: None, acceptor }, step))
 }
 

@@ -92,7 +92,7 @@ impl Context {
                 negotiate: reader.counted(FieldName::Contents)?.to_vec(),
                 challenge: reader.counted(FieldName::Contents)?.to_vec(),
                 acceptor: if reader.boolean(FieldName::Contents)? {
-                    Some(Acceptor::import(&mut reader, domain)?)
+                    Some(Acceptor::import(&mut reader, domain)?.into())
                 } else {
                     None
                 },

@@ -152,7 +152,7 @@ impl Context {
     #[must_use]
     pub fn chosen_credential(&self) -> Option<Credential> {
         match &self.state {
-            State::ExpectAuthenticate(state) => Some(Credential::new(None, Some(state.acceptor.clone()?))),
+            State::ExpectAuthenticate(state) => state.acceptor.clone().map(Credential::of_acceptor),
             State::Start
             | State::ExpectChallenge(_)
             | State::ExpectNegotiate

@@ -8,7 +8,7 @@ mod responder;
 mod user_file;
 mod verifier;
 
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 pub use self::{
     cred_store::CredStore,
@@ -46,7 +46,8 @@ pub enum Usage {
 #[derive(Debug)]
 pub struct Credential {
     initiator: Option<Initiator>,
-    acceptor: Option<Acceptor>,
+    /// Handshakes that it began hold on to it.
+    acceptor: Option<Arc<Acceptor>>,
     /// Read by many, so that a child forked from a program with threads does not wait for one that it does not have.
     options: RwLock<Options>,
 }
@@ -90,7 +91,7 @@ pub struct Secret {
 }
 
 /// Who accepts, and who judges the clients.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Acceptor {
     /// The service, as asked for or, by default, this host.
     pub name: Name,
@@ -143,14 +144,21 @@ impl Credential {
 
     /// The credential of nobody in particular, to initiate with.
     #[must_use]
-    pub const fn anonymous() -> Self {
+    pub fn anonymous() -> Self {
         Self::new(Some(Initiator::Anonymous), None)
     }
 
     /// A credential of these halves.
     #[must_use]
-    pub const fn new(initiator: Option<Initiator>, acceptor: Option<Acceptor>) -> Self {
+    pub fn new(initiator: Option<Initiator>, acceptor: Option<Acceptor>) -> Self {
+        let acceptor = acceptor.map(Arc::new);
         Self { initiator, acceptor, options: RwLock::new(Options { neg_flags: None, no_ci_flags: false }) }
+    }
+
+    /// The credential of an acceptor that another one has, too.
+    #[must_use]
+    pub fn of_acceptor(acceptor: Arc<Acceptor>) -> Self {
+        Self { acceptor: Some(acceptor), ..Self::new(None, None) }
     }
 
     /// What it is good for.
@@ -185,7 +193,7 @@ impl Credential {
     ///
     /// # Errors
     /// [`ApiMisuse::NotAnAcceptor`] when there is none.
-    pub fn acceptor(&self) -> Result<&Acceptor> {
+    pub fn acceptor(&self) -> Result<&Arc<Acceptor>> {
         self.acceptor.as_ref().ok_or_else(|| ApiMisuse::NotAnAcceptor.into())
     }
 

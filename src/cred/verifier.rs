@@ -86,7 +86,7 @@ pub trait Verifier: fmt::Debug + Send + Sync {
 
 /// The accounts that an acceptor knows: those of a user file, which is read again when it has changed, and for all that it does
 /// not have those of a domain.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Accounts {
     user_file: Option<PathBuf>,
     domain: Option<&'static dyn Domain>,

@@ -442,8 +442,8 @@ fn the_credential_of_the_first_call_is_remembered_if_the_application_chose_it() 
             assert_eq!(remembered.is_some(), is_chosen);
             if let Some(remembered) = remembered {
                 let of = |credential: &Credential| {
-                    let Acceptor { name, is_named, accounts } = credential.acceptor().unwrap().clone();
-                    (name, is_named, accounts.user_file().map(PathBuf::from), accounts.has_domain())
+                    let Acceptor { name, is_named, accounts } = &**credential.acceptor().unwrap();
+                    (name.clone(), *is_named, accounts.user_file().map(PathBuf::from), accounts.has_domain())
                 };
                 assert_eq!(of(&remembered), of(&pair.server));
             }
