@@ -261,15 +261,8 @@ class OnAMember(OnTheDomainController):
         self.refusal(strict, OURS, client=self.client(GSS_NTLM_MIC="off"))
 
     def test_a_program_that_may_not_ask_is_told_whom_to_ask(self):
-        nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
-        world = World(user_file="")
-        os.chmod(world.path, 0o777)
-        os.chmod(world.mech_config, 0o644)
-        os.chmod(world.krb5_config, 0o644)
-        prefix = self.machine().prefix(world.path) + nobody
-        alone = dict.fromkeys(("NTLM_USER_FILE", "NETBIOS_COMPUTER_NAME", "NETBIOS_DOMAIN_NAME"))
-        server = Party(world, prefix=prefix, **alone)
-        self.addCleanup(self.close_cleanly, server)
+        server = self.server(self.machine(), serves=False)
+        server.become_nobody()
         server.serve()
         self.assertIn("winbindd does not let this program verify accounts", self.refusal(server, OURS))
 

@@ -4,7 +4,7 @@ import os
 
 import domain
 from harness import (
-    ALICE, CONF, INTEG, PASSWORD, REPLAY, SEALED, SEQUENCE, SIGNED, UNPROTECTED, Party, PeerTest, Side, World, flip, handshake,
+    ALICE, CONF, INTEG, PASSWORD, REPLAY, SEALED, SEQUENCE, SIGNED, UNPROTECTED, PeerTest, Side, World, flip, handshake,
 )
 
 OURS = domain.DOMAIN + "\\alice"
@@ -154,14 +154,8 @@ class WhoHasNoLogon(LogonTest):
 
     def test_does_not_get_anothers(self):
         # winbindd gives a user what that user saved, and root everything.
-        world = World()
-        os.chmod(world.path, 0o777)
-        for file in (world.mech_config, world.krb5_config):
-            os.chmod(file, 0o644)
-        nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
-        alone = dict.fromkeys(("NTLM_USER_FILE", "NETBIOS_COMPUTER_NAME", "NETBIOS_DOMAIN_NAME"))
-        other = Party(world, prefix=self.member.prefix(world.path) + nobody, **{**alone, "USER": "alice"})
-        self.addCleanup(self.close_cleanly, other)
+        other = self.party(USER="alice")
+        other.become_nobody()
         self.refusal(other)
 
     def test_the_user_file_comes_first_and_a_key_file_alone(self):
