@@ -408,6 +408,13 @@ mod tests {
         assert_eq!(accept(&CredStore::default(), &policy), missing());
         let without = Policy { winbind: false, ..policy };
         assert_eq!(accept(&with(Gullible::default().domain()), &without), missing());
+        let elsewhere = Silent { user_file: Some("/nowhere/users".to_owned()), ..Silent::default() };
+        let store = with(Gullible::default().domain());
+        let broken = Credential::acquire(None, Usage::Accept, &store, &policy, &elsewhere).unwrap_err();
+        assert!(
+            matches!(broken, Error::Credential(CredentialError::Unreadable { .. })),
+            "it is not passed over: {broken:?}"
+        );
         let with_key_file = CredStore { key_file: Some("Cargo.toml"), ..with(Gullible::default().domain()) };
         assert_eq!(accept(&with_key_file, &policy), Ok(false));
     }

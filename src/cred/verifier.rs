@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn a_domain_judges_whom_the_file_does_not_have() {
         let path = std::env::temp_dir().join(format!("gss-ntlm-accounts-{}", std::process::id()));
-        std::fs::write(&path, "AD:alice:x\nAD:dora:x\nold:1:XX:XX:[D]:LCT-0\n:bob:x\n").unwrap();
+        std::fs::write(&path, format!("AD:alice:x\n:bob:x\nold:1:{0}:{0}:[D]:LCT-0\n", "A".repeat(32))).unwrap();
         let file = || Some(path.clone());
         let judged = |accounts: &Accounts, user: &str, policy: &Policy| {
             let (user, domain) = (to_utf16le(user), to_utf16le("AD"));
@@ -198,7 +198,9 @@ mod tests {
         let (yes, no) = (Policy::default(), Policy { winbind: false, ..Policy::default() });
 
         let both = Accounts::new(file(), Some(Gullible::default().domain()));
-        for (user, by_both) in [("alice", &refused), ("ALICE", &refused), ("bob", &refused), ("carol", &believed)] {
+        for (user, by_both) in
+            [("alice", &refused), ("ALICE", &refused), ("bob", &refused), ("old", &refused), ("carol", &believed)]
+        {
             assert_eq!(&judged(&both, user, &yes), by_both, "{user}");
             assert_eq!(judged(&both, user, &no), refused, "{user}");
         }

@@ -211,6 +211,19 @@ class Party:
         }
         return {"name": display(name), "attributes": attributes}
 
+    def local_name(self, context):
+        """The account on this computer that the initiator stands for, as gss_userok asks through SPNEGO."""
+        name = gss.inquire_context(self.contexts[context], initiator_name=True, target_name=False).initiator_name
+        (value,) = gss.get_name_attribute(name, b"local-login-user").values
+        return {"name": value.decode()}
+
+    def export_cred(self, cred):
+        return {"token": encode(gss.export_cred(self.creds[cred]))}
+
+    def import_cred(self, cred, token):
+        self.creds[cred] = gss.import_cred(decode(token))
+        return {}
+
     def wrap(self, context, data, conf=True):
         wrapped = gss.wrap(self.contexts[context], decode(data), conf)
         return {"data": encode(wrapped.message), "conf": wrapped.encrypted}

@@ -254,6 +254,18 @@ class OnAMember(OnTheDomainController):
         self.assertEqual(other.accept(context=context, token=answer)["source"], OURS)
         self.converse(Side(client, context), Side(other, context))
 
+    def test_an_acceptors_credential_goes_on_in_another_process(self):
+        token = self.acceptor.export_cred(cred="server")["token"]
+        other = self.server(self.machine(), serves=False)
+        other.import_cred(cred="server", token=token)
+        self.assertEqual(self.log_on(other, OURS)[2]["source"], OURS)
+
+    def test_an_account_of_the_domain_is_not_the_computers_of_that_name_unless_the_administrator_says_so(self):
+        for environment, local in (({}, OURS), ({"NETBIOS_DOMAIN_NAME": domain.DOMAIN}, "alice")):
+            server = self.server(self.machine(), **environment)
+            _, side, _ = self.log_on(server, OURS)
+            self.assertEqual(server.local_name(context=side.context)["name"], local)
+
     def test_policy_holds_for_the_domain_too(self):
         strict = self.server(self.machine(), GSS_NTLM_MINIMUM="128,ess,sign", GSS_NTLM_REQUIRE_MIC="yes")
         self.assertEqual(self.log_on(strict, OURS)[2]["source"], OURS)

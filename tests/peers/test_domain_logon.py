@@ -141,6 +141,14 @@ class SingleSignOn(LogonTest):
         self.converse(Side(second, "c"), Side(self.acceptor, self.id()))
 
 
+    def test_a_credential_goes_on_in_another_process(self):
+        first, second = self.party(USER="alice"), self.party()
+        self.acquire(first)
+        second.import_cred(cred="ntlm", token=first.export_cred(cred="ntlm")["token"])
+        handshake(second, self.acceptor, context=self.id(), initiator_cred="ntlm", acceptor_cred="ntlm")
+        self.assertEqual(second.inquire_cred(cred="ntlm")["name"].lower(), OURS.lower())
+
+
 class WhoHasNoLogon(LogonTest):
     def refusal(self, party, user=None):
         return self.assertRefused("NO_CRED", self.acquire, party=party, user=user).text

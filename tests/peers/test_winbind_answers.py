@@ -717,6 +717,15 @@ class WhatTheComputerIsCalled(AcceptorTest):
         self.assertTrue(negotiated(challenge) & TARGET_TYPE_DOMAIN)
         (asked,) = self.server_of_challenge.heard("controller")
         self.assertEqual([said(asked, "domain"), asked["guid"], "site" in asked], ["ad.example", "(nil)", False])
+        # DS_RETURN_DNS_NAME ([MS-NRPC] 3.5.4.3.1).
+        self.assertEqual(int(asked["flags"]), 0x40000000)
+
+    def test_is_no_members_if_winbind_has_no_domain_but_the_computer(self):
+        challenge = self.challenge({**DETAILS, "netbios_domain": "MEMBER"})
+        found = target_info(challenge)
+        self.assertEqual([found.get(at) for at in (NB_COMPUTER, NB_DOMAIN, DNS_TREE)], ["MEMBER", "MEMBER", None])
+        self.assertTrue(negotiated(challenge) & TARGET_TYPE_SERVER)
+        self.assertFalse(self.server_of_challenge.heard("controller"))
 
     def test_is_what_the_host_is_called_if_winbind_does_not_say(self):
         short = os.uname().nodename.partition(".")[0].upper()[:15]

@@ -7,7 +7,7 @@ use crate::{
     error::DomainError,
     name::UserName,
     policy::LmLevel,
-    wire::Authenticate,
+    wire::{Authenticate, AvId},
 };
 
 /// What the initiator of `of` would answer, and its key.
@@ -76,6 +76,10 @@ fn a_wrong_answer_is_refused() {
 fn an_answer_that_agrees_to_less_is_refused() {
     let pair = pair(|challenged| answer(challenged, &Pair { requested: ContextFlags::INTEG, ..Pair::new() }));
     assert_eq!(pair.error(), DomainError::NotProtected.into());
+    // Asked for by nobody but the administrator.
+    let client_policy = Policy { minimum: Minimum::SEAL, ..Policy::default() };
+    let pair = Pair { requested: ContextFlags::INTEG, client_policy, ..pair };
+    assert_eq!(pair.error(), DomainError::NotProtected.into());
 }
 
 #[test]
@@ -121,6 +125,9 @@ fn a_server_that_does_not_say_its_time_or_its_name_is_refused_all_the_same() {
     let right: fn(&Challenged<'_>) -> Result<Response> = |_| panic!("it is not asked");
     let late = Pair { client_host: Fixed(NOW + 40 * 3600), ..pair(right) };
     assert_eq!(late.error(), PeerIncompatible::ClockSkew.into());
+    let without_names = old::challenging_without(&[AvId::MsvAvNbComputerName]);
+    let refused = pair(right).handshake(without_names).map(drop).unwrap_err();
+    assert_eq!(refused, PeerIncompatible::NoNetBiosNames.into());
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn answering(change: impl Fn(&mut Authenticate<'_>)) -> impl Fn(usize, &mut Vec<
 }
 
 /// Somebody on the way who leaves the pairs of these ids out of the CHALLENGE_MESSAGE.
-fn challenging_without(ids: &[AvId]) -> impl Fn(usize, &mut Vec<u8>) {
+pub(super) fn challenging_without(ids: &[AvId]) -> impl Fn(usize, &mut Vec<u8>) {
     move |number, message| {
         if number == 1 {
             let token = message.clone();
