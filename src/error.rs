@@ -520,7 +520,7 @@ impl fmt::Display for CredentialError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoUserFile => f.write_str(
-                "There are no credentials: set NTLM_USER_FILE, give a password or ntlmssp_keyfile, or let winbindd run",
+                "There are no credentials: set NTLM_USER_FILE, give a password or ntlmssp_keyfile, or let winbindd run (and GSS_NTLM_WINBIND not be no)",
             ),
             Self::Unreadable { path, reason } => {
                 write!(f, "The user file {} cannot be read: {}", Path(path), Reason(reason))
@@ -591,6 +591,7 @@ const fn remedy(status: u32) -> &'static str {
         0xC000_0234 => "unlock the account, or wait until it is",
         0xC000_0193 => "extend the account, it has expired",
         0xC000_0071 | 0xC000_0224 => "change its password",
+        0xC000_005E | 0xC000_00B5 | 0xC000_0233 => "let a domain controller be reached from here",
         0xC000_006E | 0xC000_006F | 0xC000_0070 | 0xC000_015B | 0xC000_0413 => {
             "see when and where the account may log on"
         }
@@ -608,7 +609,7 @@ impl fmt::Display for PolicyError {
             ),
             Self::Anonymous => f.write_str("The client is anonymous: let it name an account, or set GSS_NTLM_ANONYMOUS to yes"),
             Self::Guest => f.write_str(
-                "The domain takes the client for a guest: let it name an account, or set GSS_NTLM_ANONYMOUS to yes",
+                "The domain takes the client for a guest: let it name an account, or set GSS_NTLM_ANONYMOUS to yes and have no sign or seal in GSS_NTLM_MINIMUM",
             ),
             Self::NotThisAccount => f.write_str(
                 "The name is not that of this local account: the account must be called as gss_localname says, and a foreign domain is part of that",

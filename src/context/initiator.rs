@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 use crate::{
     cred::{CachedLogon, Challenged, Credential, Initiator, Response},
     crypto::{ExportedSessionKey, KeyExchangeKey, keys},
-    error::{ApiMisuse, DomainError, FieldName, Message, PeerIncompatible, Result},
+    error::{ApiMisuse, CredentialError, DomainError, FieldName, Message, PeerIncompatible, Result},
     host::{FileTime, Host},
     name::Name,
     policy::{BindingsPolicy, MicPolicy, Policy},
@@ -188,7 +188,7 @@ impl ExpectChallenge {
     }
 
     /// Lets the domain answer the CHALLENGE_MESSAGE for an account whose secret it keeps, and reads what it answered: what was
-    /// required must be there, and nothing may be weaker than an answer of our own.
+    /// required must be there, and a MIC right if there is one. Older versions of Samba send none.
     fn forward(
         self,
         logon: &CachedLogon,
@@ -197,6 +197,9 @@ impl ExpectChallenge {
         request: &InitiateRequest<'_>,
     ) -> Result<(Established, Step)> {
         let InitiateRequest { policy, host, .. } = *request;
+        if !policy.winbind {
+            return Err(CredentialError::NoCachedLogon { name: Name::User(logon.name.clone()).to_string() }.into());
+        }
         if agreed.contains(NegotiateFlags::DATAGRAM) {
             return Err(DomainError::NoDatagram.into());
         }

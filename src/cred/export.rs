@@ -95,7 +95,7 @@ impl Credential {
 fn initiator(reader: &mut Reader<'_>, domain: Option<&'static dyn Domain>, policy: &Policy) -> Result<Initiator> {
     match Name::import(reader)? {
         Name::User(name) if reader.boolean(FIELD)? => {
-            let domain = domain.ok_or(CredentialError::NoUserFile)?;
+            let domain = domain.filter(|_| policy.winbind).ok_or(CredentialError::NoUserFile)?;
             Ok(Initiator::CachedLogon(CachedLogon { name, domain }))
         }
         Name::User(name) => {
@@ -200,6 +200,9 @@ mod tests {
             assert_eq!(again.export().unwrap(), token);
             let without = Credential::import(&token, None, &Policy::default());
             assert_eq!(without.unwrap_err(), CredentialError::NoUserFile.into());
+            // An acceptor does not ask it then.
+            let not_allowed = Credential::import(&token, domain(), &Policy { winbind: false, ..Policy::default() });
+            assert_eq!(not_allowed.is_ok(), credential.usage() == Usage::Accept);
         }
         let nowhere = Accounts::new(None, None);
         let acceptor = Acceptor { name: Name::parse_service("x", "y").unwrap(), is_named: true, accounts: nowhere };

@@ -13,7 +13,7 @@ use crate::{
     },
     error::{PeerMisbehaved, Result},
     host::Host,
-    name::{Attributes, UserName},
+    name::{Attribute, Attributes, Name, UserName},
     policy::Policy,
     text::{Shown, from_utf16le},
 };
@@ -122,10 +122,32 @@ impl Verifier for Accounts {
         match (entry, self.domain.filter(|_| policy.winbind)) {
             // Whoever the file has is its own, wrong password or not. That others get another error where a domain does not
             // answer tells the two apart, so there must be one.
-            (None, Some(domain)) if file.is_none() || domain.has_answered(host) => domain.judge(claim, policy, host),
+            (None, Some(domain)) if file.is_none() || domain.has_answered(host) => {
+                let verdict = domain.judge(claim, policy, host)?;
+                file.map_or(Ok(()), |file| refuse_account_of(&file, &verdict, host))?;
+                Ok(verdict)
+            }
             (entry, _) => judge_by(entry, claim, host),
         }
     }
+}
+
+/// Whom the file has is judged by the file alone, by whatever other name of the account the client has asked the domain.
+fn refuse_account_of(file: &UserFile, verdict: &Verdict, host: &dyn Host) -> Result<()> {
+    let UserName { user, domain } = &verdict.account;
+    let value_of =
+        |wanted| verdict.attributes.iter().find(|(attribute, _)| *attribute == wanted).map_or("", |(_, v)| v);
+    let dns_domain = value_of(Attribute::DnsDomain);
+    let names = [(&**user, &**domain), (user, dns_domain), (value_of(Attribute::UserPrincipalName), "")];
+    let is_of_file = names.iter().any(|(user, domain)| file.entry(user, domain).is_some());
+    if !is_of_file {
+        return Ok(());
+    }
+    host.trace(format_args!(
+        "refused {}: the user file has this account under another name, and judges it alone",
+        Name::User(verdict.account.clone())
+    ));
+    Err(PeerMisbehaved::LogonFailure.into())
 }
 
 /// Judges by the entry of a user file.

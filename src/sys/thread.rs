@@ -1,5 +1,7 @@
 //! Threads that live for one call.
 
+use zeroize::Zeroize as _;
+
 use crate::error::{HostError, Result};
 
 /// Enough for what a library may put on its stack, and no more: a server may have many of them.
@@ -18,8 +20,20 @@ pub(super) fn start(work: impl FnOnce() + Send + 'static) -> Result<()> {
     unsafe { libc::sigfillset(&raw mut all) };
     // SAFETY: both sets are valid, and the second is writable. A thread inherits the mask of the one that starts it.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before) };
-    let started = std::thread::Builder::new().stack_size(STACK).spawn(work);
+    let work_and_wipe = || {
+        work();
+        wipe_stack();
+    };
+    let started = std::thread::Builder::new().stack_size(STACK).spawn(work_and_wipe);
     // SAFETY: the set is what the mask was before.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, core::ptr::null_mut()) };
     started.map(drop).map_err(|_| HostError::Thread.into())
+}
+
+/// Overwrites what the calls before have left on the stack, which the C library keeps for the next thread: keys may be there.
+#[inline(never)]
+fn wipe_stack() {
+    let mut used = [0_u8; STACK / 4];
+    used.zeroize();
+    core::hint::black_box(&used);
 }

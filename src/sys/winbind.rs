@@ -12,8 +12,8 @@ use std::{
     borrow::Cow,
     ffi::CString,
     sync::{
-        OnceLock,
-        atomic::{AtomicU64, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicU8, AtomicU64, Ordering},
         mpsc,
     },
     time::Instant,
@@ -21,7 +21,7 @@ use std::{
 
 use crate::{
     cred::{Challenged, Claim, Domain, Proof, Responder, Response, Verdict, Verifier},
-    crypto::{LmHash, SessionBaseKey, keys::kxkey_non_nt},
+    crypto::{ExportedSessionKey, LmHash, SessionBaseKey, keys::kxkey_non_nt},
     error::{CredentialError, DomainError, Error, HostError, PeerIncompatible, PeerMisbehaved, PolicyError, Result},
     host::Host,
     name::{Attribute, Name, UserName},
@@ -81,7 +81,7 @@ impl Responder for Winbind {
         let Some((user, domain)) = c_name(&name.user).zip(c_name(&name.domain)) else {
             return Ok(None);
         };
-        let answer = ask(patience(policy), host, move |connection| connection.has_cached_logon(&user, &domain))?;
+        let answer = ask(moment(policy), host, move |connection| connection.has_cached_logon(&user, &domain))?;
         Ok(answer.then_some(name))
     }
 
@@ -99,7 +99,7 @@ impl Responder for Winbind {
         let answer =
             ask(patience(policy), host, move |connection| connection.respond(&user, &domain, &negotiate, &challenge))?;
         match answer {
-            Ok(response) => Ok(response),
+            Ok((authenticate, key)) => Ok(Response { authenticate, key: ExportedSessionKey::new(**key) }),
             Err(Failure::OddReply(what)) => Err(DomainError::OddReply(what).into()),
             Err(Failure::Unavailable) => Err(DomainError::Unavailable.into()),
             // winbindd says no more than that it could not.
@@ -110,8 +110,16 @@ impl Responder for Winbind {
 
 impl Domain for Winbind {
     fn reach(&self, policy: &Policy, host: &dyn Host) -> Result<()> {
+        /// A winbindd that hangs is not waited for again and again. One that is not there says so at once.
+        static HANGS: Pause = Pause::new();
         library::get(host).ok_or(CredentialError::NoUserFile)?;
+        if HANGS.is_on(PAUSE) {
+            return Err(CredentialError::NoDomain.into());
+        }
         let is_there = ask(moment(policy), host, |connection| connection.ping());
+        if is_there == Err(DomainError::TimedOut.into()) {
+            HANGS.begin();
+        }
         if is_there == Ok(true) { Ok(()) } else { Err(CredentialError::NoDomain.into()) }
     }
 
@@ -195,11 +203,11 @@ fn verdict(account: Account, claim: &Claim<'_>, policy: &Policy) -> Result<Verdi
         return Err(odd("it has no SID of the account"));
     };
     // A domain controller has zeros in place of an LM hash that it does not have.
-    let lm_hash = Some(LmHash::new(*account.lm_hash)).filter(|hash| hash.expose() != &[0; 16]);
+    let lm_hash = Some(LmHash::new(**account.lm_hash)).filter(|hash| hash.expose() != &[0; 16]);
     let session_base_key = match (claim.proof, &lm_hash) {
         (Proof::Lm { .. }, Some(hash)) => SessionBaseKey::new(*kxkey_non_nt(hash).expose()),
         (Proof::Lm { .. }, None) => return Err(PeerIncompatible::NoLmHash.into()),
-        (Proof::NtlmV2 { .. } | Proof::NtlmV1 { .. }, _) => SessionBaseKey::new(*account.session_key),
+        (Proof::NtlmV2 { .. } | Proof::NtlmV1 { .. }, _) => SessionBaseKey::new(**account.session_key),
     };
     if session_base_key.expose() == &[0; 16] && !account.is_guest {
         return Err(odd("it has no session key"));
@@ -231,14 +239,15 @@ pub(super) fn names(host: &dyn Host) -> Option<&'static Names> {
     static NAMES: Once<Names> = Once::new();
     NAMES.get(PAUSE, || {
         library::get(host)?;
-        let names = ask(moment(&System.policy().ok()?), host, |connection| connection.names()).ok().flatten();
+        let policy = System.policy().ok().filter(|policy| policy.winbind)?;
+        let names = ask(moment(&policy), host, |connection| connection.names()).ok().flatten();
         let is_name = |name: &str| !name.is_empty() && c_name(name).is_some();
         let names = names.filter(|names| is_name(&names.computer) && is_name(&names.domain)).map(|names| Names {
             dns_domain: Some(names.dns_domain).filter(|domain| is_name(domain)).unwrap_or_default(),
             ..names
         });
         match &names {
-            None => host.trace(format_args!("winbind: winbindd does not answer, or has no names")),
+            None => host.trace(format_args!("winbind: winbindd does not answer, or knows of no domain")),
             Some(Names { computer, domain, dns_domain }) => host.trace(format_args!(
                 "winbind: this computer is {} of the domain {} ({})",
                 OneLine(computer),
@@ -265,32 +274,55 @@ pub(super) fn dns_tree(host: &dyn Host) -> Option<&'static String> {
 /// What is asked for until there is an answer, but not all the time.
 struct Once<T> {
     answer: OnceLock<T>,
-    start: OnceLock<Instant>,
-    /// When there was none, in seconds since the start, and one; 0 if never.
-    failed: AtomicU64,
+    pause: Pause,
 }
 
 impl<T> Once<T> {
     const fn new() -> Self {
-        Self { answer: OnceLock::new(), start: OnceLock::new(), failed: AtomicU64::new(0) }
+        Self { answer: OnceLock::new(), pause: Pause::new() }
     }
 
-    /// The answer; asked for with `ask` if there is none yet, unless that was in vain less than `pause` ago. Nobody waits for another who
-    /// asks.
+    /// The answer; asked for with `ask` if there is none yet, unless that was in vain less than `pause` ago. Nobody waits for
+    /// another who asks.
     fn get(&self, pause: Duration, ask: impl FnOnce() -> Option<T>) -> Option<&T> {
         if let Some(answer) = self.answer.get() {
             return Some(answer);
         }
-        let now = || self.start.get_or_init(Instant::now).elapsed().as_secs().saturating_add(1);
-        let failed = self.failed.load(Ordering::Relaxed);
-        if failed != 0 && now().saturating_sub(failed) < pause.as_secs() {
+        if self.pause.is_on(pause) {
             return None;
         }
         let Some(answer) = ask() else {
-            self.failed.store(now(), Ordering::Relaxed);
+            self.pause.begin();
             return None;
         };
         Some(self.answer.get_or_init(|| answer))
+    }
+}
+
+/// When something was last in vain.
+struct Pause {
+    start: OnceLock<Instant>,
+    /// In seconds since the start, and one; 0 if never.
+    since: AtomicU64,
+}
+
+impl Pause {
+    const fn new() -> Self {
+        Self { start: OnceLock::new(), since: AtomicU64::new(0) }
+    }
+
+    fn now(&self) -> u64 {
+        self.start.get_or_init(Instant::now).elapsed().as_secs().saturating_add(1)
+    }
+
+    fn begin(&self) {
+        self.since.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// Whether it began less than `length` ago.
+    fn is_on(&self, length: Duration) -> bool {
+        let since = self.since.load(Ordering::Relaxed);
+        since != 0 && self.now().saturating_sub(since) < length.as_secs()
     }
 }
 
@@ -305,11 +337,17 @@ fn ask<T: Send + 'static>(
     question: impl FnOnce(&Connection) -> T + Send + 'static,
 ) -> Result<T> {
     let library = library::get(host).ok_or(CredentialError::NoUserFile)?;
+    if ABANDONED.load(Ordering::Relaxed) >= MAX_ABANDONED {
+        return Err(DomainError::TimedOut.into());
+    }
     let kept = CONNECTION.try_with(Cell::take).ok().flatten();
     let connection = kept.or_else(|| Connection::new(library)).ok_or(HostError::Memory)?;
     let (sender, receiver) = mpsc::sync_channel(1);
+    let call = Arc::new(Call::new());
+    let same_call = Arc::clone(&call);
     super::thread::start(move || {
         let answer = question(&connection);
+        same_call.end();
         // Nobody may be waiting any more.
         let _ = sender.send((connection, answer));
     })?;
@@ -318,8 +356,41 @@ fn ask<T: Send + 'static>(
             let _ = CONNECTION.try_with(|place| place.set(Some(connection)));
             Ok(answer)
         }
-        Err(mpsc::RecvTimeoutError::Timeout) => Err(DomainError::TimedOut.into()),
+        Err(mpsc::RecvTimeoutError::Timeout) => {
+            call.abandon();
+            Err(DomainError::TimedOut.into())
+        }
         Err(mpsc::RecvTimeoutError::Disconnected) => Err(Error::Internal),
+    }
+}
+
+/// How many calls go on that nobody waits for any more: each has a thread and one of winbindd's connections.
+static ABANDONED: AtomicU64 = AtomicU64::new(0);
+/// With so many of them winbindd is not asked.
+const MAX_ABANDONED: u64 = 32;
+
+/// A call of libwbclient: it ends, or is abandoned first.
+struct Call(AtomicU8);
+
+impl Call {
+    const ABANDONED: u8 = 1;
+    const ENDED: u8 = 2;
+
+    const fn new() -> Self {
+        Self(AtomicU8::new(0))
+    }
+
+    fn abandon(&self) {
+        ABANDONED.fetch_add(1, Ordering::Relaxed);
+        if self.0.swap(Self::ABANDONED, Ordering::Relaxed) == Self::ENDED {
+            ABANDONED.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn end(&self) {
+        if self.0.swap(Self::ENDED, Ordering::Relaxed) == Self::ABANDONED {
+            ABANDONED.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -331,12 +402,16 @@ mod tests {
 
     const CHALLENGE: &[u8; 8] = &[1; 8];
 
+    fn key(bytes: [u8; 16]) -> library::Key {
+        Box::new(bytes.into())
+    }
+
     fn account() -> Account {
         Account {
             user: "Alice".to_owned(),
             domain: "AD".to_owned(),
             sids: vec!["S-1-5-21-1-2-3-1000".to_owned(), "S-1-5-21-1-2-3-513".to_owned()],
-            session_key: [7; 16].into(),
+            session_key: key([7; 16]),
             ..Account::default()
         }
     }
@@ -361,6 +436,19 @@ mod tests {
         assert_eq!(once.get(Duration::from_secs(60), no_more), None);
         assert_eq!(once.get(Duration::ZERO, || Some(1)), Some(&1));
         assert_eq!(once.get(Duration::ZERO, no_more), Some(&1));
+    }
+
+    #[test]
+    fn calls_that_nobody_waits_for_are_counted_until_they_end() {
+        let count = || ABANDONED.load(Ordering::Relaxed);
+        let (first, second) = (Call::new(), Call::new());
+        first.abandon();
+        assert_eq!(count(), 1);
+        second.end();
+        second.abandon();
+        assert_eq!(count(), 1, "it had ended");
+        first.end();
+        assert_eq!(count(), 0);
     }
 
     #[test]
@@ -408,7 +496,7 @@ mod tests {
             Account { domain: "a".repeat(255), ..account() },
             Account { sids: account().sids[..1].to_vec(), ..account() },
             Account { sids: Vec::new(), ..account() },
-            Account { session_key: [0; 16].into(), ..account() },
+            Account { session_key: key([0; 16]), ..account() },
         ] {
             let refused = judged(spoilt, v2(), &Policy::default());
             assert!(matches!(refused, Err(Error::Domain(DomainError::OddReply(_)))), "{refused:?}");
@@ -431,7 +519,7 @@ mod tests {
         assert_eq!(judged(account(), proof(), &Policy::default()).err(), Some(PeerIncompatible::NoLmHash.into()));
         let mut lm_hash = [0; 16];
         lm_hash[..8].fill(9);
-        let with_hash = Account { lm_hash: lm_hash.into(), ..account() };
+        let with_hash = Account { lm_hash: key(lm_hash), ..account() };
         let verdict = judged(with_hash, proof(), &Policy::default()).unwrap();
         assert_eq!(verdict.session_base_key.expose(), &lm_hash);
     }

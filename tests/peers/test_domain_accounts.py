@@ -216,7 +216,9 @@ class OnAMember(OnTheDomainController):
         self.assertIn("let it use NTLMv2", refused)
 
     def test_whom_the_user_file_has_the_domain_is_not_asked_about(self):
-        lines = "%s:alice:Of the File\n:carol:%s\n" % (domain.DOMAIN, CAROL_PASSWORD)
+        lines = "%s:alice:Of the File\n:carol:%s\n%s\\grouped:1:%s:%s:[DU         ]:LCT-00000000:\n" % (
+            domain.DOMAIN, CAROL_PASSWORD, domain.DOMAIN, 32 * "X", 32 * "A"
+        )
         both = self.server(self.machine(), NTLM_USER_FILE=World(user_file=lines).user_file)
         self.assertEqual(self.log_on(both, OURS, "Of the File")[2]["source"], OURS)
         self.assertIn("STATUS_LOGON_FAILURE", self.refusal(both, OURS, domain.PASSWORD))
@@ -225,6 +227,12 @@ class OnAMember(OnTheDomainController):
         trace = self.trace(both)
         self.assertIn("wrong password", trace)
         self.assertNotIn("by winbind", trace)
+        # Nor by a name that only the domain takes for the same account. One of them is disabled in the file.
+        for user in ("alice", domain.GROUPED):
+            for spelling in (domain.DNS_DOMAIN + "\\" + user, user + "\\@" + domain.DNS_DOMAIN):
+                with self.subTest(spelling):
+                    self.assertIn("STATUS_LOGON_FAILURE", self.refusal(both, spelling))
+        self.assertEqual(self.trace(both).count("the user file has this account under another name"), 4)
 
     def test_a_key_file_in_the_store_is_the_only_source(self):
         alone = self.server(self.machine(), serves=False)

@@ -144,7 +144,10 @@ class SingleSignOn(LogonTest):
     def test_a_credential_goes_on_in_another_process(self):
         first, second = self.party(USER="alice"), self.party()
         self.acquire(first)
-        second.import_cred(cred="ntlm", token=first.export_cred(cred="ntlm")["token"])
+        token = first.export_cred(cred="ntlm")["token"]
+        without = self.party(GSS_NTLM_WINBIND="no")
+        self.assertRefused("NO_CRED", without.import_cred, cred="ntlm", token=token)
+        second.import_cred(cred="ntlm", token=token)
         handshake(second, self.acceptor, context=self.id(), initiator_cred="ntlm", acceptor_cred="ntlm")
         self.assertEqual(second.inquire_cred(cred="ntlm")["name"].lower(), OURS.lower())
 

@@ -364,7 +364,7 @@ class WhyNobodyIsLetIn(AcceptorTest):
             (0xC0000070, "INVALID_WORKSTATION", "when and where"),
             (0xC000015B, "LOGON_TYPE_NOT_GRANTED", "when and where"),
             (0xC0000413, "AUTHENTICATION_FIREWALL_FAILED", "when and where"),
-            (0xC000005E, "NO_LOGON_SERVERS", "see the logs"),
+            (0xC000005E, "NO_LOGON_SERVERS", "domain controller be reached"),
             (0xFFFFFFFF, "SOMETHING_NEW", "see the logs"),
             (0x00000001, "WAIT_1", "see the logs"),
         ):
@@ -560,9 +560,11 @@ class HowLongItTakes(AcceptorTest):
         start = time.monotonic()
         self.assertIn("winbindd does not answer", self.assertRefused("NO_CRED", server.serve).text)
         self.assertLess(time.monotonic() - start, 2.5)
-        server.say()
-        server.serve()
-        self.good(server)
+        # For a while it is not asked again, so that not each credential costs the wait.
+        start = time.monotonic()
+        self.assertRefused("NO_CRED", server.serve)
+        self.assertLess(time.monotonic() - start, 0.5)
+        self.assertEqual(len(server.heard("ping")), 1)
         client = self.member(**self.IMPATIENT)
         client.say(probe={"sleep": 2000})
         self.timed_out(client.acquire, cred="user", usage="initiate", user=USER)
@@ -627,6 +629,25 @@ class ThreadsAndSignals(AcceptorTest):
         self.assertEqual(len({call["thread"] for call in created[-4:]}), 4)
         # The main thread's own was none of them.
         self.assertNotIn(created[0]["created"], {call["context"] for call in freed})
+
+    def test_calls_that_nobody_waits_for_have_a_limit(self):
+        server = self.server(GSS_NTLM_WINBIND_TIMEOUT="1")
+        started = [self.reach(server) for _ in range(33)]
+        server.say(authenticate={**ACCOUNT, "sleep": 3000})
+        lines = [
+            json.dumps({"do": "accept", "context": name, "token": encode(token), "cred": "server"})
+            for name, _, token in started[:32]
+        ]
+        texts = {answer["error"]["text"] for answer in server.together(lines=lines)["answers"]}
+        self.assertEqual(["winbindd has not answered in time" in text for text in texts], [True])
+        name, _, token = started[32]
+        start = time.monotonic()
+        failure = self.assertRefused("FAILURE", server.accept, context=name, token=token, cred="server")
+        self.assertIn("winbindd has not answered in time", failure.text)
+        self.assertLess(time.monotonic() - start, 0.5)
+        self.assertEqual(len(server.heard("authenticate")), 32)
+        server.wait_for("woke", 32)
+        self.good(server)
 
     def test_all_that_come_first_at_once_are_told_the_same_names(self):
         for settings in ({}, {"NTLM_USER_FILE": World().user_file}):
@@ -734,7 +755,8 @@ class WhatTheComputerIsCalled(AcceptorTest):
             return {"info": 1, "netbios_name": name, "netbios_domain": name, "dns_domain": name}
 
         for what, details in (
-            ("an error", {**DETAILS, "code": UNKNOWN_FAILURE}), ("nothing", {}), ("no names", all_of(None)),
+            ("an error", {**DETAILS, "code": UNKNOWN_FAILURE}), ("nothing", {}),
+            ("a workgroup in the place of a domain", {**DETAILS, "dns_domain": None}), ("no names", all_of(None)),
             ("empty names", all_of("")), ("no UTF-8", all_of(b"\xff")), ("70000 letters", all_of(70000 * "n")),
         ):
             with self.subTest(what):
@@ -746,7 +768,7 @@ class WhatTheComputerIsCalled(AcceptorTest):
 
     def test_is_without_what_winbind_does_not_know(self):
         for what, details, controller, missing in (
-            ("no DNS domain", {"dns_domain": None}, CONTROLLER, {DNS_DOMAIN, DNS_TREE}),
+            ("no DNS domain", {"dns_domain": ""}, CONTROLLER, {DNS_DOMAIN, DNS_TREE}),
             ("a DNS domain that is none", {"dns_domain": "*"}, CONTROLLER, {DNS_DOMAIN, DNS_TREE}),
             ("no domain controller", {}, {"code": UNKNOWN_FAILURE}, {DNS_TREE}),
             ("one that fails with an answer", {}, {**CONTROLLER, "code": UNKNOWN_FAILURE}, {DNS_TREE}),
@@ -768,6 +790,10 @@ class WhatTheComputerIsCalled(AcceptorTest):
         self.assertEqual([found[NB_COMPUTER], found[NB_DOMAIN]], ["OTHER", "AD"])
         found = target_info(self.challenge(NETBIOS_DOMAIN_NAME="ELSEWHERE"))
         self.assertEqual([found[NB_COMPUTER], found[NB_DOMAIN]], ["MEMBER", "ELSEWHERE"])
+
+    def test_is_not_asked_for_where_winbind_is_left_out(self):
+        self.challenge(GSS_NTLM_WINBIND="no")
+        self.assertEqual(self.server_of_challenge.heard(), [])
 
     def test_is_not_asked_for_again_and_again(self):
         server = self.member(NTLM_USER_FILE=World().user_file)

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     cred::{CachedLogon, Challenged, Initiator, Response, responder_tests::Gullible},
     crypto::ExportedSessionKey,
-    error::DomainError,
+    error::{CredentialError, DomainError},
     name::UserName,
     policy::LmLevel,
     wire::{Authenticate, AvId},
@@ -113,6 +113,9 @@ fn what_a_cached_logon_cannot_do_is_an_error() {
     assert_eq!(bound.error(), DomainError::NoBindings.into());
     let client_policy = Policy { channel_bindings: BindingsPolicy::Off, ..Policy::default() };
     assert!(Pair { client_bindings: Some(BINDINGS), client_policy, ..pair(right) }.handshake(|_, _| ()).is_ok());
+    let client_policy = Policy { winbind: false, ..Policy::default() };
+    let not_allowed = Pair { client_policy, ..pair(right) }.error();
+    assert!(matches!(not_allowed, Error::Credential(CredentialError::NoCachedLogon { .. })), "{not_allowed:?}");
     let datagram = Pair { requested: ContextFlags::INTEG | ContextFlags::DATAGRAM, ..pair(right) };
     let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
     datagram.initiate(&mut client, &[]).unwrap();

@@ -9,7 +9,7 @@ use std::{ffi::CString, sync::OnceLock};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::Names;
-use crate::{cred::Response, crypto::ExportedSessionKey, host::Host};
+use crate::host::Host;
 
 /// A claim as `wbcCtxAuthenticateUserEx` takes it.
 pub(super) struct Logon {
@@ -36,10 +36,13 @@ pub(super) struct Account {
     pub(super) is_guest: bool,
     /// The account's own, its primary group's, then those of all other groups.
     pub(super) sids: Vec<String>,
-    pub(super) session_key: Zeroizing<[u8; 16]>,
+    pub(super) session_key: Key,
     /// The first eight bytes of the LM hash, then zeros.
-    pub(super) lm_hash: Zeroizing<[u8; 16]>,
+    pub(super) lm_hash: Key,
 }
+
+/// A key that leaves no copy on the stack where it is handed on.
+pub(super) type Key = Box<Zeroizing<[u8; 16]>>;
 
 /// Why winbindd did not do what it was asked.
 pub(super) enum Failure {
@@ -359,12 +362,16 @@ impl Connection {
         SUCCESS == unsafe { (self.library.ping)(self.context.as_ptr()) }
     }
 
-    /// What winbindd says that this computer is called.
+    /// What winbindd says that this computer is called, if it is in a domain.
     pub(super) fn names(&self) -> Option<Names> {
         let mut details = Owned::<InterfaceDetails>::none(self.library);
         // SAFETY: the context is live and `details` writable.
         let code = unsafe { (self.library.interface_details)(self.context.as_ptr(), &raw mut details.value) };
         let details = details.get().filter(|_| code == SUCCESS)?;
+        // So libwbclient says that winbindd does not know that domain: it is the workgroup of a computer that is in none.
+        if details.dns_domain.is_null() {
+            return None;
+        }
         Some(Names {
             // SAFETY: strings of that structure.
             computer: unsafe { name(details.netbios_name) },
@@ -444,14 +451,14 @@ impl Connection {
         self.use_cached_logon(user, domain, &mut []).is_ok()
     }
 
-    /// Winbindd's answer to `challenge` for that account.
+    /// Winbindd's answer to `challenge` for that account: AUTHENTICATE_MESSAGE and ExportedSessionKey.
     pub(super) fn respond(
         &self,
         user: &CStr,
         domain: &CStr,
         negotiate: &[u8],
         challenge: &[u8],
-    ) -> Result<Response, Failure> {
+    ) -> Result<(Vec<u8>, Key), Failure> {
         let blob = |name: &'static CStr, data: &[u8]| NamedBlob {
             name: name.as_ptr(),
             flags: 0,
@@ -479,7 +486,11 @@ impl Connection {
             match name.to_bytes() {
                 b"auth_blob" => answer = Some(data.to_vec()),
                 b"session_key" => {
-                    key = <[u8; 16]>::try_from(&*data).ok().map(Zeroizing::new);
+                    let mut copy = Key::default();
+                    if data.len() == copy.len() {
+                        copy.copy_from_slice(data);
+                        key = Some(copy);
+                    }
                     data.zeroize();
                 }
                 _ => {}
@@ -487,7 +498,7 @@ impl Connection {
         }
         let authenticate = answer.ok_or(Failure::OddReply("it has no AUTHENTICATE_MESSAGE"))?;
         let key = key.ok_or(Failure::OddReply("it has no session key of 16 bytes"))?;
-        Ok(Response { authenticate, key: ExportedSessionKey::new(*key) })
+        Ok((authenticate, key))
     }
 
     fn use_cached_logon(
@@ -519,8 +530,9 @@ impl Account {
     /// # Safety
     /// `info` is what libwbclient filled in: its strings are C strings or NULL, its SIDs as many as it says.
     unsafe fn take(info: &mut AuthUserInfo) -> Result<Self, Failure> {
-        let mut account = Self { session_key: Zeroizing::new(info.user_session_key), ..Self::default() };
-        account.lm_hash.iter_mut().zip(info.lm_session_key).for_each(|(to, from)| *to = from);
+        let mut account = Self::default();
+        account.session_key.copy_from_slice(&info.user_session_key);
+        account.lm_hash.iter_mut().zip(&info.lm_session_key).for_each(|(to, from)| *to = *from);
         info.user_session_key.zeroize();
         info.lm_session_key.zeroize();
         account.is_guest = info.user_flags & GUEST != 0;
