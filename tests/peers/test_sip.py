@@ -311,6 +311,8 @@ class Between:
                     length = int(re.search(rb"Content-Length: (\d+)", head)[1])
                     body, pending = pending[:length], pending[length:]
                     target.sendall(self.change((head + b"\r\n\r\n" + body).decode(), sender).encode())
+        # Also where one side broke off: the registrar serves nobody else until it knows.
+        with contextlib.suppress(OSError):
             target.shutdown(socket.SHUT_WR)
 
 
