@@ -9,7 +9,7 @@ use crate::{
     host::{FileTime, Host},
     name::Name,
     policy::{BindingsPolicy, MicPolicy, Policy},
-    session::Role,
+    session::{Role, Session},
     text::{Charset, Shown, from_utf16le, same_name, to_utf16le},
     wire::{
         Authenticate, AvFlags, AvId, Challenge, MIC_LEN, Negotiate, NegotiateFlags, NtlmV2Response, TargetInfo,
@@ -176,15 +176,8 @@ impl ExpectChallenge {
         }
         host.trace(format_args!("initiator: sends AUTHENTICATE_MESSAGE of {name}, MIC {has_mic}, flags {flags}"));
 
-        let established = Established {
-            session: flags::session(Role::Initiator, flags, exported, Some(version), self.seq_num)?,
-            flags: flags::granted(flags),
-            initiator: name.into(),
-            acceptor: request.target.cloned(),
-            has_mic,
-        };
-        let step = Step { token, flags: established.flags, is_established: true };
-        Ok((established, step))
+        let session = flags::session(Role::Initiator, flags, exported, Some(version), self.seq_num)?;
+        Ok(conclude(token, session, flags::granted(flags), name, has_mic, request))
     }
 
     /// Lets the domain answer the CHALLENGE_MESSAGE for an account whose secret it keeps, and reads what it answered: what was
@@ -235,15 +228,8 @@ impl ExpectChallenge {
         host.trace(format_args!(
             "initiator: sends AUTHENTICATE_MESSAGE of {name}, by winbind, MIC {has_mic}, flags {flags}"
         ));
-        let established = Established {
-            session: flags::session(Role::Initiator, flags, key, authenticate.version, self.seq_num)?,
-            flags: flags::granted(flags),
-            initiator: name.into(),
-            acceptor: request.target.cloned(),
-            has_mic,
-        };
-        let step = Step { token, flags: established.flags, is_established: true };
-        Ok((established, step))
+        let session = flags::session(Role::Initiator, flags, key, authenticate.version, self.seq_num)?;
+        Ok(conclude(token, session, flags::granted(flags), name, has_mic, request))
     }
 
     const fn may_have_mic(&self, policy: &Policy) -> bool {
@@ -253,6 +239,20 @@ impl ExpectChallenge {
             MicPolicy::Off => false,
         }
     }
+}
+
+/// The last step: `token` is the AUTHENTICATE_MESSAGE.
+fn conclude(
+    token: Vec<u8>,
+    session: Session,
+    flags: ContextFlags,
+    name: Name,
+    has_mic: bool,
+    request: &InitiateRequest<'_>,
+) -> (Established, Step) {
+    let acceptor = request.target.cloned();
+    let established = Established { session, flags, initiator: name.into(), acceptor, has_mic };
+    (established, Step { token, flags, is_established: true })
 }
 
 /// A name for the wire.

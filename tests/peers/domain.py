@@ -159,6 +159,17 @@ def account(user, password=PASSWORD, of=DOMAIN):
     return "%s:%s:%s\n" % (of, user, password)
 
 
+# How a user may be called, as a line of a user file has it, and who that is.
+SPELLINGS = (
+    ("another case", account("ALICE", of=DOMAIN.lower()), "alice"),
+    ("the domain's name in DNS", account("alice", of=DNS_DOMAIN), "alice"),
+    ("the realm after the user", account("alice@" + DNS_DOMAIN, of=""), "alice"),
+    ("no domain", account("alice", of=""), "alice"),
+    ("a principal name", account(UPN, of=""), UPN_USER),
+    ("Unicode", account(UNICODE_USER, UNICODE_PASSWORD), UNICODE_USER),
+)
+
+
 def handshake(trace):
     """What the mechanism's trace in this file says of the one handshake that there was, of an initiator."""
     with open(trace) as file:

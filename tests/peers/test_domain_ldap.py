@@ -274,14 +274,7 @@ class Users(DomainLdap):
                     self.assertEqual((said.returncode, said.stdout), (0, "u:%s\\alice\n" % domain.DOMAIN))
 
     def test_log_on_by_each_of_their_names(self):
-        for name, line, user in (
-            ("another case", domain.account("ALICE", of=domain.DOMAIN.lower()), "alice"),
-            ("the domain's name in DNS", domain.account("alice", of=domain.DNS_DOMAIN), "alice"),
-            ("the realm after the user", domain.account("alice@" + domain.DNS_DOMAIN, of=""), "alice"),
-            ("no domain", domain.account("alice", of=""), "alice"),
-            ("a principal name", domain.account(domain.UPN, of=""), domain.UPN_USER),
-            ("Unicode", domain.account(domain.UNICODE_USER, domain.UNICODE_PASSWORD), domain.UNICODE_USER),
-        ):
+        for name, line, user in domain.SPELLINGS:
             with self.subTest(name):
                 self.log_on_as(line)
                 self.assertLoggedOn(user)

@@ -194,12 +194,7 @@ class Sessions(DomainSmb):
 class Users(DomainSmb):
     def test_log_on_by_each_of_their_names(self):
         for name, line, user in (
-            ("another case", domain.account("ALICE", of=domain.DOMAIN.lower()), "alice"),
-            ("the domain's name in DNS", domain.account("alice", of=domain.DNS_DOMAIN), "alice"),
-            ("the realm after the user", domain.account("alice@" + domain.DNS_DOMAIN, of=""), "alice"),
-            ("no domain", domain.account("alice", of=""), "alice"),
-            ("a principal name", domain.account(domain.UPN, of=""), domain.UPN_USER),
-            ("Unicode", domain.account(domain.UNICODE_USER, domain.UNICODE_PASSWORD), domain.UNICODE_USER),
+            *domain.SPELLINGS,
             ("a hash", self.dc.must_run(["pdbedit", "--list", "--smbpasswd-style", "alice"]), "alice"),
         ):
             for protocol in PROTOCOLS:
