@@ -74,12 +74,18 @@ pub(crate) mod tests {
     pub(crate) struct Gullible {
         pub(crate) is_there: bool,
         pub(crate) has_answered: bool,
+        pub(crate) attributes: Attributes,
         pub(crate) respond: fn(&Challenged<'_>) -> Result<Response>,
     }
 
     impl Default for Gullible {
         fn default() -> Self {
-            Self { is_there: true, has_answered: true, respond: |_| Err(Error::Internal) }
+            Self {
+                is_there: true,
+                has_answered: true,
+                attributes: Attributes::new(),
+                respond: |_| Err(Error::Internal),
+            }
         }
     }
 
@@ -101,7 +107,7 @@ pub(crate) mod tests {
                 account: UserName { user: "somebody".to_owned(), domain: "AD".to_owned() },
                 session_base_key: SessionBaseKey::new([1; 16]),
                 lm_hash: None,
-                attributes: Attributes::new(),
+                attributes: self.attributes.clone(),
             })
         }
     }

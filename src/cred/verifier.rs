@@ -137,9 +137,11 @@ fn refuse_account_of(file: &UserFile, verdict: &Verdict, host: &dyn Host) -> Res
     let UserName { user, domain } = &verdict.account;
     let value_of =
         |wanted| verdict.attributes.iter().find(|(attribute, _)| *attribute == wanted).map_or("", |(_, v)| v);
-    let dns_domain = value_of(Attribute::DnsDomain);
-    let names = [(&**user, &**domain), (user, dns_domain), (value_of(Attribute::UserPrincipalName), "")];
-    let is_of_file = names.iter().any(|(user, domain)| file.entry(user, domain).is_some());
+    let (dns_domain, principal_name) = (value_of(Attribute::DnsDomain), value_of(Attribute::UserPrincipalName));
+    // Without a domain a name would mean an entry of any.
+    let is_of_file = file.entry(user, domain).is_some()
+        || !dns_domain.is_empty() && file.entry(user, dns_domain).is_some()
+        || !principal_name.is_empty() && file.entry(principal_name, "").is_some();
     if !is_of_file {
         return Ok(());
     }
@@ -225,6 +227,28 @@ mod tests {
         {
             assert_eq!(&judged(&both, user, &yes), by_both, "{user}");
             assert_eq!(judged(&both, user, &no), refused, "{user}");
+        }
+        for (line, by_both) in [
+            ("AD:somebody:x\n", &refused),
+            (":SOMEBODY:x\n", &refused),
+            ("AD:other:x\n", &believed),
+            ("ELSEWHERE:somebody:x\n", &believed),
+        ] {
+            std::fs::write(&path, line).unwrap();
+            assert_eq!(&judged(&both, "by.another.name@ad.example", &yes), by_both, "{line}");
+        }
+        let attributes = vec![
+            (Attribute::DnsDomain, "ad.example".into()),
+            (Attribute::UserPrincipalName, "some.body@else.example".into()),
+        ];
+        let talkative = Accounts::new(file(), Some(Gullible { attributes, ..Gullible::default() }.domain()));
+        for (line, by_both) in [
+            ("ad.example:somebody:x\n", &refused),
+            ("else.example:some.body:x\n", &refused),
+            ("else.example:somebody:x\n", &believed),
+        ] {
+            std::fs::write(&path, line).unwrap();
+            assert_eq!(&judged(&talkative, "by.another.name@ad.example", &yes), by_both, "{line}");
         }
         let silent = Gullible { has_answered: false, ..Gullible::default() };
         assert_eq!(
