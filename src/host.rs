@@ -35,6 +35,21 @@ pub trait Host: Send + Sync {
     /// The value of an environment variable, `None` also where the process is not to trust its environment.
     fn variable(&self, name: &'static str) -> Option<String>;
 
+    /// Whether the SPNEGO of this process loses the mechListMIC (krb5 1.21.0 to 1.22.1 do).
+    fn spnego_loses_mic(&self) -> bool {
+        false
+    }
+
+    /// Whether the call at hand came through an SPNEGO that loses the mechListMIC; where that cannot be told, whether it may
+    /// have.
+    fn is_called_by_lossy_spnego(&self) -> bool {
+        false
+    }
+
+    /// Writes one line to the system's log (facility authpriv), each different line once per process; nothing happens where
+    /// there is no log.
+    fn log(&self, _line: fmt::Arguments<'_>) {}
+
     /// Writes one line for an administrator who looks for the cause of something; nothing happens unless the trace is on.
     ///
     /// No type that holds a secret can be displayed, so none can be traced.

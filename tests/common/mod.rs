@@ -14,6 +14,7 @@ pub(crate) mod iov;
 pub(crate) mod name;
 pub(crate) mod process;
 pub(crate) mod secret;
+pub(crate) mod spnego;
 pub(crate) mod token;
 
 use std::ffi::{CStr, c_void};

@@ -39,6 +39,7 @@ mod offer;
 mod old_session;
 mod policy;
 mod secrecy;
+mod spnego;
 mod thread;
 mod trace;
 mod user_file;

@@ -60,7 +60,6 @@ fn sends_a_mic_raw_only() {
 fn accepts_a_client_with_a_mic_where_one_is_required() {
     with_environment(&[("GSS_NTLM_REQUIRE_MIC", "yes")], || {
         Handshake::of(&NTLM).establish();
-        Handshake::of(&SPNEGO).establish();
     });
 }
 

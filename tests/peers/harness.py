@@ -6,6 +6,7 @@ GSSNTLM_PEERS_OPTIONAL=1  a peer that is not installed makes its tests skipped i
 
 import atexit
 import base64
+import functools
 import glob
 import importlib.util
 import json
@@ -60,6 +61,19 @@ def c_plugin():
     """The C mechanism, where Debian or a build of one's own has put it."""
     places = glob.glob("/usr/lib/*/gssntlmssp/gssntlmssp.so") + glob.glob("/usr/local/lib/gssntlmssp/gssntlmssp.so")
     return os.environ.get("GSSNTLM_C_PLUGIN") or (places[0] if places else None)
+
+
+@functools.cache
+def spnego_loses_mic():
+    """Whether the SPNEGO of this computer's libgssapi_krb5 loses a mechListMIC, as that of krb5 1.21.0 to 1.22.1 does: then
+    nobody sends a MIC inside it. A program of C finds out, not the plugin."""
+    world = World()
+    program = os.path.join(world.path, "spnego_mic")
+    source = os.path.join(os.path.dirname(HERE), "c", "spnego_mic.c")
+    compiler = [require_program("cc", "gcc"), "-Wall", "-Wextra", "-Werror", "-o", program, source, "-lgssapi_krb5"]
+    subprocess.run(compiler, check=True, timeout=PATIENCE)
+    said = subprocess.run([program], env=world.environment(), capture_output=True, check=True, timeout=PATIENCE).stdout
+    return {b"sees\n": False, b"loses\n": True}[said]
 
 
 def require(present, what):

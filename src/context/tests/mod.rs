@@ -516,3 +516,122 @@ fn a_credential_of_the_other_usage_changes_nothing() {
     assert_eq!(mixed.accept(&mut server, &authenticate).unwrap_err(), ApiMisuse::NotAnAcceptor.into());
     pair.accept(&mut server, &authenticate).unwrap();
 }
+
+/// A host whose calls come through an SPNEGO that loses the mechListMIC.
+struct Lossy;
+
+impl Host for Lossy {
+    fn now(&self) -> FileTime {
+        Fixed(NOW).now()
+    }
+
+    fn random(&self, out: &mut [u8]) -> Result<()> {
+        Fixed(NOW).random(out)
+    }
+
+    fn names(&self) -> HostNames {
+        Fixed(NOW).names()
+    }
+
+    fn version(&self) -> [u8; 8] {
+        Fixed(NOW).version()
+    }
+
+    fn variable(&self, name: &'static str) -> Option<String> {
+        Fixed(NOW).variable(name)
+    }
+
+    fn spnego_loses_mic(&self) -> bool {
+        true
+    }
+
+    fn is_called_by_lossy_spnego(&self) -> bool {
+        true
+    }
+
+    fn trace(&self, _: core::fmt::Arguments<'_>) {}
+}
+
+/// A handshake through SPNEGO in which a side whose `is_lossy` is set loses the mechListMIC.
+fn handshake_through_spnego(pair: &Pair, [client_is_lossy, server_is_lossy]: [bool; 2]) -> (Context, Context) {
+    let host = |is_lossy| -> &dyn Host { if is_lossy { &Lossy } else { &Fixed(NOW) } };
+    let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
+    let initiate = |client: &mut Context, token: &[u8]| {
+        let request = InitiateRequest {
+            credential: &pair.client,
+            target: Some(&pair.target),
+            requested: pair.requested,
+            bindings: None,
+            token,
+            policy: &pair.client_policy,
+            host: host(client_is_lossy),
+        };
+        client.initiate(&request).unwrap().token
+    };
+    let accept = |server: &mut Context, token: &[u8]| {
+        let request = AcceptRequest {
+            credential: &pair.server,
+            is_chosen: true,
+            bindings: None,
+            token,
+            policy: &pair.server_policy,
+            host: host(server_is_lossy),
+        };
+        server.accept(&request).unwrap().token
+    };
+    let negotiate = initiate(&mut client, &[]);
+    assert!(!client.requires_mech_list_mic());
+    let challenge = accept(&mut server, &negotiate);
+    let authenticate = initiate(&mut client, &challenge);
+    accept(&mut server, &authenticate);
+    (client, server)
+}
+
+#[test]
+fn no_mic_is_sent_where_either_spnego_loses_the_mech_list_mic() {
+    let policy = |mic, require_mic| Policy { mic, require_mic, ..Policy::default() };
+    for (mic, require_mic, are_lossy, has_mic) in [
+        (MicPolicy::Auto, false, [false, false], true),
+        (MicPolicy::Auto, false, [true, false], false),
+        (MicPolicy::Auto, false, [false, true], false),
+        (MicPolicy::Auto, false, [true, true], false),
+        (MicPolicy::Auto, true, [false, true], true),
+        (MicPolicy::Always, false, [true, true], true),
+    ] {
+        let (client_policy, server_policy) = (policy(mic, false), policy(mic, require_mic));
+        let pair = Pair { client_policy, server_policy, ..Pair::new() };
+        let (mut client, server) = handshake_through_spnego(&pair, are_lossy);
+        assert_eq!(client.requires_mech_list_mic(), has_mic, "{mic:?} {are_lossy:?}");
+        assert_eq!(server.established().unwrap().has_mic, has_mic, "{mic:?} {are_lossy:?}");
+    }
+}
+
+#[test]
+fn a_first_number_may_have_gone_to_a_mech_list_mic_only_where_that_gets_lost() {
+    for is_lossy in [true, false] {
+        for is_moved in [true, false] {
+            let (mut client, mut server) = handshake_through_spnego(&Pair::new(), [true, is_lossy]);
+            // As SPNEGO does: a mechListMIC, and the stream starts anew.
+            let lost = client.session().unwrap().get_mic(&[b"the list"]).unwrap();
+            client.session().unwrap().reset_crypto(crate::session::Way::Send);
+            if is_moved {
+                server = Context::import(&server.export().unwrap(), None).unwrap();
+            }
+            let session = server.session().unwrap();
+            let first = client.session().unwrap().get_mic(&[b"first"]).unwrap();
+            let second = client.session().unwrap().get_mic(&[b"second"]).unwrap();
+            let third = client.session().unwrap().get_mic(&[b"third"]).unwrap();
+            // What is refused changes nothing.
+            assert!(session.verify_mic(&[b"forged"], &first).is_err());
+            assert!(session.verify_mic(&[b"second"], &second).is_err(), "one number, not two");
+            assert_eq!(session.verify_mic(&[b"first"], &first).is_ok(), is_lossy);
+            if is_lossy {
+                assert!(session.verify_mic(&[b"third"], &third).is_err(), "from then on a lost message is seen");
+                assert!(session.verify_mic(&[b"the list"], &lost).is_err());
+                assert!(session.verify_mic(&[b"second"], &second).is_ok());
+            } else {
+                assert!(session.verify_mic(&[b"the list"], &lost).is_ok());
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! The SPNEGO around us. That of krb5 1.21.0 to 1.22.1 loses the mechListMIC of a NegTokenResp, so that inside it no handshake
+//! ends well whose AUTHENTICATE_MESSAGE has a MIC (RFC 4178 5, [MS-SPNG] 3.3.5.1). Distributions mend it without another
+//! version, so the library is judged by what it does.
+
+use core::{
+    cell::Cell,
+    ffi::{CStr, c_int, c_void},
+    mem::transmute,
+    ptr::null_mut,
+    sync::atomic::{AtomicU8, Ordering},
+};
+
+use libgssapi_sys as g;
+
+use super::System;
+use crate::host::Host as _;
+
+/// Whether the SPNEGO of this process loses the mechListMIC. Found out at the first call.
+pub(super) fn loses_mech_list_mic() -> bool {
+    match FOUND.load(Ordering::Relaxed) {
+        SOUND => false,
+        LOSES => true,
+        _ => find_out(),
+    }
+}
+
+/// Whether the call at hand came through an SPNEGO that loses the mechListMIC; where the stack does not tell, whether it may
+/// have.
+pub(super) fn is_called_by_lossy_spnego() -> bool {
+    if FOUND.load(Ordering::Relaxed) == SOUND {
+        return false;
+    }
+    // In this order nothing is tried in a process without SPNEGO.
+    match stack::is_in_spnego() {
+        Some(is_in_spnego) => is_in_spnego && loses_mech_list_mic(),
+        None if loses_mech_list_mic() => {
+            System.log(format_args!(
+                "This krb5 loses the mechListMIC of SPNEGO, and NTLM servers cannot tell here whether they are inside it: they ask \
+                 no client for a MIC; update krb5"
+            ));
+            true
+        }
+        None => false,
+    }
+}
+
+/// Whether this thread is finding out: then the C edge answers at once, whoever the accounts are.
+pub(crate) fn is_finding_out() -> bool {
+    FINDING_OUT.get()
+}
+
+thread_local! {
+    static FINDING_OUT: Cell<bool> = const { Cell::new(false) };
+}
+
+const UNKNOWN: u8 = 0;
+const SOUND: u8 = 1;
+const LOSES: u8 = 2;
+/// No lock: threads that find out at the same time find the same, and a child of fork waits for nobody.
+static FOUND: AtomicU8 = AtomicU8::new(UNKNOWN);
+
+fn find_out() -> bool {
+    FINDING_OUT.set(true);
+    let loses = mechglue().and_then(|mechglue| mechglue.loses_mech_list_mic());
+    FINDING_OUT.set(false);
+    System.trace(format_args!(
+        "SPNEGO: {}",
+        match loses {
+            Some(true) => "this libgssapi_krb5 loses the mechListMIC (krb5 1.21.0 to 1.22.1 do): no MIC inside SPNEGO",
+            Some(false) => "this libgssapi_krb5 sees the mechListMIC",
+            None => "whether this libgssapi_krb5 sees the mechListMIC cannot be told; it is taken for granted",
+        }
+    ));
+    let loses = loses == Some(true);
+    FOUND.store(if loses { LOSES } else { SOUND }, Ordering::Relaxed);
+    loses
+}
+
+type Accept = unsafe extern "C" fn(
+    *mut g::OM_uint32,
+    *mut g::gss_ctx_id_t,
+    g::gss_cred_id_t,
+    g::gss_buffer_t,
+    g::gss_channel_bindings_t,
+    *mut g::gss_name_t,
+    *mut g::gss_OID,
+    g::gss_buffer_t,
+    *mut g::OM_uint32,
+    *mut g::OM_uint32,
+    *mut g::gss_cred_id_t,
+) -> g::OM_uint32;
+type Delete = unsafe extern "C" fn(*mut g::OM_uint32, *mut g::gss_ctx_id_t, g::gss_buffer_t) -> g::OM_uint32;
+
+/// The mechglue's functions of names that we export as well.
+struct Mechglue {
+    accept: Accept,
+    delete: Delete,
+}
+
+fn mechglue() -> Option<Mechglue> {
+    let accept = of_mechglue(c"gss_accept_sec_context")?;
+    let delete = of_mechglue(c"gss_delete_sec_context")?;
+    Some(Mechglue {
+        // SAFETY: the library's function of this name has the signature that its header gives.
+        accept: unsafe { transmute::<*mut c_void, Accept>(accept) },
+        // SAFETY: the same.
+        delete: unsafe { transmute::<*mut c_void, Delete>(delete) },
+    })
+}
+
+fn of_mechglue(name: &CStr) -> Option<*mut c_void> {
+    // SAFETY: the name is a C string. Nothing is loaded: we are linked to this library, so it stays.
+    let library = unsafe { libc::dlopen(c"libgssapi_krb5.so.2".as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD) };
+    if library.is_null() {
+        return None;
+    }
+    // SAFETY: `library` is a handle, the name a C string.
+    let found = unsafe { libc::dlsym(library, name.as_ptr()) };
+    // SAFETY: the handle was got above.
+    unsafe { libc::dlclose(library) };
+    if found.is_null() { None } else { Some(found) }
+}
+
+/// A NegTokenInit for NTLM, with the first eight bytes of its messages as the token.
+const INIT: &[u8] =
+    b"\x60\x28\x06\x06\x2b\x06\x01\x05\x05\x02\xa0\x1e\x30\x1c\xa0\x0e\x30\x0c\x06\x0a\x2b\x06\x01\x04\x01\
+    \x82\x37\x02\x02\x0a\xa2\x0a\x04\x08NTLMSSP\0";
+/// A NegTokenResp with a mechListMIC and nothing else: where that gets lost, an empty one is left, which is defective.
+const MIC_ALONE: &[u8] = b"\xa1\x16\x30\x14\xa3\x12\x04\x100123456789abcdef";
+
+impl Mechglue {
+    /// What becomes of a mechListMIC; `None` where an acceptor does not come that far.
+    fn loses_mech_list_mic(&self) -> Option<bool> {
+        let mut context = null_mut();
+        let answer = match self.step(&mut context, INIT) {
+            g::_GSS_S_CONTINUE_NEEDED => match self.step(&mut context, MIC_ALONE) {
+                g::_GSS_S_CONTINUE_NEEDED => Some(false),
+                g::_GSS_S_DEFECTIVE_TOKEN => Some(true),
+                _ => None,
+            },
+            _ => None,
+        };
+        if !context.is_null() {
+            // SAFETY: the context is what the mechglue put there, and is used by nobody else.
+            unsafe { (self.delete)(&mut 0, &raw mut context, null_mut()) };
+        }
+        answer
+    }
+
+    fn step(&self, context: &mut g::gss_ctx_id_t, token: &[u8]) -> g::OM_uint32 {
+        let mut input = g::gss_buffer_desc { length: token.len(), value: token.as_ptr().cast_mut().cast() };
+        let mut output = g::gss_buffer_desc { length: 0, value: null_mut() };
+        // SAFETY: the token is only read; where RFC 2744 5.1 wants a place, it is writable, and the rest may be NULL.
+        let major = unsafe {
+            (self.accept)(
+                &mut 0,
+                context,
+                null_mut(),
+                &raw mut input,
+                null_mut(),
+                null_mut(),
+                null_mut(),
+                &raw mut output,
+                null_mut(),
+                null_mut(),
+                null_mut(),
+            )
+        };
+        // SAFETY: `output` is what the mechglue put there. We export no function of this name, so it is the library's.
+        unsafe { g::gss_release_buffer(&mut 0, &raw mut output) };
+        major
+    }
+}
+
+/// What the stack says.
+#[cfg(not(target_arch = "arm"))]
+mod stack {
+    use super::{c_int, c_void, null_mut, of_mechglue};
+
+    /// The module that an address lies in, by where it begins.
+    fn module_of(address: *const c_void) -> *mut c_void {
+        // SAFETY: zeros are a valid `Dl_info`: it is pointers, which may be null.
+        let mut about: libc::Dl_info = unsafe { core::mem::zeroed() };
+        // SAFETY: any address may be asked for, and `about` is writable.
+        if unsafe { libc::dladdr(address, &raw mut about) } == 0 { null_mut() } else { about.dli_fbase }
+    }
+
+    #[repr(C)]
+    struct Walk {
+        ours: *mut c_void,
+        mechglue: *mut c_void,
+        /// How many functions of the mechglue's library wait for ours.
+        waiting: usize,
+    }
+
+    const GO_ON: c_int = 0;
+    /// _URC_NORMAL_STOP: what else ends the walk.
+    const STOP: c_int = 4;
+
+    unsafe extern "C" {
+        /// As in the Level 1 of the C++ ABI for exception handling, which libgcc_s has.
+        fn _Unwind_Backtrace(each: extern "C" fn(*mut c_void, *mut Walk) -> c_int, walk: *mut Walk) -> c_int;
+        fn _Unwind_GetIP(frame: *mut c_void) -> usize;
+    }
+
+    extern "C" fn each(frame: *mut c_void, walk: *mut Walk) -> c_int {
+        // SAFETY: the walk hands on the frame at which it is.
+        let address = unsafe { _Unwind_GetIP(frame) };
+        let module = module_of(core::ptr::without_provenance(address));
+        // SAFETY: `is_in_spnego` gave this place to the walk, and looks at it only afterwards.
+        let walk = unsafe { &mut *walk };
+        if module == walk.mechglue {
+            walk.waiting = walk.waiting.saturating_add(1);
+            GO_ON
+        } else if module == walk.ours && walk.waiting == 0 {
+            GO_ON
+        } else {
+            STOP
+        }
+    }
+
+    /// Whether the call at hand came through SPNEGO: then the mechglue's library called itself before it called us. `None`
+    /// where that cannot be told. The program's own frames are not looked into.
+    pub(super) fn is_in_spnego() -> Option<bool> {
+        let mechglue = module_of(of_mechglue(c"gss_accept_sec_context")?);
+        let mut walk = Walk { ours: module_of((&raw const super::FOUND).cast()), mechglue, waiting: 0 };
+        // SAFETY: `each` takes what it is given here.
+        unsafe { _Unwind_Backtrace(each, &raw mut walk) };
+        match walk.waiting {
+            0 => None,
+            waiting => Some(waiting > 1),
+        }
+    }
+}
+
+/// What the stack says: nothing, for the libraries of this architecture have no tables to unwind it with.
+#[cfg(target_arch = "arm")]
+mod stack {
+    pub(super) const fn is_in_spnego() -> Option<bool> {
+        None
+    }
+}
