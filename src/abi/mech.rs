@@ -1,12 +1,15 @@
 //! The mechanism itself: its attributes, its names, its trace.
 
+use core::ffi::c_uchar;
+
 use libgssapi_sys as g;
 
 use super::{
     entry,
     oid::{self, private},
     ptr::{self, Malloced, Out},
-    types::{COMPLETE, Major, MechInvoke, same_signature},
+    status,
+    types::{COMPLETE, Major, MechInvoke, QueryMechanismInfo, same_signature},
 };
 use crate::{error::ApiMisuse, sys};
 
@@ -160,6 +163,24 @@ pub(super) unsafe extern "C" fn gssspi_mech_invoke(
     unsafe { entry(minor_status, body) }
 }
 
+/// What SPNEGO asks each mechanism before it begins, for a kind of negotiation that NTLM has no part in. The question tells that
+/// there is an SPNEGO in this process. It is no error worth remembering.
+///
+/// # Safety
+/// As krb5's mechglue calls it: `minor_status` is NULL or writable.
+#[cfg_attr(not(test), unsafe(no_mangle))]
+pub(super) unsafe extern "C" fn gssspi_query_mechanism_info(
+    minor_status: *mut g::OM_uint32,
+    _mech: g::gss_const_OID,
+    _auth_scheme: *mut c_uchar,
+) -> Major {
+    sys::note_spnego();
+    let (major, code) = status::code(&ApiMisuse::UnknownOption.into());
+    // SAFETY: by this function's contract.
+    let _minor = unsafe { Out::cleared(minor_status, code) };
+    major
+}
+
 same_signature! {
     gss_inquire_names_for_mech, _, _, _;
     gss_inquire_attrs_for_mech, _, _, _, _;
@@ -167,3 +188,4 @@ same_signature! {
     gss_inquire_mech_for_saslname, _, _, _;
 }
 const _: MechInvoke = gssspi_mech_invoke;
+const _: QueryMechanismInfo = gssspi_query_mechanism_info;

@@ -36,6 +36,8 @@ pub(super) type SetCredOption =
     unsafe extern "C" fn(*mut g::OM_uint32, *mut g::gss_cred_id_t, g::gss_OID, g::gss_buffer_t) -> g::OM_uint32;
 pub(super) type MechInvoke =
     unsafe extern "C" fn(*mut g::OM_uint32, g::gss_OID, g::gss_OID, g::gss_buffer_t) -> g::OM_uint32;
+pub(super) type QueryMechanismInfo =
+    unsafe extern "C" fn(*mut g::OM_uint32, g::gss_const_OID, *mut core::ffi::c_uchar) -> g::OM_uint32;
 pub(super) type AuthorizeLocalname =
     unsafe extern "C" fn(*mut g::OM_uint32, g::gss_name_t, g::gss_buffer_t, g::gss_OID) -> g::OM_uint32;
 pub(super) type InternalReleaseOid = unsafe extern "C" fn(*mut g::OM_uint32, *mut g::gss_OID) -> g::OM_uint32;

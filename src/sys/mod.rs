@@ -7,7 +7,11 @@ mod winbind;
 
 use std::{ffi::CStr, sync::OnceLock};
 
-pub(crate) use self::{spnego::is_finding_out as is_judging_spnego, trace::trace_to, winbind::Winbind};
+pub(crate) use self::{
+    spnego::{is_finding_out as is_judging_spnego, note as note_spnego},
+    trace::trace_to,
+    winbind::Winbind,
+};
 use crate::{
     error::{HostError, Result},
     host::{FileTime, Host, HostNames},

@@ -4,7 +4,7 @@
 
 use core::{
     cell::Cell,
-    ffi::{CStr, c_int, c_void},
+    ffi::{CStr, c_void},
     mem::transmute,
     ptr::null_mut,
     sync::atomic::{AtomicU8, Ordering},
@@ -27,10 +27,9 @@ pub(super) fn loses_mech_list_mic() -> bool {
 /// Whether the call at hand came through an SPNEGO that loses the mechListMIC; where the stack does not tell, whether it may
 /// have.
 pub(super) fn is_called_by_lossy_spnego() -> bool {
-    if FOUND.load(Ordering::Relaxed) == SOUND {
+    if matches!(FOUND.load(Ordering::Relaxed), NO_SPNEGO | SOUND) {
         return false;
     }
-    // In this order nothing is tried in a process without SPNEGO.
     match stack::is_in_spnego() {
         Some(is_in_spnego) => is_in_spnego && loses_mech_list_mic(),
         None if loses_mech_list_mic() => {
@@ -44,6 +43,11 @@ pub(super) fn is_called_by_lossy_spnego() -> bool {
     }
 }
 
+/// SPNEGO has asked for something that it alone asks for. Before that, no call comes through it.
+pub(crate) fn note() {
+    let _ = FOUND.compare_exchange(NO_SPNEGO, UNKNOWN, Ordering::Relaxed, Ordering::Relaxed);
+}
+
 /// Whether this thread is finding out: then the C edge answers at once, whoever the accounts are.
 pub(crate) fn is_finding_out() -> bool {
     FINDING_OUT.get()
@@ -53,11 +57,12 @@ thread_local! {
     static FINDING_OUT: Cell<bool> = const { Cell::new(false) };
 }
 
-const UNKNOWN: u8 = 0;
-const SOUND: u8 = 1;
-const LOSES: u8 = 2;
+const NO_SPNEGO: u8 = 0;
+const UNKNOWN: u8 = 1;
+const SOUND: u8 = 2;
+const LOSES: u8 = 3;
 /// No lock: threads that find out at the same time find the same, and a child of fork waits for nobody.
-static FOUND: AtomicU8 = AtomicU8::new(UNKNOWN);
+static FOUND: AtomicU8 = AtomicU8::new(NO_SPNEGO);
 
 fn find_out() -> bool {
     FINDING_OUT.set(true);
@@ -175,61 +180,105 @@ impl Mechglue {
 /// What the stack says.
 #[cfg(not(target_arch = "arm"))]
 mod stack {
-    use super::{c_int, c_void, null_mut, of_mechglue};
+    use core::{
+        ffi::{c_int, c_void},
+        ops::Range,
+        ptr::null_mut,
+        slice,
+        sync::atomic::{AtomicPtr, Ordering},
+    };
 
-    /// The module that an address lies in, by where it begins.
-    fn module_of(address: *const c_void) -> *mut c_void {
-        // SAFETY: zeros are a valid `Dl_info`: it is pointers, which may be null.
-        let mut about: libc::Dl_info = unsafe { core::mem::zeroed() };
-        // SAFETY: any address may be asked for, and `about` is writable.
-        if unsafe { libc::dladdr(address, &raw mut about) } == 0 { null_mut() } else { about.dli_fbase }
+    /// Whether the call at hand came through SPNEGO: then the mechglue's library called itself before it called us. `None`
+    /// where that cannot be told. The program's own frames are not looked into.
+    pub(super) fn is_in_spnego() -> Option<bool> {
+        let mut walk = Walk { modules: modules()?, waiting: 0 };
+        // SAFETY: `each` takes what it is given here.
+        unsafe { _Unwind_Backtrace(each, (&raw mut walk).cast()) };
+        match walk.waiting {
+            0 => None,
+            waiting => Some(waiting > 1),
+        }
     }
 
-    #[repr(C)]
+    unsafe extern "C" {
+        /// Of the C++ ABI for exception handling, level 1, which libgcc_s has.
+        fn _Unwind_Backtrace(each: extern "C" fn(*mut c_void, *mut c_void) -> c_int, walk: *mut c_void) -> c_int;
+        fn _Unwind_GetIP(frame: *mut c_void) -> usize;
+    }
+
     struct Walk {
-        ours: *mut c_void,
-        mechglue: *mut c_void,
+        modules: &'static Modules,
         /// How many functions of the mechglue's library wait for ours.
         waiting: usize,
     }
 
-    const GO_ON: c_int = 0;
-    /// _URC_NORMAL_STOP: what else ends the walk.
-    const STOP: c_int = 4;
-
-    unsafe extern "C" {
-        /// As in the Level 1 of the C++ ABI for exception handling, which libgcc_s has.
-        fn _Unwind_Backtrace(each: extern "C" fn(*mut c_void, *mut Walk) -> c_int, walk: *mut Walk) -> c_int;
-        fn _Unwind_GetIP(frame: *mut c_void) -> usize;
-    }
-
-    extern "C" fn each(frame: *mut c_void, walk: *mut Walk) -> c_int {
+    extern "C" fn each(frame: *mut c_void, walk: *mut c_void) -> c_int {
+        /// _URC_NO_REASON.
+        const GO_ON: c_int = 0;
+        /// _URC_NORMAL_STOP.
+        const STOP: c_int = 4;
         // SAFETY: the walk hands on the frame at which it is.
         let address = unsafe { _Unwind_GetIP(frame) };
-        let module = module_of(core::ptr::without_provenance(address));
         // SAFETY: `is_in_spnego` gave this place to the walk, and looks at it only afterwards.
-        let walk = unsafe { &mut *walk };
-        if module == walk.mechglue {
+        let walk = unsafe { &mut *walk.cast::<Walk>() };
+        if walk.modules.mechglue.contains(&address) {
             walk.waiting = walk.waiting.saturating_add(1);
             GO_ON
-        } else if module == walk.ours && walk.waiting == 0 {
+        } else if walk.modules.ours.contains(&address) && walk.waiting == 0 {
             GO_ON
         } else {
             STOP
         }
     }
 
-    /// Whether the call at hand came through SPNEGO: then the mechglue's library called itself before it called us. `None`
-    /// where that cannot be told. The program's own frames are not looked into.
-    pub(super) fn is_in_spnego() -> Option<bool> {
-        let mechglue = module_of(of_mechglue(c"gss_accept_sec_context")?);
-        let mut walk = Walk { ours: module_of((&raw const super::FOUND).cast()), mechglue, waiting: 0 };
-        // SAFETY: `each` takes what it is given here.
-        unsafe { _Unwind_Backtrace(each, &raw mut walk) };
-        match walk.waiting {
-            0 => None,
-            waiting => Some(waiting > 1),
+    /// Where the two lie in memory, which neither ever leaves.
+    struct Modules {
+        ours: Range<usize>,
+        mechglue: Range<usize>,
+    }
+
+    fn modules() -> Option<&'static Modules> {
+        /// No lock: threads that look at the same time find the same, and one finding is kept for ever.
+        static FOUND: AtomicPtr<Modules> = AtomicPtr::new(null_mut());
+        // SAFETY: what is stored below lives for ever and is never changed.
+        if let Some(found) = unsafe { FOUND.load(Ordering::Acquire).as_ref() } {
+            return Some(found);
         }
+        let mechglue = super::of_mechglue(c"gss_accept_sec_context")?;
+        let found = Modules { ours: module_of((&raw const FOUND).addr())?, mechglue: module_of(mechglue.addr())? };
+        let found: &'static Modules = Box::leak(Box::new(found));
+        FOUND.store(core::ptr::from_ref(found).cast_mut(), Ordering::Release);
+        Some(found)
+    }
+
+    /// The addresses of the module that has this one.
+    fn module_of(address: usize) -> Option<Range<usize>> {
+        let mut search = Search { address, found: None };
+        // SAFETY: `look` takes what it is given here.
+        unsafe { libc::dl_iterate_phdr(Some(look), (&raw mut search).cast()) };
+        search.found
+    }
+
+    struct Search {
+        address: usize,
+        found: Option<Range<usize>>,
+    }
+
+    unsafe extern "C" fn look(module: *mut libc::dl_phdr_info, _size: usize, search: *mut c_void) -> c_int {
+        // SAFETY: dl_iterate_phdr describes a module here, during this call.
+        let module = unsafe { &*module };
+        // SAFETY: `module_of` gave this place, and looks at it only afterwards.
+        let search = unsafe { &mut *search.cast::<Search>() };
+        // SAFETY: that many headers are there.
+        let headers = unsafe { slice::from_raw_parts(module.dlpi_phdr, usize::from(module.dlpi_phnum)) };
+        let base = usize::try_from(module.dlpi_addr).unwrap_or_default();
+        let segments = headers.iter().filter(|header| header.p_type == libc::PT_LOAD).map(|header| {
+            let start = base.wrapping_add(usize::try_from(header.p_vaddr).unwrap_or_default());
+            start..start.wrapping_add(usize::try_from(header.p_memsz).unwrap_or_default())
+        });
+        let whole = segments.reduce(|whole, part| whole.start.min(part.start)..whole.end.max(part.end));
+        search.found = whole.filter(|whole| whole.contains(&search.address));
+        c_int::from(search.found.is_some())
     }
 }
 
