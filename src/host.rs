@@ -1,4 +1,4 @@
-//! The host as an argument: clock, randomness, names, environment and trace.
+//! The host as an argument: clock, randomness, names, environment, trace and log.
 //!
 //! Everything that makes two runs of a handshake differ comes through [`Host`], so that a test with a fixed host gets
 //! the messages of [MS-NLMP] 4.2 byte for byte.
@@ -46,14 +46,14 @@ pub trait Host: Send + Sync {
         false
     }
 
-    /// Writes one line to the system's log (facility authpriv), each different line once per process; nothing happens where
-    /// there is no log.
-    fn log(&self, _line: fmt::Arguments<'_>) {}
-
     /// Writes one line for an administrator who looks for the cause of something; nothing happens unless the trace is on.
     ///
     /// No type that holds a secret can be displayed, so none can be traced.
     fn trace(&self, line: fmt::Arguments<'_>);
+
+    /// Writes one line to the system's log, where an administrator looks who has no trace: what must be mended, each different
+    /// line once per process. Nothing happens where there is no log, and nobody waits for it.
+    fn log(&self, _line: fmt::Arguments<'_>) {}
 }
 
 /// The names of a computer.

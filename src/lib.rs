@@ -8,7 +8,7 @@
 //! | room | owns | may import |
 //! | --- | --- | --- |
 //! | [`error`], [`bytes`], [`text`] | what goes wrong, by whose fault; a cursor; strings as the protocol means them | each other |
-//! | [`host`] | `trait Host`: clock, randomness, names, environment, trace | the above |
+//! | [`host`] | `trait Host`: clock, randomness, names, environment, trace, log | the above |
 //! | [`name`], [`policy`] | users and services; what is allowed: data and decisions, no I/O | the above |
 //! | [`wire`] | [MS-NLMP] 2.2: bytes to structs and back. No key, no policy, no clock | `error`, `bytes`, `text` |
 //! | [`crypto`] | [MS-NLMP] 3.3, 3.4: bytes to keys. Knows no message | `error`, `bytes`, `text` |

@@ -1,5 +1,6 @@
-//! The operating system: environment, clock, randomness, names of the computer and its users, the trace file.
+//! The operating system: environment, clock, randomness, names of the computer and its users, the trace file, the log.
 
+mod log;
 mod spnego;
 mod thread;
 mod trace;
@@ -103,6 +104,10 @@ impl Host for System {
 
     fn trace(&self, line: core::fmt::Arguments<'_>) {
         trace::write(self, line);
+    }
+
+    fn log(&self, line: core::fmt::Arguments<'_>) {
+        log::write(line);
     }
 }
 
