@@ -298,6 +298,13 @@ pub enum PolicyError {
         /// What it may be.
         allowed: &'static str,
     },
+    /// A variable has a name that begins like a switch's and is none.
+    UnknownSwitch {
+        /// The variable.
+        variable: String,
+        /// The switches, with commas.
+        known: String,
+    },
     /// LM_COMPAT_LEVEL is no number from 0 to 5.
     BadLmLevel,
     /// An NTLMv1 or LM response.
@@ -603,6 +610,12 @@ impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BadSwitch { variable, allowed } => write!(f, "{variable} must be {allowed}"),
+            Self::UnknownSwitch { known, .. } if known.is_empty() => {
+                f.write_str("A GSS_NTLM_ variable is no switch: unset it, or write the one of gss-ntlm(8) that was meant")
+            }
+            Self::UnknownSwitch { variable, known } => {
+                write!(f, "{} is no switch: unset it, or write the one of these that was meant: {known}", Cut(variable))
+            }
             Self::BadLmLevel => f.write_str("LM_COMPAT_LEVEL must be a number from 0 to 5"),
             Self::NtlmV1 => f.write_str(
                 "The client answered with NTLMv1 or LM: let it use NTLMv2, or lower LM_COMPAT_LEVEL here (2 accepts NTLMv1, 1 also LM alone)",
@@ -632,6 +645,17 @@ impl fmt::Display for HostError {
             Self::Thread => "The operating system gave no thread: raise the limits of the process",
             Self::Memory => "There is not enough memory: raise the limits of the process",
         })
+    }
+}
+
+/// The beginning of a text from elsewhere, on one line.
+struct Cut<'a>(&'a str);
+
+impl fmt::Display for Cut<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (shown, rest) =
+            self.0.char_indices().nth(64).and_then(|(at, _)| self.0.split_at_checked(at)).unwrap_or((self.0, ""));
+        write!(f, "{}{}", OneLine(shown), if rest.is_empty() { "" } else { "..." })
     }
 }
 

@@ -135,73 +135,144 @@ impl Default for Policy {
     }
 }
 
-impl Policy {
-    /// The policy that the switches say; `variable` gives the value of one, if it is set and not empty.
-    ///
-    /// # Errors
-    /// [`PolicyError::BadSwitch`] for a value that is none of a switch's: a typing mistake must not switch a check off.
-    pub fn from_switches(variable: impl Fn(&'static str) -> Option<String>) -> Result<Self> {
-        let default = Self::default();
-        let choose = |name| variable(name).filter(|value| !value.is_empty());
-        let yes_or_no = |value: &str| match value {
-            "yes" => Some(true),
-            "no" => Some(false),
-            _ => None,
-        };
-        let level = choose("LM_COMPAT_LEVEL").map(|value| value.trim().parse().ok().and_then(LmLevel::new));
-        Ok(Self {
-            lm_level: level.unwrap_or(Some(default.lm_level)).ok_or(PolicyError::BadLmLevel)?,
-            anonymous: one_of(choose, "GSS_NTLM_ANONYMOUS", "yes or no", yes_or_no)?.unwrap_or(default.anonymous),
-            mic: one_of(choose, "GSS_NTLM_MIC", "auto, always, raw-only or off", |value| match value {
+/// A variable of the environment that makes policy.
+struct Switch {
+    name: &'static str,
+    /// Its values, for the sentence of an error.
+    allowed: &'static str,
+    /// Puts a value into its place, and gives whether it is one of them.
+    set: fn(&mut Policy, &str) -> bool,
+}
+
+const YES_OR_NO: &str = "yes or no";
+
+/// All switches: `scripts/check-man` reads their names here, too.
+const SWITCHES: &[Switch] = &[
+    Switch {
+        name: "LM_COMPAT_LEVEL",
+        allowed: "a number from 0 to 5",
+        set: |policy, value| put(&mut policy.lm_level, value.parse().ok().and_then(LmLevel::new)),
+    },
+    Switch {
+        name: "GSS_NTLM_MIC",
+        allowed: "auto, always, raw-only or off",
+        set: |policy, value| {
+            let mic = match value {
                 "auto" => Some(MicPolicy::Auto),
                 "always" => Some(MicPolicy::Always),
                 "raw-only" => Some(MicPolicy::RawOnly),
                 "off" => Some(MicPolicy::Off),
                 _ => None,
-            })?
-            .unwrap_or(default.mic),
-            require_mic: one_of(choose, "GSS_NTLM_REQUIRE_MIC", "yes or no", yes_or_no)?.unwrap_or(default.require_mic),
-            channel_bindings: one_of(choose, "GSS_NTLM_CHANNEL_BINDINGS", "when-sent, required or off", |value| {
-                match value {
-                    "when-sent" => Some(BindingsPolicy::WhenSent),
-                    "required" => Some(BindingsPolicy::Required),
-                    "off" => Some(BindingsPolicy::Off),
-                    _ => None,
-                }
-            })?
-            .unwrap_or(default.channel_bindings),
-            target_name: one_of(choose, "GSS_NTLM_TARGET_NAME", "off, audit or required", |value| match value {
+            };
+            put(&mut policy.mic, mic)
+        },
+    },
+    Switch {
+        name: "GSS_NTLM_REQUIRE_MIC",
+        allowed: YES_OR_NO,
+        set: |policy, value| put(&mut policy.require_mic, yes_or_no(value)),
+    },
+    Switch {
+        name: "GSS_NTLM_CHANNEL_BINDINGS",
+        allowed: "when-sent, required or off",
+        set: |policy, value| {
+            let channel_bindings = match value {
+                "when-sent" => Some(BindingsPolicy::WhenSent),
+                "required" => Some(BindingsPolicy::Required),
+                "off" => Some(BindingsPolicy::Off),
+                _ => None,
+            };
+            put(&mut policy.channel_bindings, channel_bindings)
+        },
+    },
+    Switch {
+        name: "GSS_NTLM_TARGET_NAME",
+        allowed: "off, audit or required",
+        set: |policy, value| {
+            let target_name = match value {
                 "off" => Some(TargetNamePolicy::Off),
                 "audit" => Some(TargetNamePolicy::Audit),
                 "required" => Some(TargetNamePolicy::Required),
                 _ => None,
-            })?
-            .unwrap_or(default.target_name),
-            minimum: one_of(choose, "GSS_NTLM_MINIMUM", "sign-as-asked, or a list of 128, ess, sign, seal", minimum)?
-                .unwrap_or(default.minimum),
-            max_skew_hours: one_of(choose, "GSS_NTLM_MAX_SKEW", "a number of hours", |value| value.parse().ok())?
-                .unwrap_or(default.max_skew_hours),
-            winbind: one_of(choose, "GSS_NTLM_WINBIND", "yes or no", yes_or_no)?.unwrap_or(default.winbind),
-            winbind_timeout: one_of(choose, "GSS_NTLM_WINBIND_TIMEOUT", "a number of seconds", |value| {
-                value.parse().ok().filter(|seconds| *seconds > 0)
-            })?
-            .unwrap_or(default.winbind_timeout),
-        })
+            };
+            put(&mut policy.target_name, target_name)
+        },
+    },
+    Switch {
+        name: "GSS_NTLM_MINIMUM",
+        allowed: "sign-as-asked, or a list of 128, ess, sign, seal",
+        set: |policy, value| put(&mut policy.minimum, minimum(value)),
+    },
+    Switch {
+        name: "GSS_NTLM_ANONYMOUS",
+        allowed: YES_OR_NO,
+        set: |policy, value| put(&mut policy.anonymous, yes_or_no(value)),
+    },
+    Switch {
+        name: "GSS_NTLM_MAX_SKEW",
+        allowed: "a number of hours",
+        set: |policy, value| put(&mut policy.max_skew_hours, value.parse().ok()),
+    },
+    Switch {
+        name: "GSS_NTLM_WINBIND",
+        allowed: YES_OR_NO,
+        set: |policy, value| put(&mut policy.winbind, yes_or_no(value)),
+    },
+    Switch {
+        name: "GSS_NTLM_WINBIND_TIMEOUT",
+        allowed: "a number of seconds",
+        set: |policy, value| put(&mut policy.winbind_timeout, value.parse().ok().filter(|seconds| *seconds > 0)),
+    },
+];
+
+impl Switch {
+    fn refusal(&self) -> PolicyError {
+        match self.name {
+            "LM_COMPAT_LEVEL" => PolicyError::BadLmLevel,
+            variable => PolicyError::BadSwitch { variable, allowed: self.allowed },
+        }
     }
 }
 
-fn one_of<T>(
-    choose: impl Fn(&'static str) -> Option<String>,
-    variable: &'static str,
-    allowed: &'static str,
-    parse: impl Fn(&str) -> Option<T>,
-) -> Result<Option<T>> {
-    match choose(variable) {
-        None => Ok(None),
-        Some(value) => match parse(value.trim()) {
-            Some(parsed) => Ok(Some(parsed)),
-            None => Err(PolicyError::BadSwitch { variable, allowed }.into()),
-        },
+impl Policy {
+    /// How the variables of the environment begin that [`Policy::from_variables`] is to have.
+    pub const VARIABLES: [&str; 2] = ["GSS_NTLM_", "LM_COMPAT_LEVEL="];
+
+    /// The policy that variables of the environment say, each with its name and its value; an empty one is an unset one.
+    ///
+    /// # Errors
+    /// A typing mistake must not switch a check off: [`PolicyError::BadSwitch`] or [`PolicyError::BadLmLevel`] for a value that
+    /// is none of a switch's, [`PolicyError::UnknownSwitch`] for a name that is none.
+    pub fn from_variables(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
+        let mut policy = Self::default();
+        for (name, value) in variables.into_iter().filter(|(_, value)| !value.is_empty()) {
+            let Some(switch) = SWITCHES.iter().find(|switch| switch.name == name) else {
+                let known = SWITCHES.iter().map(|switch| switch.name).collect::<Vec<_>>().join(", ");
+                return Err(PolicyError::UnknownSwitch { variable: name, known }.into());
+            };
+            if !(switch.set)(&mut policy, value.trim()) {
+                return Err(switch.refusal().into());
+            }
+        }
+        Ok(policy)
+    }
+}
+
+fn put<T>(place: &mut T, value: Option<T>) -> bool {
+    match value {
+        Some(value) => {
+            *place = value;
+            true
+        }
+        None => false,
+    }
+}
+
+fn yes_or_no(value: &str) -> Option<bool> {
+    match value {
+        "yes" => Some(true),
+        "no" => Some(false),
+        _ => None,
     }
 }
 
@@ -228,13 +299,13 @@ fn minimum(value: &str) -> Option<Minimum> {
 mod tests {
     use super::*;
 
-    fn with(name: &'static str, value: &'static str) -> Result<Policy> {
-        Policy::from_switches(|asked| (asked == name).then(|| value.to_owned()))
+    fn with(name: &str, value: &str) -> Result<Policy> {
+        Policy::from_variables([(name.to_owned(), value.to_owned())])
     }
 
     #[test]
     fn no_switch_is_the_default() {
-        assert_eq!(Policy::from_switches(|_| None), Ok(Policy::default()));
+        assert_eq!(Policy::from_variables([]), Ok(Policy::default()));
         assert_eq!(with("GSS_NTLM_MIC", ""), Ok(Policy::default()));
     }
 
@@ -259,22 +330,27 @@ mod tests {
 
     #[test]
     fn refuses_a_misspelt_value() {
-        for name in [
-            "GSS_NTLM_MIC",
-            "GSS_NTLM_REQUIRE_MIC",
-            "GSS_NTLM_CHANNEL_BINDINGS",
-            "GSS_NTLM_TARGET_NAME",
-            "GSS_NTLM_MINIMUM",
-            "GSS_NTLM_MAX_SKEW",
-            "GSS_NTLM_ANONYMOUS",
-            "GSS_NTLM_WINBIND",
-            "GSS_NTLM_WINBIND_TIMEOUT",
-            "LM_COMPAT_LEVEL",
-        ] {
+        for Switch { name, .. } in SWITCHES {
             for value in ["requierd", "yes\u{fffd}", " ", ",", "-1"] {
                 assert!(with(name, value).is_err(), "{name}={value}");
             }
         }
+    }
+
+    #[test]
+    fn refuses_a_misspelt_name() {
+        for name in ["GSS_NTLM_REQUIRED_MIC", "GSS_NTLM_", "GSS_NTLM_MIC ", "GSS_NTLM_mic", "GSS_NTLM_LM_COMPAT_LEVEL"]
+        {
+            let sentence = with(name, "yes").unwrap_err().to_string();
+            assert!(sentence.starts_with(&format!("{name} is no switch")), "{sentence}");
+            assert!(SWITCHES.iter().all(|switch| sentence.contains(switch.name)), "{sentence}");
+            assert_eq!(with(name, ""), Ok(Policy::default()), "an empty variable is an unset one");
+        }
+        for Switch { name, .. } in SWITCHES {
+            assert!(Policy::VARIABLES.iter().any(|begin| format!("{name}=").starts_with(begin)), "{name}");
+        }
+        let long = with(&format!("GSS_NTLM_\n{}", "X".repeat(5000)), "yes").unwrap_err().to_string();
+        assert!(long.starts_with("GSS_NTLM_\\nXXX") && long.len() < 1000, "{long}");
     }
 
     #[test]

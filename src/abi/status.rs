@@ -123,6 +123,7 @@ pub(super) const fn code(error: &Error) -> (Major, Minor) {
         },
         Error::Policy(error) => match error {
             PolicyError::BadSwitch { .. } => (g::_GSS_S_FAILURE, 0x38),
+            PolicyError::UnknownSwitch { .. } => (g::_GSS_S_FAILURE, 0x51),
             PolicyError::BadLmLevel => (g::_GSS_S_FAILURE, 0x09),
             PolicyError::NtlmV1 => (g::_GSS_S_FAILURE, 0x1C),
             PolicyError::Anonymous => (g::_GSS_S_FAILURE, 0x39),
@@ -205,6 +206,7 @@ const EXAMPLES: &[Error] = &[
         variable: "A GSS_NTLM_ variable",
         allowed: "one of its values in gss-ntlm(8)",
     }),
+    Error::Policy(PolicyError::UnknownSwitch { variable: String::new(), known: String::new() }),
     Error::Policy(PolicyError::BadLmLevel),
     Error::Policy(PolicyError::NtlmV1),
     Error::Policy(PolicyError::Anonymous),

@@ -1,12 +1,16 @@
 //! The operating system: environment, clock, randomness, names of the computer and its users, the trace file, the log.
 
+mod environment;
 mod log;
 mod spnego;
 mod thread;
 mod trace;
 mod winbind;
 
-use std::{ffi::CStr, sync::OnceLock};
+use std::{
+    ffi::{CStr, CString},
+    sync::OnceLock,
+};
 
 pub(crate) use self::{
     spnego::{is_finding_out as is_judging_spnego, note as note_spnego},
@@ -28,9 +32,9 @@ impl System {
     /// The administrator's decisions, from the environment.
     ///
     /// # Errors
-    /// As [`Policy::from_switches`].
+    /// As [`Policy::from_variables`].
     pub(crate) fn policy(self) -> Result<Policy> {
-        Policy::from_switches(|name| self.variable(name))
+        Policy::from_variables(environment::beginning_with(&Policy::VARIABLES))
     }
 }
 
@@ -78,20 +82,7 @@ impl Host for System {
     }
 
     fn variable(&self, name: &'static str) -> Option<String> {
-        // A dozen of them are asked for in each step of a handshake: no memory is taken for that.
-        let mut buffer = [0_u8; 64];
-        buffer.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
-        let name = CStr::from_bytes_until_nul(&buffer).ok()?;
-        // SAFETY: `name` is a C string. The value stays in place as long as nobody changes the environment, which is the
-        // application's duty, as with every getenv of a C library; it is copied at once.
-        let value = unsafe { secure_getenv(name.as_ptr()) };
-        if value.is_null() {
-            return None;
-        }
-        // SAFETY: secure_getenv gives a C string.
-        let value = unsafe { CStr::from_ptr(value) };
-        // What is not UTF-8 must not pass for unset: as a switch it is then a wrong one, as a path it is named in the error.
-        Some(value.to_string_lossy().into_owned())
+        environment::value(&CString::new(name).ok()?)
     }
 
     fn spnego_loses_mic(&self) -> bool {
@@ -109,11 +100,6 @@ impl Host for System {
     fn log(&self, line: core::fmt::Arguments<'_>) {
         log::write(line);
     }
-}
-
-unsafe extern "C" {
-    /// As in secure_getenv(3), which the libc crate lacks.
-    fn secure_getenv(name: *const core::ffi::c_char) -> *mut core::ffi::c_char;
 }
 
 /// The account name of a user id, from the system's user database; `None` when there is none.

@@ -160,8 +160,21 @@ fn says_which_switch_has_no_such_value() {
 }
 
 #[test]
+fn refuses_a_variable_that_is_nearly_a_switch() {
+    with_environment(&[("GSS_NTLM_REQUIRED_MIC", "yes")], || {
+        let by_password = Cred::with_password(&Name::user("DOM\\alice"), "Password", &NTLM).map(drop);
+        for failure in [Cred::acquire(None, Usage::Accept, &NTLM).map(drop), by_password].map(Result::unwrap_err) {
+            for told in ["GSS_NTLM_REQUIRED_MIC is no switch", "GSS_NTLM_REQUIRE_MIC", "LM_COMPAT_LEVEL"] {
+                assert!(failure.minor_text.contains(told), "{failure:?}");
+            }
+        }
+    });
+}
+
+#[test]
 fn takes_an_empty_value_for_none() {
-    let switches: Vec<_> = WRONG.iter().map(|(switch, _)| (*switch, "")).chain([("LM_COMPAT_LEVEL", "")]).collect();
+    let switches: Vec<_> =
+        WRONG.iter().map(|(switch, _)| (*switch, "")).chain([("LM_COMPAT_LEVEL", ""), ("GSS_NTLM_NONE", "")]).collect();
     with_environment(&switches, || {
         assert!(has_mic(&Handshake::of(&NTLM).establish().tokens[2]));
     });

@@ -39,7 +39,7 @@ UNSIGNED = (("Max-Forwards", "70", "69"), ("Via", "branch=", "branch=f"), ("Cont
 
 def vectors():
     """The captured sessions."""
-    folder = os.environ.get("GSS_NTLM_VECTORS") or os.path.join(ROOT, "tests", "vectors")
+    folder = os.environ.get("GSSNTLM_VECTORS") or os.path.join(ROOT, "tests", "vectors")
     with open(os.path.join(folder, "sip.json")) as file:
         return json.load(file)
 

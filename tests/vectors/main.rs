@@ -1,4 +1,4 @@
-//! Runs every vector of this folder, or of the folder that GSS_NTLM_VECTORS names.
+//! Runs every vector of this folder, or of the folder that GSSNTLM_VECTORS names.
 //!
 //! Every vector that passes is spoiled, one expected value after the other, and must then fail.
 #![expect(
@@ -29,7 +29,7 @@ use support::{Map, Outcome};
 
 #[test]
 fn every_vector_gives_what_it_says() {
-    let folder = std::env::var_os("GSS_NTLM_VECTORS");
+    let folder = std::env::var_os("GSSNTLM_VECTORS");
     let folder = folder.map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors"), PathBuf::from);
     let mut failures = Vec::new();
     let mut passed = 0_usize;
