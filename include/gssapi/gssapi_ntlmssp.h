@@ -60,9 +60,9 @@
 #define GSS_NTLMSSP_RESET_CRYPTO_OID_LENGTH 11
 
 /**
- * 1.3.6.1.4.1.7165.655.1.4, for gssspi_mech_invoke: the file to append the trace to, for the whole process, in place of
- * what GSSNTLMSSP_DEBUG says. The value is a path in UTF-8; an empty one stops the trace. For programs with a debugging
- * switch.
+ * 1.3.6.1.4.1.7165.655.1.4, for gssspi_mech_invoke: where the trace goes, for the whole process, in place of what
+ * GSSNTLMSSP_DEBUG says. The value is the path of a file in UTF-8, "stderr" or "syslog"; an empty one stops the trace. For
+ * programs with a debugging switch.
  */
 #define GSS_NTLMSSP_DEBUG_OID_STRING GSS_NTLMSSP_BASE_OID_STRING "\x04"
 #define GSS_NTLMSSP_DEBUG_OID_LENGTH 11

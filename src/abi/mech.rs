@@ -11,7 +11,10 @@ use super::{
     status,
     types::{COMPLETE, Major, MechInvoke, QueryMechanismInfo, same_signature},
 };
-use crate::{error::ApiMisuse, sys};
+use crate::{
+    error::ApiMisuse,
+    sys::{self, System},
+};
 
 /// The mechanism's name in SASL (RFC 5801).
 const SASL_NAME: &str = "GS2-NTLM";
@@ -135,7 +138,7 @@ pub(super) unsafe extern "C" fn gss_inquire_mech_for_saslname(
     unsafe { entry(minor_status, body) }
 }
 
-/// Starts the trace into the file that `value` names, or stops it when `value` is empty.
+/// Starts the trace to where `value` says, or stops it when `value` is empty.
 ///
 /// # Safety
 /// As krb5's mechglue calls it: each pointer is NULL or readable.
@@ -156,8 +159,8 @@ pub(super) unsafe extern "C" fn gssspi_mech_invoke(
         if object != private::DEBUG {
             return Err(ApiMisuse::UnknownOption.into());
         }
-        let path = str::from_utf8(value.strip_suffix(b"\0").unwrap_or(value)).map_err(|_| ApiMisuse::BadArgument)?;
-        if sys::trace_to(path) { Ok(COMPLETE) } else { Err(ApiMisuse::BadArgument.into()) }
+        let place = str::from_utf8(value.strip_suffix(b"\0").unwrap_or(value)).map_err(|_| ApiMisuse::BadArgument)?;
+        sys::trace_to(place, &System).map(|()| COMPLETE)
     };
     // SAFETY: by this function's contract.
     unsafe { entry(minor_status, body) }

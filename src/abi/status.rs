@@ -101,6 +101,7 @@ pub(super) const fn code(error: &Error) -> (Major, Minor) {
             ApiMisuse::BadPassword => (g::_GSS_S_DEFECTIVE_CREDENTIAL, 0x35),
             ApiMisuse::NoAttribute => (g::_GSS_S_UNAVAILABLE, 0x3D),
             ApiMisuse::BadBuffers => (g::_GSS_S_FAILURE, 0x3E),
+            ApiMisuse::BadTrace => (g::_GSS_S_FAILURE, 0x52),
         },
         Error::Credential(error) => match error {
             CredentialError::NoUserFile => (g::_GSS_S_NO_CRED, 0x34),
@@ -187,6 +188,7 @@ const EXAMPLES: &[Error] = &[
     Error::ApiMisuse(ApiMisuse::BadPassword),
     Error::ApiMisuse(ApiMisuse::NoAttribute),
     Error::ApiMisuse(ApiMisuse::BadBuffers),
+    Error::ApiMisuse(ApiMisuse::BadTrace),
     Error::Credential(CredentialError::NoUserFile),
     Error::Credential(CredentialError::Unreadable { path: String::new(), reason: String::new() }),
     Error::Credential(CredentialError::Writable { path: String::new() }),
@@ -375,7 +377,7 @@ mod tests {
 
     #[test]
     fn every_number_of_gss_ntlmssp_has_a_sentence_and_every_sentence_says_what_to_do() {
-        let all = (0x01..=0x1D).chain(0x20..=0x50).chain(0x100..=0x16F);
+        let all = (0x01..=0x1D).chain(0x20..=0x52).chain(0x100..=0x16F);
         for number in all {
             let words = sentence(BASE | number).unwrap_or_else(|| panic!("{number:#x} has no sentence"));
             let says_what_to_do =

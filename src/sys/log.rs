@@ -15,8 +15,10 @@ use crate::text::OneLine;
 
 /// Where syslog daemons and systemd's journal listen.
 const SOCKET: &str = "/dev/log";
-/// Facility authpriv (10), which not everybody may read, and severity warning (4), as RFC 3164 4.1.1 makes one number of them.
-const PRIORITY: u8 = 10 * 8 + 4;
+/// Facility authpriv (10), which not everybody may read, with severity warning (4) and debug (7), as RFC 3164 4.1.1 makes one
+/// number of them.
+const WARNING: u8 = 10 * 8 + 4;
+const DEBUG: u8 = 10 * 8 + 7;
 /// The longest message, in bytes, that RFC 5424 6.1 wants everybody to take.
 const MAX_MESSAGE: usize = 2048;
 /// Ends a message that was longer.
@@ -28,6 +30,11 @@ static SAID: Said = Said::new();
 /// Writes `line` to the system's log, once: see [`crate::host::Host::log`].
 pub(super) fn write(line: fmt::Arguments<'_>) {
     SAID.once(line, Path::new(SOCKET));
+}
+
+/// Writes a line of the trace to the system's log.
+pub(super) fn trace(line: &str) {
+    send(DEBUG, line, Path::new(SOCKET));
 }
 
 /// Lines that were said, by their hash; 0 is a free place. There is no lock, for a forked child could find it held.
@@ -45,7 +52,7 @@ impl Said {
     fn once(&self, line: fmt::Arguments<'_>, socket: &Path) {
         let line = line.to_string();
         let Some(place) = self.claim(&line) else { return };
-        if !send(&line, socket) {
+        if !send(WARNING, &line, socket) {
             place.store(0, Ordering::Relaxed);
         }
     }
@@ -74,8 +81,8 @@ impl Said {
 ///
 /// It has no time: who receives it knows that (RFC 3164 4.3.2), and the local time is not to be had without a lock. The socket
 /// is not connected, so that what another thread writes to the same number, thinking of a descriptor just closed, goes nowhere.
-fn send(line: &str, to: &Path) -> bool {
-    let message = format!("<{PRIORITY}>gss-ntlm[{}]: {}", std::process::id(), OneLine(line));
+fn send(priority: u8, line: &str, to: &Path) -> bool {
+    let message = format!("<{priority}>gss-ntlm[{}]: {}", std::process::id(), OneLine(line));
     let message = shortened(message);
     let sent = UnixDatagram::unbound().and_then(|socket| {
         socket.set_nonblocking(true)?;
@@ -161,7 +168,7 @@ mod tests {
     #[test]
     fn a_log_that_is_busy_is_not_waited_for() {
         let (log, said) = (Log::new("busy"), Said::new());
-        while send("fills the queue", &log.path) {}
+        while send(DEBUG, "fills the queue", &log.path) {}
         said.once(format_args!("one more"), &log.path);
         while log.next().is_some() {}
         said.once(format_args!("one more"), &log.path);

@@ -1,7 +1,9 @@
 //! The operating system: environment, clock, randomness, names of the computer and its users, the trace file, the log.
 
+mod descriptor;
 mod environment;
 mod log;
+mod signal;
 mod spnego;
 mod thread;
 mod trace;

@@ -1,6 +1,12 @@
 //! The trace tells every step. Each test has a process of its own, for there is one trace in each.
 
 use std::fs;
+use std::io::{Read, Write, pipe};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::Command;
 
 use crate::common::cred::{Cred, Usage};
 use crate::common::gss::{DEBUG, NTLM, Name, invoke};
@@ -142,9 +148,188 @@ fn goes_on_and_off() {
         invoke(&NTLM, &DEBUG, format!("{}\0", second.0).as_bytes()).unwrap();
         Handshake::of(&NTLM).establish();
         assert!(length(&second) > before);
-        for path in ["/nonexistent/trace", "/", "a\0b"] {
-            invoke(&NTLM, &DEBUG, path.as_bytes()).unwrap_err();
+        let [fifo, link] = ["fifo", "link"].map(|name| world().dir.join(name));
+        assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        // Opened for writing, it would let its reader go on.
+        let _reader = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&fifo).unwrap();
+        symlink(&second.0, &link).unwrap();
+        let refused = ["/nonexistent/trace", "/", "a\0b", fifo.to_str().unwrap(), link.to_str().unwrap()];
+        for path in refused {
+            let failure = invoke(&NTLM, &DEBUG, path.as_bytes()).unwrap_err();
+            assert!(failure.minor_text.contains("trace"), "{path}: {failure:?}");
         }
+        invoke(&NTLM, &DEBUG, b"/dev/null").unwrap();
         Handshake::of(&NTLM).establish();
+    });
+}
+
+/// Another file in the place of a descriptor, until this is dropped.
+struct Instead {
+    descriptor: RawFd,
+    before: OwnedFd,
+}
+
+impl Instead {
+    fn of(descriptor: RawFd, file: impl AsFd) -> Self {
+        // SAFETY: it is open, and stays so meanwhile.
+        let before = unsafe { BorrowedFd::borrow_raw(descriptor) }.try_clone_to_owned().unwrap();
+        duplicate(file.as_fd(), descriptor);
+        Self { descriptor, before }
+    }
+}
+
+impl Drop for Instead {
+    fn drop(&mut self) {
+        duplicate(self.before.as_fd(), self.descriptor);
+    }
+}
+
+fn duplicate(file: BorrowedFd<'_>, descriptor: RawFd) {
+    // SAFETY: descriptors only.
+    assert_eq!(unsafe { libc::dup2(file.as_raw_fd(), descriptor) }, descriptor);
+}
+
+fn trace_to_stderr() {
+    invoke(&NTLM, &DEBUG, b"stderr").unwrap();
+}
+
+/// Writes until there is no more room.
+fn fill(file: impl AsFd) {
+    let set_blocking = |is_blocking: bool| {
+        // SAFETY: a descriptor that is open.
+        let flags = unsafe { libc::fcntl(file.as_fd().as_raw_fd(), libc::F_GETFL) };
+        let flags = if is_blocking { flags & !libc::O_NONBLOCK } else { flags | libc::O_NONBLOCK };
+        // SAFETY: likewise.
+        assert_eq!(unsafe { libc::fcntl(file.as_fd().as_raw_fd(), libc::F_SETFL, flags) }, 0);
+    };
+    set_blocking(false);
+    let mut file_again = fs::File::from(file.as_fd().try_clone_to_owned().unwrap());
+    while file_again.write(b"x").is_ok() {}
+    set_blocking(true);
+}
+
+/// A terminal that nobody reads: its two ends.
+fn terminal() -> (OwnedFd, OwnedFd) {
+    let (mut master, mut slave, null) = (0, 0, std::ptr::null_mut());
+    // SAFETY: two places to write to, and NULL where it may stand.
+    assert_eq!(unsafe { libc::openpty(&raw mut master, &raw mut slave, null, null.cast(), null.cast()) }, 0);
+    // SAFETY: they are new, and nobody else's.
+    [master, slave].map(|end| unsafe { OwnedFd::from_raw_fd(end) }).into()
+}
+
+#[test]
+fn goes_to_standard_error() {
+    let settings = [("GSSNTLMSSP_DEBUG", "stderr")];
+    with_environment(&settings, || {
+        let (mut reader, writer) = pipe().unwrap();
+        let instead = Instead::of(2, &writer);
+        Handshake::of(&NTLM).establish();
+        drop((instead, writer));
+        let mut told = String::new();
+        reader.read_to_string(&mut told).unwrap();
+        for wanted in ["NEGOTIATE_MESSAGE", "CHALLENGE_MESSAGE", "AUTHENTICATE_MESSAGE", "DOM\\alice"] {
+            assert!(told.contains(wanted), "{wanted} is not in:\n{told}");
+        }
+        assert!(!Path::new("stderr").exists());
+    });
+}
+
+#[test]
+fn neither_waits_for_a_reader_nor_dies_of_none() {
+    with_environment(&[], || {
+        // SAFETY: no function is registered. Rust's programs ignore the signal, others do not.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+        // SAFETY: a number. Who waits is ended.
+        unsafe { libc::alarm(60) };
+        let traced = |error: BorrowedFd<'_>| {
+            let _instead = Instead::of(2, error);
+            trace_to_stderr();
+            Handshake::of(&NTLM).establish();
+        };
+        let (reader, writer) = pipe().unwrap();
+        fill(&writer);
+        traced(writer.as_fd());
+        drop(reader);
+        traced(writer.as_fd());
+        let (here, there) = UnixStream::pair().unwrap();
+        fill(&here);
+        traced(here.as_fd());
+        drop(there);
+        traced(here.as_fd());
+        let (master, slave) = terminal();
+        fill(&slave);
+        traced(slave.as_fd());
+        drop(master);
+        traced(slave.as_fd());
+        // One that is not full gets its lines.
+        let (master, slave) = terminal();
+        traced(slave.as_fd());
+        let mut told = [0; 1000];
+        let length = fs::File::from(master).read(&mut told).unwrap();
+        assert!(String::from_utf8_lossy(&told[..length]).contains("NEGOTIATE_MESSAGE"));
+    });
+}
+
+/// What there is to read, now.
+fn pending(mut stream: &UnixStream) -> String {
+    stream.set_nonblocking(true).unwrap();
+    let mut told = Vec::new();
+    let _ = stream.read_to_end(&mut told);
+    String::from_utf8(told).unwrap()
+}
+
+#[test]
+fn keeps_out_of_what_takes_the_place_of_standard_error() {
+    with_environment(&[], || {
+        let (first, first_reader) = UnixStream::pair().unwrap();
+        let _instead = Instead::of(2, &first);
+        trace_to_stderr();
+        Handshake::of(&NTLM).establish();
+        assert!(!pending(&first_reader).is_empty());
+        let (second, second_reader) = UnixStream::pair().unwrap();
+        let instead_again = Instead::of(2, &second);
+        Handshake::of(&NTLM).establish();
+        assert_eq!(pending(&second_reader), "");
+        drop(instead_again);
+        Handshake::of(&NTLM).establish();
+        assert!(!pending(&first_reader).is_empty());
+    });
+}
+
+/// The descriptor of a file that this process has open.
+fn descriptor_of(path: &str) -> RawFd {
+    let open = fs::read_dir("/proc/self/fd").unwrap().map(Result::unwrap);
+    let found = open.filter(|entry| fs::read_link(entry.path()).is_ok_and(|file| file == Path::new(path)));
+    found.map(|entry| entry.file_name().to_str().unwrap().parse().unwrap()).next().expect("the trace is open")
+}
+
+#[test]
+fn keeps_out_of_what_takes_the_place_of_its_file() {
+    with_environment(&[], || {
+        let path = world().dir.join("kept").display().to_string();
+        for start in [true, false] {
+            // A trace that is stopped, or goes elsewhere, closes its own file, and nobody else's.
+            let trace = Trace::start("kept");
+            Handshake::of(&NTLM).establish();
+            let (connection, peer) = UnixStream::pair().unwrap();
+            let descriptor = descriptor_of(&path);
+            duplicate(connection.as_fd(), descriptor);
+            if start {
+                let before = trace.read().len();
+                Handshake::of(&NTLM).establish();
+                assert!(trace.read().len() > before, "the file is opened anew");
+                duplicate(connection.as_fd(), descriptor_of(&path));
+                // Now it cannot be.
+                fs::remove_file(&path).unwrap();
+                fs::create_dir(&path).unwrap();
+                Handshake::of(&NTLM).establish();
+                fs::remove_dir(&path).unwrap();
+            }
+            invoke(&NTLM, &DEBUG, b"").unwrap();
+            drop(connection);
+            assert_eq!(pending(&peer), "");
+            // SAFETY: a descriptor, and no memory.
+            assert_ne!(unsafe { libc::fcntl(descriptor, libc::F_GETFD) }, -1, "it was closed");
+        }
     });
 }
