@@ -252,6 +252,8 @@ pub enum CredentialError {
         name: String,
         /// The path as configured.
         path: String,
+        /// The first line of the file that is not UTF-8.
+        not_utf8: Option<u32>,
     },
     /// The name is a service's or anonymous, and such a name has no password.
     NotAUser,
@@ -334,6 +336,31 @@ pub enum HostError {
     Memory,
     /// A thread.
     Thread,
+}
+
+impl Error {
+    /// Whether somebody has to mend what is configured here, before a handshake is even tried: a switch, or the user file. Not
+    /// that there is none.
+    #[must_use]
+    pub const fn is_to_mend(&self) -> bool {
+        match self {
+            Self::Policy(error) => matches!(
+                error,
+                PolicyError::BadSwitch { .. } | PolicyError::UnknownSwitch { .. } | PolicyError::BadLmLevel
+            ),
+            Self::Credential(CredentialError::NoEntry { name, .. }) => name.is_empty(),
+            Self::Credential(error) => {
+                matches!(error, CredentialError::Unreadable { .. } | CredentialError::Writable { .. })
+            }
+            Self::InvalidMessage(_)
+            | Self::PeerMisbehaved(_)
+            | Self::PeerIncompatible(_)
+            | Self::ApiMisuse(_)
+            | Self::Domain(_)
+            | Self::Host(_)
+            | Self::Internal => false,
+        }
+    }
 }
 
 impl fmt::Display for Error {
@@ -532,20 +559,26 @@ impl fmt::Display for CredentialError {
             Self::NoUserFile => f.write_str(
                 "There are no credentials: set NTLM_USER_FILE, give a password or ntlmssp_keyfile, or let winbindd run (and GSS_NTLM_WINBIND not be no)",
             ),
-            Self::Unreadable { path, reason } => {
-                write!(f, "The user file {} cannot be read: {}", Path(path), Reason(reason))
-            }
+            Self::Unreadable { path, reason } => write!(
+                f,
+                "The user file {} cannot be read: {}; let NTLM_USER_FILE or ntlmssp_keyfile name a file that this program may read",
+                Path(path),
+                Reason(reason)
+            ),
             Self::Writable { path } => {
                 write!(f, "The user file {} is refused because anybody may write it: chmod o-w", Path(path))
             }
-            Self::NoEntry { name, path } if name.is_empty() => {
-                write!(f, "The user file {} has no usable entry: add a line DOMAIN:USER:PASSWORD", Path(path))
+            Self::NoEntry { name, path, not_utf8 } => {
+                write!(f, "The user file {} has no usable entry", Path(path))?;
+                if !name.is_empty() {
+                    write!(f, " for {}", OneLine(name))?;
+                }
+                match not_utf8 {
+                    Some(line) => write!(f, ", and its line {line} is not UTF-8: save the file as UTF-8"),
+                    None if name.is_empty() => f.write_str(": add a line DOMAIN:USER:PASSWORD"),
+                    None => f.write_str(": add one, or see whether it is disabled"),
+                }
             }
-            Self::NoEntry { name, path } => write!(
-                f,
-                "The user file {} has no usable entry for {name}: add one, or see whether it is disabled",
-                Path(path)
-            ),
             Self::NotAUser => {
                 f.write_str("The name is not a user's: acquire the credential of a user, or of an acceptor")
             }

@@ -210,7 +210,7 @@ pub(super) unsafe extern "C" fn gss_accept_sec_context(
         unsafe { Handle::step(context_handle, Role::Acceptor, take, put) }
     };
     // SAFETY: by this function's contract.
-    unsafe { entry(minor_status, body) }
+    unsafe { entry(minor_status, || cred::logged(body())) }
 }
 
 /// The caller's channel bindings.

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     cred::{CredStore, Credential, Usage},
     error::{ApiMisuse, Result},
+    host::Host as _,
     name::Principal,
     policy::Policy,
     sys::{System, Winbind, is_judging_spnego},
@@ -54,6 +55,17 @@ pub(super) unsafe fn given_or_default<'call>(
     }
 }
 
+/// Tells the system's log of an acceptor's error, if it is something to mend: daemons often show it to nobody, and SPNEGO has
+/// told them another one.
+pub(super) fn logged<T>(result: Result<T>) -> Result<T> {
+    if let Err(error) = &result
+        && error.is_to_mend()
+    {
+        System.log(format_args!("{error}"));
+    }
+    result
+}
+
 /// Where the four ways to acquire put what they acquired.
 struct Acquired<'call> {
     handle: Out<'call, g::gss_cred_id_t>,
@@ -77,9 +89,13 @@ impl Acquired<'_> {
 
     /// Acquires and puts.
     ///
+    /// Where there is something to mend, an initiator that asks for nothing in particular gets a credential that says so when it
+    /// is used: SPNEGO and the mechglue leave a mechanism out whose credential cannot be had, and its error with it. An acceptor
+    /// does not start.
+    ///
     /// # Safety
     /// `name` is NULL or a live name handle of ours.
-    unsafe fn acquire(mut self, name: g::gss_name_t, usage: c_int, store: &CredStore<'_>) -> Result<Major> {
+    unsafe fn acquire(mut self, name: g::gss_name_t, usage: c_int, store: Option<CredStore<'_>>) -> Result<Major> {
         let mut handle = self.handle.required()?;
         let usage = match usage {
             0 => Usage::Both,
@@ -90,10 +106,16 @@ impl Acquired<'_> {
         // SAFETY: by this function's contract.
         let name: Option<&Principal> = unsafe { ptr::borrow(name) };
         let name = name.map(|principal| &principal.name);
-        let credential = if is_judging_spnego() {
-            Credential::anonymous()
-        } else {
-            Credential::acquire(name, usage, store, &System.policy()?, &System)?
+        let is_default = name.is_none() && store.is_none();
+        let store = store.unwrap_or_else(empty_store);
+        let acquire = || Credential::acquire(name, usage, &store, &System.policy()?, &System);
+        let credential = match usage {
+            _ if is_judging_spnego() => Credential::anonymous(),
+            Usage::Initiate => match acquire() {
+                Err(error) if is_default && error.is_to_mend() => Credential::deferred(error),
+                acquired => acquired?,
+            },
+            Usage::Accept | Usage::Both => logged(acquire())?,
         };
         if self.mechs.is_wanted() {
             self.mechs.put(oid::set_of_ntlm()?);
@@ -120,7 +142,7 @@ pub(super) unsafe extern "C" fn gss_acquire_cred(
     // SAFETY: by this function's contract.
     let acquired = unsafe { Acquired::cleared(output_cred_handle, actual_mechs, time_rec) };
     // SAFETY: likewise.
-    let body = || unsafe { acquired.acquire(desired_name, cred_usage, &empty_store()) };
+    let body = || unsafe { acquired.acquire(desired_name, cred_usage, None) };
     // SAFETY: likewise.
     unsafe { entry(minor_status, body) }
 }
@@ -145,7 +167,7 @@ pub(super) unsafe extern "C" fn gss_acquire_cred_from(
         // SAFETY: by this function's contract.
         let store = unsafe { store(cred_store) }?;
         // SAFETY: likewise.
-        unsafe { acquired.acquire(desired_name, cred_usage, &store) }
+        unsafe { acquired.acquire(desired_name, cred_usage, store) }
     };
     // SAFETY: by this function's contract.
     unsafe { entry(minor_status, body) }
@@ -173,7 +195,7 @@ pub(super) unsafe extern "C" fn gssspi_acquire_cred_with_password(
         // Some programs count the NUL of their C string.
         let password = password.strip_suffix(b"\0").unwrap_or(password);
         // SAFETY: by this function's contract.
-        unsafe { acquired.acquire(desired_name, cred_usage, &empty_store().with_password(password)?) }
+        unsafe { acquired.acquire(desired_name, cred_usage, Some(empty_store().with_password(password)?)) }
     };
     // SAFETY: by this function's contract.
     unsafe { entry(minor_status, body) }
@@ -184,17 +206,20 @@ fn empty_store<'call>() -> CredStore<'call> {
     CredStore { winbind: Some(&Winbind), ..CredStore::default() }
 }
 
-/// The elements of a credential store.
+/// The elements of a credential store, if there are any.
 ///
 /// # Safety
 /// `set` is NULL or points at a set whose strings are readable during the call.
-unsafe fn store<'call>(set: g::gss_const_key_value_set_t) -> Result<CredStore<'call>> {
-    let mut store = empty_store();
+unsafe fn store<'call>(set: g::gss_const_key_value_set_t) -> Result<Option<CredStore<'call>>> {
     if set.is_null() {
-        return Ok(store);
+        return Ok(None);
     }
     // SAFETY: by this function's contract; read by value.
     let g::gss_key_value_set_desc { count, elements } = unsafe { set.read() };
+    if count == 0 {
+        return Ok(None);
+    }
+    let mut store = empty_store();
     for at in 0..usize::try_from(count).map_err(|_| ApiMisuse::BadArgument)? {
         if elements.is_null() {
             return Err(ApiMisuse::NullInput.into());
@@ -209,7 +234,7 @@ unsafe fn store<'call>(set: g::gss_const_key_value_set_t) -> Result<CredStore<'c
         let value = unsafe { c_str(value) }?;
         store.set(key.to_bytes(), value.to_bytes())?;
     }
-    Ok(store)
+    Ok(Some(store))
 }
 
 /// # Safety
@@ -260,14 +285,15 @@ pub(super) unsafe extern "C" fn gss_inquire_cred(
     let body = || {
         // SAFETY: by this function's contract.
         let credential = unsafe { given_or_default(cred_handle, Usage::Both, &System.policy()?) }?;
+        let (whose, what_for) = (credential.name()?, credential.usage()?);
         if mechs.is_wanted() {
             mechs.put(oid::set_of_ntlm()?);
         }
         if name.is_wanted() {
-            name.put(ptr::handle(Principal::from(credential.name())));
+            name.put(ptr::handle(Principal::from(whose)));
         }
         lifetime.put(g::_GSS_C_INDEFINITE);
-        usage.put(number(credential.usage()));
+        usage.put(number(what_for));
         Ok(COMPLETE)
     };
     // SAFETY: by this function's contract.
@@ -299,8 +325,9 @@ pub(super) unsafe extern "C" fn gss_inquire_cred_by_mech(
         unsafe { oid::refuse_other_mech(mech_type) }?;
         // SAFETY: likewise.
         let credential = unsafe { given_or_default(cred_handle, Usage::Both, &System.policy()?) }?;
+        let (whose, what_for) = (credential.name()?, credential.usage()?);
         if name.is_wanted() {
-            name.put(ptr::handle(Principal::from(credential.name())));
+            name.put(ptr::handle(Principal::from(whose)));
         }
         if credential.initiator().is_ok() {
             initiator.put(g::_GSS_C_INDEFINITE);
@@ -308,7 +335,7 @@ pub(super) unsafe extern "C" fn gss_inquire_cred_by_mech(
         if credential.acceptor().is_ok() {
             acceptor.put(g::_GSS_C_INDEFINITE);
         }
-        usage.put(number(credential.usage()));
+        usage.put(number(what_for));
         Ok(COMPLETE)
     };
     // SAFETY: by this function's contract.

@@ -192,7 +192,7 @@ const EXAMPLES: &[Error] = &[
     Error::Credential(CredentialError::NoUserFile),
     Error::Credential(CredentialError::Unreadable { path: String::new(), reason: String::new() }),
     Error::Credential(CredentialError::Writable { path: String::new() }),
-    Error::Credential(CredentialError::NoEntry { name: String::new(), path: String::new() }),
+    Error::Credential(CredentialError::NoEntry { name: String::new(), path: String::new(), not_utf8: None }),
     Error::Credential(CredentialError::NotAUser),
     Error::Credential(CredentialError::NoDomain),
     Error::Credential(CredentialError::NoCachedLogon { name: String::new() }),

@@ -19,7 +19,7 @@ use crate::{
     policy::Policy,
 };
 
-use super::{Acceptor, Account, Accounts, CachedLogon, Credential, Domain, Initiator, Options, Secret};
+use super::{Acceptor, Account, Accounts, CachedLogon, Credential, Domain, Halves, Initiator, Options, Secret};
 
 /// The form of the token; another one is refused.
 const VERSION: u8 = 2;
@@ -31,18 +31,19 @@ impl Credential {
     /// The credential as bytes.
     ///
     /// # Errors
-    /// [`crate::error::ApiMisuse::BadArgument`] when a name in it is longer than 4 GiB.
+    /// [`crate::error::ApiMisuse::BadArgument`] when a name in it is longer than 4 GiB; as [`Credential::usage`].
     pub fn export(&self) -> Result<Zeroizing<Vec<u8>>> {
+        let Halves { initiator, acceptor } = self.halves()?;
         let mut out = Zeroizing::new(Vec::new());
         let options = self.options();
         out.extend_from_slice(&[VERSION, u8::from(options.no_ci_flags), u8::from(options.neg_flags.is_some())]);
         out.extend_from_slice(&options.neg_flags.unwrap_or(0).to_le_bytes());
-        out.push(u8::from(self.acceptor.is_some()));
-        if let Some(acceptor) = &self.acceptor {
+        out.push(u8::from(acceptor.is_some()));
+        if let Some(acceptor) = acceptor {
             acceptor.export(&mut out)?;
         }
-        out.push(u8::from(self.initiator.is_some()));
-        match &self.initiator {
+        out.push(u8::from(initiator.is_some()));
+        match initiator {
             None => {}
             Some(Initiator::Anonymous) => Name::Anonymous.export(&mut out)?,
             Some(Initiator::CachedLogon(CachedLogon { name, .. })) => {
@@ -175,7 +176,7 @@ mod tests {
         let again = import(&credential.export().unwrap()).unwrap();
         assert_eq!(
             (again.usage(), again.name(), again.options()),
-            (Usage::Both, credential.name(), credential.options())
+            (Ok(Usage::Both), credential.name(), credential.options())
         );
         let Ok(Initiator::Account(account)) = again.initiator() else { panic!("{again:?}") };
         assert_eq!(account.secret.nt_hash.expose(), &[7; 16]);
@@ -202,7 +203,7 @@ mod tests {
             assert_eq!(without.unwrap_err(), CredentialError::NoUserFile.into());
             // An acceptor does not ask it then.
             let not_allowed = Credential::import(&token, domain(), &Policy { winbind: false, ..Policy::default() });
-            assert_eq!(not_allowed.is_ok(), credential.usage() == Usage::Accept);
+            assert_eq!(not_allowed.is_ok(), credential.usage() == Ok(Usage::Accept));
         }
         let nowhere = Accounts::new(None, None);
         let acceptor = Acceptor { name: Name::parse_service("x", "y").unwrap(), is_named: true, accounts: nowhere };

@@ -45,11 +45,17 @@ pub enum Usage {
 /// A credential: an initiator's secret, an acceptor's way to judge others', or both.
 #[derive(Debug)]
 pub struct Credential {
+    /// What it is made of, or what must be mended before there is anything.
+    halves: Result<Halves>,
+    /// Read by many, so that a child forked from a program with threads does not wait for one that it does not have.
+    options: RwLock<Options>,
+}
+
+#[derive(Debug)]
+struct Halves {
     initiator: Option<Initiator>,
     /// Handshakes that it began hold on to it.
     acceptor: Option<Arc<Acceptor>>,
-    /// Read by many, so that a child forked from a program with threads does not wait for one that it does not have.
-    options: RwLock<Options>,
 }
 
 /// Who initiates.
@@ -148,53 +154,73 @@ impl Credential {
         Self::new(Some(Initiator::Anonymous), None)
     }
 
+    /// The credential of nobody, which says `error` wherever it is used: acquiring it succeeds where a program would not get to
+    /// see the error otherwise.
+    #[must_use]
+    pub fn deferred(error: Error) -> Self {
+        Self::of(Err(error))
+    }
+
     /// A credential of these halves.
     #[must_use]
     pub fn new(initiator: Option<Initiator>, acceptor: Option<Acceptor>) -> Self {
-        let acceptor = acceptor.map(Arc::new);
-        Self { initiator, acceptor, options: RwLock::new(Options { neg_flags: None, no_ci_flags: false }) }
+        Self::of(Ok(Halves { initiator, acceptor: acceptor.map(Arc::new) }))
     }
 
     /// The credential of an acceptor that another one has, too.
     #[must_use]
     pub fn of_acceptor(acceptor: Arc<Acceptor>) -> Self {
-        Self { acceptor: Some(acceptor), ..Self::new(None, None) }
+        Self::of(Ok(Halves { initiator: None, acceptor: Some(acceptor) }))
+    }
+
+    const fn of(halves: Result<Halves>) -> Self {
+        Self { halves, options: RwLock::new(Options { neg_flags: None, no_ci_flags: false }) }
+    }
+
+    fn halves(&self) -> Result<&Halves> {
+        self.halves.as_ref().map_err(Clone::clone)
     }
 
     /// What it is good for.
-    #[must_use]
-    pub const fn usage(&self) -> Usage {
-        match (&self.initiator, &self.acceptor) {
+    ///
+    /// # Errors
+    /// The one of a deferred credential, as in what follows.
+    pub fn usage(&self) -> Result<Usage> {
+        let Halves { initiator, acceptor } = self.halves()?;
+        Ok(match (initiator, acceptor) {
             (Some(_), None) => Usage::Initiate,
             (None, Some(_)) => Usage::Accept,
             _ => Usage::Both,
-        }
+        })
     }
 
     /// Whose it is: the account where there is one.
-    #[must_use]
-    pub fn name(&self) -> Name {
-        match (&self.initiator, &self.acceptor) {
+    ///
+    /// # Errors
+    /// As [`Credential::usage`].
+    pub fn name(&self) -> Result<Name> {
+        let Halves { initiator, acceptor } = self.halves()?;
+        Ok(match (initiator, acceptor) {
             (Some(initiator), _) => initiator.name(),
             (None, Some(acceptor)) => acceptor.name.clone(),
             (None, None) => Name::Anonymous,
-        }
+        })
     }
 
     /// The half that initiates.
     ///
     /// # Errors
-    /// [`ApiMisuse::NotAnInitiator`] when there is none.
+    /// [`ApiMisuse::NotAnInitiator`] when there is none; as [`Credential::usage`].
     pub fn initiator(&self) -> Result<&Initiator> {
-        self.initiator.as_ref().ok_or_else(|| ApiMisuse::NotAnInitiator.into())
+        self.halves()?.initiator.as_ref().ok_or_else(|| ApiMisuse::NotAnInitiator.into())
     }
 
     /// The half that accepts.
     ///
     /// # Errors
-    /// [`ApiMisuse::NotAnAcceptor`] when there is none.
+    /// [`ApiMisuse::NotAnAcceptor`] when there is none; as [`Credential::usage`].
     pub fn acceptor(&self) -> Result<&Arc<Acceptor>> {
-        self.acceptor.as_ref().ok_or_else(|| ApiMisuse::NotAnAcceptor.into())
+        self.halves()?.acceptor.as_ref().ok_or_else(|| ApiMisuse::NotAnAcceptor.into())
     }
 
     /// What was set on it.
@@ -290,10 +316,13 @@ impl Initiator {
         };
         let asked = asked.or_else(|| of_variable("NTLMUSER")).or_else(|| of_variable("USER"));
         let Some(asked) = asked else {
-            return Err(CredentialError::NoCachedLogon { name: String::new() }.into());
+            let nobody = CredentialError::NoCachedLogon { name: String::new() }.into();
+            return Err(if error.is_to_mend() { error } else { nobody });
         };
         match domain.find(&asked, policy, host)? {
             Some(name) => Ok(Self::CachedLogon(CachedLogon { name, domain })),
+            // A user file that has nobody at all is to be mended.
+            None if error.is_to_mend() => Err(error),
             None => Err(CredentialError::NoCachedLogon { name: Name::User(asked).to_string() }.into()),
         }
     }
@@ -343,7 +372,7 @@ impl Acceptor {
 
 #[cfg(test)]
 mod tests {
-    use crate::{cred::responder::tests::Gullible, host::tests::Silent};
+    use crate::{cred::responder::tests::Gullible, error::PolicyError, host::tests::Silent};
 
     use super::*;
 
@@ -354,7 +383,7 @@ mod tests {
         let host = Silent { user_file: Some(path.display().to_string()), ..Silent::default() };
         let usage = |name: Option<Name>, store: &CredStore<'_>| {
             Credential::acquire(name.as_ref(), Usage::Both, store, &Policy::default(), &host)
-                .map(|credential| credential.usage())
+                .and_then(|credential| credential.usage())
         };
         let user = |name| Some(Name::parse_user(name).unwrap());
         let service = || Some(Name::parse_service("HTTP@www", "").unwrap());
@@ -375,6 +404,18 @@ mod tests {
         assert!(matches!(no_entry, Err(crate::error::Error::Credential(CredentialError::NoEntry { .. }))));
         assert_eq!(no_name, Err(ApiMisuse::BadName.into()));
         assert_eq!(no_user, Err(CredentialError::NotAUser.into()));
+    }
+
+    #[test]
+    fn a_deferred_credential_is_nobodys() {
+        let error = || Error::from(PolicyError::BadLmLevel);
+        let credential = Credential::deferred(error());
+        credential.set_options(|options| options.no_ci_flags = true);
+        assert_eq!(credential.usage(), Err(error()));
+        assert_eq!(credential.name(), Err(error()));
+        assert_eq!(credential.export().map(drop), Err(error()));
+        assert_eq!(credential.initiator().map(drop), Err(error()));
+        assert_eq!(credential.acceptor().map(drop), Err(error()));
     }
 
     #[test]
@@ -428,7 +469,7 @@ mod tests {
             let name = user.map(|user| Name::parse_user(user).unwrap());
             let credential = Credential::acquire(name.as_ref(), Usage::Initiate, store, &Policy::default(), host)?;
             let is_cached = matches!(credential.initiator()?, Initiator::CachedLogon(_));
-            Ok((is_cached, credential.name().to_string()))
+            Ok((is_cached, credential.name()?.to_string()))
         };
         let there = || with(Gullible::default().domain());
         let cached = Ok((true, "AD\\alice".to_owned()));

@@ -37,7 +37,12 @@ pub struct UserFile {
     /// Each account's name in upper case, in order, and where its entry stands: that an account is unknown is found out as
     /// fast as that it is the last one.
     by_user: Vec<(String, usize)>,
+    /// The first line that is not UTF-8: it explains why somebody is missing.
+    not_utf8: Option<u32>,
 }
+
+/// The entries of a file, and its first line that is not UTF-8.
+type Parsed = (Vec<Entry>, Option<u32>);
 
 /// An account of a user file.
 #[derive(Debug)]
@@ -147,11 +152,11 @@ impl UserFile {
         Ok(file)
     }
 
-    fn new(path: &Path, entries: Vec<Entry>) -> Self {
+    fn new(path: &Path, (entries, not_utf8): Parsed) -> Self {
         let mut by_user: Vec<_> =
             entries.iter().zip(0..).map(|(entry, at)| (text::upper(&entry.name.user), at)).collect();
         by_user.sort_unstable();
-        Self { path: path.to_owned(), entries, by_user }
+        Self { path: path.to_owned(), entries, by_user, not_utf8 }
     }
 
     /// The account of that `name`, or the first if none is asked for, with its secret.
@@ -165,7 +170,8 @@ impl UserFile {
         };
         let Some(entry) = entry.filter(|entry| !entry.is_disabled) else {
             let name = name.map(|name| crate::name::Name::User(name.clone()).to_string()).unwrap_or_default();
-            return Err(CredentialError::NoEntry { name, path: self.path.display().to_string() }.into());
+            let (path, not_utf8) = (self.path.display().to_string(), self.not_utf8);
+            return Err(CredentialError::NoEntry { name, path, not_utf8 }.into());
         };
         let mut name = name.cloned().unwrap_or_else(|| entry.name.clone());
         // Who asks for a user principal name sends it; else the account is called as the file spells it.
@@ -238,20 +244,28 @@ fn read(file: File) -> core::result::Result<Zeroizing<Vec<u8>>, String> {
     Ok(text)
 }
 
-fn parse(text: &[u8], path: &Path, policy: &Policy, host: &dyn Host) -> Vec<Entry> {
+fn parse(text: &[u8], path: &Path, policy: &Policy, host: &dyn Host) -> Parsed {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let lines = text.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    lines
-        .zip(1_u32..)
-        .filter(|(line, _)| !line.is_empty() && !line.trim_ascii_start().starts_with(b"#"))
-        .filter_map(|(line, number)| {
-            let entry = if line.len() > MAX_LINE { None } else { parse_line(line, policy) };
-            if entry.is_none() {
-                host.trace(format_args!("line {number} of the user file {} is no entry: ignored", path.display()));
-            }
-            entry
-        })
-        .collect()
+    let (mut entries, mut not_utf8) = (Vec::new(), None);
+    for (line, number) in lines.zip(1_u32..) {
+        if line.is_empty() || line.trim_ascii_start().starts_with(b"#") {
+            continue;
+        }
+        let fault = if line.len() > MAX_LINE {
+            "is too long"
+        } else if let Some(entry) = parse_line(line, policy) {
+            entries.push(entry);
+            continue;
+        } else if str::from_utf8(line).is_err() {
+            not_utf8 = not_utf8.or(Some(number));
+            "is not UTF-8"
+        } else {
+            "is no entry"
+        };
+        host.trace(format_args!("line {number} of the user file {} {fault}: ignored", path.display()));
+    }
+    (entries, not_utf8)
 }
 
 fn parse_line(line: &[u8], policy: &Policy) -> Option<Entry> {
@@ -409,6 +423,22 @@ mod tests {
     #[test]
     fn a_byte_order_mark_is_no_part_of_the_first_line() {
         assert!(has_password(file("\u{feff}DOM:alice:x\n").entry("alice", "DOM"), "x"));
+    }
+
+    #[test]
+    fn a_line_that_is_not_utf8_explains_why_somebody_is_missing() {
+        let missing = |text: &[u8], name: Option<&str>| {
+            let path = PathBuf::from("users");
+            let file = UserFile::new(&path, parse(text, &path, &Policy::default(), &Silent::default()));
+            let name = name.map(|user| UserName { user: user.to_owned(), domain: String::new() });
+            file.account_of(name.as_ref()).unwrap_err().to_string()
+        };
+        let latin1 = b"# \xe4\nDOM:alice:x\r\nDOM:j\xfcrgen:x\nDOM:bob:\xe4\n";
+        assert!(missing(latin1, Some("jürgen")).contains("line 3 is not UTF-8"));
+        let utf16 = [&b"\xff\xfe"[..], &text::to_utf16le("DOM:alice:x\r\n")].concat();
+        assert!(missing(&utf16, None).contains("line 1 is not UTF-8"));
+        let nonsense = missing(b"nonsense\n", None);
+        assert!(!nonsense.contains("UTF-8") && nonsense.contains("has no usable entry"), "{nonsense}");
     }
 
     #[test]

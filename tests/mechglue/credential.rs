@@ -9,7 +9,7 @@ use crate::common::cred::{Cred, Usage};
 use crate::common::gss::{INDEFINITE, NEG_FLAGS, NTLM, Name, SPNEGO};
 use crate::common::handshake::Handshake;
 use crate::common::token::flags_of;
-use crate::common::{PASSWORD, with_environment, world};
+use crate::common::{PASSWORD, world};
 
 #[test]
 fn takes_the_first_account_where_none_is_named() {
@@ -152,14 +152,6 @@ fn says_which_file_it_cannot_read() {
         let failure = Cred::acquire_from(None, usage, &[("ntlmssp_keyfile", &missing)], &NTLM).map(drop).unwrap_err();
         assert!(failure.minor_text.contains(&missing), "{failure:?}");
     }
-}
-
-#[test]
-fn says_which_file_of_the_environment_it_cannot_read() {
-    with_environment(&[("NTLM_USER_FILE", "/nonexistent/users")], || {
-        let failure = Cred::acquire(None, Usage::Initiate, &NTLM).map(drop).unwrap_err();
-        assert!(failure.minor_text.contains("/nonexistent/users"), "{failure:?}");
-    });
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod bad_input;
 mod context;
 mod credential;
 mod datagram;
+mod deferred;
 mod dialect;
 mod elsewhere;
 mod forged;

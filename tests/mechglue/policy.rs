@@ -8,6 +8,8 @@ use crate::common::gss::{CHANNEL_BOUND, Failure, NTLM, Name, REQUIRE_MIC, SPNEGO
 use crate::common::handshake::{Bindings, Handshake, Refused};
 use crate::common::with_environment;
 
+use super::deferred::told_to_default_initiator;
+
 /// The length of the AUTHENTICATE header with and without the MIC: where its payload starts at the earliest.
 fn has_mic(authenticate: &[u8]) -> bool {
     // DomainName, UserName, Workstation, LmChallengeResponse, NtChallengeResponse, EncryptedRandomSessionKey.
@@ -150,9 +152,9 @@ fn says_which_switch_has_no_such_value() {
             #[expect(clippy::disallowed_methods, reason = "the parent's word")]
             let switch = std::env::var("GSSNTLM_TEST_SWITCH").unwrap();
             // A typing mistake must not weaken anything: nothing works until it is mended.
-            let outcomes = [Usage::Initiate, Usage::Accept].map(|usage| Cred::acquire(None, usage, &NTLM).map(drop));
-            let by_password = Cred::with_password(&Name::user("DOM\\alice"), "Password", &NTLM).map(drop);
-            for failure in outcomes.into_iter().chain([by_password]).map(Result::unwrap_err) {
+            let accepting = Cred::acquire(None, Usage::Accept, &NTLM).map(drop).unwrap_err();
+            let by_password = Cred::with_password(&Name::user("DOM\\alice"), "Password", &NTLM).map(drop).unwrap_err();
+            for failure in [told_to_default_initiator(&NTLM), accepting, by_password] {
                 assert!(failure.minor_text.contains(&switch), "{failure:?}");
             }
         });
