@@ -548,7 +548,7 @@ impl fmt::Display for ApiMisuse {
                 "The buffers make up no message: there must be one HEADER (or MIC_TOKEN) of 16 bytes, no PADDING or TRAILER of more than 0, and, beside a STREAM, one DATA"
             }
             Self::BadTrace => "The trace cannot go there, see the system's log (authpriv): name a file that this program may write, stderr or syslog",
-            Self::BadPassword => "The password or hash cannot be one: a password must be UTF-8 without NUL, not empty, of at most 64 KiB, and ntlmssp_nthash 32 hexadecimal digits",
+            Self::BadPassword => "The password or hash cannot be one: a password must be UTF-8 without NUL, of at most 64 KiB, and ntlmssp_nthash 32 hexadecimal digits",
         })
     }
 }

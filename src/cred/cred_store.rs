@@ -81,7 +81,7 @@ pub(super) fn parse_hex(digits: &[u8]) -> Option<[u8; 16]> {
 }
 
 fn checked(password: &[u8]) -> Result<&[u8]> {
-    if password.is_empty() || password.len() > CredStore::MAX_PASSWORD || password.contains(&0) {
+    if password.len() > CredStore::MAX_PASSWORD || password.contains(&0) {
         return Err(ApiMisuse::BadPassword.into());
     }
     Ok(password)
@@ -108,14 +108,25 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_password_is_one() {
+        for key in ["password", "ntlmssp_password"] {
+            let mut store = CredStore::default();
+            store.set(key.as_bytes(), b"").unwrap();
+            assert_eq!((store.password, store.has_secret()), (Some(&b""[..]), true), "{key}");
+        }
+        let mut store = CredStore::default();
+        store.set(b"ntlmssp_password", b"").unwrap();
+        store.set(b"password", b"the generic one").unwrap();
+        assert_eq!(store.password, Some(&b""[..]), "its own key wins, empty or not");
+    }
+
+    #[test]
     fn refuses_what_is_no_hash_and_no_password() {
         let mut store = CredStore::default();
         for hash in ["", "00", "+0000000000000000000000000000000", "g0000000000000000000000000000000"] {
             assert!(store.set(b"ntlmssp_nthash", hash.as_bytes()).is_err(), "{hash}");
         }
-        for password in [&b""[..], b"a\0b"] {
-            assert!(store.set(b"password", password).is_err());
-        }
+        assert!(store.set(b"password", b"a\0b").is_err());
         assert!(store.set(b"password", &[b'x'; CredStore::MAX_PASSWORD + 1]).is_err());
     }
 }

@@ -189,3 +189,24 @@ fn gives_the_domain_that_is_asked_for() {
     users.assert_stranger("TWO\\alice", "1");
     users.assert_stranger("THREE\\alice", "2");
 }
+
+#[test]
+fn lets_in_who_has_no_password_and_says_so() {
+    let users = Users::new("guest", "DOM:guest:\nDOM:alice:secret\n");
+    for key in ["password", "ntlmssp_password"] {
+        let by_store = |name: &str| {
+            let cred = Cred::acquire_from(Some(&Name::user(name)), Usage::Initiate, &[(key, "")], &NTLM).unwrap();
+            users.handshake(cred).run().map(|pair| pair.source)
+        };
+        assert_eq!(by_store("DOM\\guest").unwrap(), "DOM\\guest", "{key}");
+        by_store("DOM\\alice").expect_err("that one has a password").by_acceptor();
+    }
+}
+
+#[test]
+fn reads_what_an_editor_of_windows_writes() {
+    let users = Users::new("windows", "\u{feff}DOM:first:pass word\r\n\r\n# a comment\r\nDOM:last:another\r\n");
+    assert_eq!(users.by_password("DOM\\first", "pass word").unwrap().source, "DOM\\first");
+    assert_eq!(users.of_file("DOM\\last").unwrap().source, "DOM\\last");
+    users.assert_stranger("DOM\\last", "another\r");
+}
