@@ -164,8 +164,8 @@ pub enum PeerIncompatible {
     No128,
     /// NTLMSSP_NEGOTIATE_EXTENDED_SESSIONSECURITY.
     NoExtendedSessionSecurity,
-    /// MsvAvNbComputerName and MsvAvNbDomainName, [MS-NLMP] 3.1.5.1.2.
-    NoNetBiosNames,
+    /// TargetInfo.
+    NoTargetInfo,
     /// The challenge's MsvAvTimestamp is too far from this host's clock.
     ClockSkew,
     /// A connectionless (datagram) handshake.
@@ -497,8 +497,8 @@ impl fmt::Display for PeerIncompatible {
             Self::NoExtendedSessionSecurity => {
                 "The peer does not offer extended session security: let it, or require none (GSS_NTLM_MINIMUM, NEG_FLAGS)"
             }
-            Self::NoNetBiosNames => {
-                "The CHALLENGE_MESSAGE has no NetBIOS names of the server: let it send them, or ask for neither integrity nor confidentiality"
+            Self::NoTargetInfo => {
+                "The server says nothing about itself (TargetInfo): let it, or set GSS_NTLM_TARGET_INFO to optional, or ask for neither integrity nor confidentiality"
             }
             Self::ClockSkew => {
                 "The server's clock is too far from this host's: set the clocks, or raise GSS_NTLM_MAX_SKEW (hours)"

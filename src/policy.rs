@@ -21,6 +21,8 @@ pub struct Policy {
     pub channel_bindings: BindingsPolicy,
     /// What an acceptor makes of MsvAvTargetName.
     pub target_name: TargetNamePolicy,
+    /// What an initiator makes of a server that sends no TargetInfo.
+    pub target_info: TargetInfoPolicy,
     /// What every context must reach, asked for or not.
     pub minimum: Minimum,
     /// How far the time of a CHALLENGE_MESSAGE may be from the initiator's clock, in hours.
@@ -103,6 +105,15 @@ pub enum TargetNamePolicy {
     Required,
 }
 
+/// GSS_NTLM_TARGET_INFO.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetInfoPolicy {
+    /// A server must send one where integrity or confidentiality is asked for.
+    Required,
+    /// It need not: NAS boxes and old servers do not.
+    Optional,
+}
+
 bitflags! {
     /// GSS_NTLM_MINIMUM: what every context must reach. Empty: what the application asked for, no less.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,6 +138,7 @@ impl Default for Policy {
             require_mic: false,
             channel_bindings: BindingsPolicy::WhenSent,
             target_name: TargetNamePolicy::Off,
+            target_info: TargetInfoPolicy::Required,
             minimum: Minimum::empty(),
             max_skew_hours: 36,
             winbind: true,
@@ -196,6 +208,18 @@ const SWITCHES: &[Switch] = &[
                 _ => None,
             };
             put(&mut policy.target_name, target_name)
+        },
+    },
+    Switch {
+        name: "GSS_NTLM_TARGET_INFO",
+        allowed: "required or optional",
+        set: |policy, value| {
+            let target_info = match value {
+                "required" => Some(TargetInfoPolicy::Required),
+                "optional" => Some(TargetInfoPolicy::Optional),
+                _ => None,
+            };
+            put(&mut policy.target_info, target_info)
         },
     },
     Switch {
@@ -320,6 +344,8 @@ mod tests {
         assert_eq!(with("GSS_NTLM_CHANNEL_BINDINGS", "off").unwrap().channel_bindings, BindingsPolicy::Off);
         assert_eq!(with("GSS_NTLM_CHANNEL_BINDINGS", "required").unwrap().channel_bindings, BindingsPolicy::Required);
         assert_eq!(with("GSS_NTLM_TARGET_NAME", "audit").unwrap().target_name, TargetNamePolicy::Audit);
+        assert_eq!(with("GSS_NTLM_TARGET_INFO", "optional").unwrap().target_info, TargetInfoPolicy::Optional);
+        assert_eq!(with("GSS_NTLM_TARGET_INFO", "required"), Ok(Policy::default()));
         assert_eq!(with("GSS_NTLM_MINIMUM", "128, seal").unwrap().minimum, Minimum::BITS_128 | Minimum::SEAL);
         assert_eq!(with("GSS_NTLM_MINIMUM", "sign-as-asked").unwrap().minimum, Minimum::empty());
         assert_eq!(with("GSS_NTLM_MAX_SKEW", "2").unwrap().max_skew_hours, 2);

@@ -8,7 +8,7 @@ use crate::{
     error::{ApiMisuse, CredentialError, DomainError, FieldName, Message, PeerIncompatible, Result},
     host::{FileTime, Host},
     name::Name,
-    policy::{BindingsPolicy, MicPolicy, Policy},
+    policy::{BindingsPolicy, MicPolicy, Policy, TargetInfoPolicy},
     session::{Role, Session},
     text::{Charset, Shown, from_utf16le, same_name, to_utf16le},
     wire::{
@@ -133,7 +133,7 @@ impl ExpectChallenge {
         let answer = match initiator {
             Initiator::Anonymous => Answer::anonymous(),
             Initiator::CachedLogon(logon) => {
-                refuse_without_names(server.as_ref(), required)?;
+                refuse_without_info(server.as_ref(), required, policy)?;
                 refuse_far_time(server.and_then(|server| server.timestamp()), policy, host)?;
                 return self.forward(logon, flags, required, request);
             }
@@ -141,7 +141,7 @@ impl ExpectChallenge {
                 Answer::ntlm_v1(account, flags, &challenge.server_challenge, client_challenge, policy.lm_level)?
             }
             Initiator::Account(account) => {
-                refuse_without_names(server.as_ref(), required)?;
+                refuse_without_info(server.as_ref(), required, policy)?;
                 let timestamp = server.and_then(|server| server.timestamp());
                 refuse_far_time(timestamp, policy, host)?;
                 has_mic = timestamp.is_some() && self.may_have_mic(policy, host);
@@ -271,11 +271,12 @@ fn server_info<'a>(challenge: &Challenge<'a>) -> Result<Option<TargetInfo<'a>>> 
     Ok(Some(info))
 }
 
-/// [MS-NLMP] 3.1.5.1.2: who wants integrity or confidentiality wants to know who the server says it is.
-fn refuse_without_names(server: Option<&TargetInfo<'_>>, required: NegotiateFlags) -> Result<()> {
-    let has = |id| server.is_some_and(|server| server.find(id).is_some());
-    if required.protects() && !(has(AvId::MsvAvNbComputerName) && has(AvId::MsvAvNbDomainName)) {
-        return Err(PeerIncompatible::NoNetBiosNames.into());
+/// Who wants integrity or confidentiality wants a server that says something about itself, if not its NetBIOS names.
+// Deviates: [MS-NLMP] 3.1.5.1.2 wants both of those, which Windows and Samba do without.
+fn refuse_without_info(server: Option<&TargetInfo<'_>>, required: NegotiateFlags, policy: &Policy) -> Result<()> {
+    let says_something = server.is_some_and(|server| server.pairs().next().is_some());
+    if required.protects() && !says_something && policy.target_info == TargetInfoPolicy::Required {
+        return Err(PeerIncompatible::NoTargetInfo.into());
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use crate::common::gss::{Failure, NTLM};
 use crate::common::handshake::{Bindings, Handshake, SIGN_AND_SEAL};
 use crate::common::token::{
     Authenticate, BITS_128, Challenge, EXTENDED_SESSIONSECURITY, KEY_EXCH, OEM, REQUEST_TARGET, SEAL, SIGN,
-    TARGET_INFO, UNICODE, VERSION, av, find, flags_of, utf16, with_flags,
+    TARGET_INFO, TARGET_TYPE_DOMAIN, TARGET_TYPE_SERVER, UNICODE, VERSION, av, find, flags_of, utf16, with_flags,
 };
 use crate::common::with_environment;
 
@@ -46,20 +46,16 @@ fn accepts_every_length_of_a_challenge() {
 }
 
 #[test]
-fn accepts_a_server_without_a_name_where_nothing_is_to_be_protected() {
-    let nameless = |mut challenge: Challenge| {
-        challenge.target_name.clear();
-        challenge.without(&[av::NB_COMPUTER_NAME, av::NB_DOMAIN_NAME]).write(56)
-    };
-    let no_info = |mut challenge: Challenge| {
-        challenge.flags &= !TARGET_INFO;
-        challenge.target_info.clear();
-        challenge.write(56)
-    };
-    answer(0, nameless).unwrap();
-    answer(0, no_info).unwrap();
-    for failure in [refusal(GSS_C_INTEG_FLAG, nameless), refusal(GSS_C_CONF_FLAG, no_info)] {
-        assert!(failure.minor_text.contains("NetBIOS"), "{failure:?}");
+fn accepts_a_server_that_does_not_say_its_names() {
+    for ids in [&[av::NB_COMPUTER_NAME][..], &[av::NB_DOMAIN_NAME], &[av::NB_COMPUTER_NAME, av::NB_DOMAIN_NAME]] {
+        for flags in [0, GSS_C_INTEG_FLAG, GSS_C_CONF_FLAG] {
+            let sent = answer(flags, |mut challenge| {
+                challenge.target_name.clear();
+                challenge.without(ids).write(56)
+            })
+            .unwrap();
+            assert_eq!(find(&sent.target_info(), ids[0]), None);
+        }
     }
     // The target's name is another thing.
     answer(SIGN_AND_SEAL, |mut challenge| {
@@ -68,6 +64,51 @@ fn accepts_a_server_without_a_name_where_nothing_is_to_be_protected() {
         challenge.write(56)
     })
     .unwrap();
+}
+
+/// A server that says nothing about itself: by the flag, by an empty field, by an empty list.
+fn says_nothing() -> [fn(Challenge) -> Vec<u8>; 3] {
+    fn without(mut challenge: Challenge) -> Challenge {
+        challenge.target_info.clear();
+        challenge
+    }
+    [
+        |mut challenge| {
+            challenge.flags &= !TARGET_INFO;
+            without(challenge).write(56)
+        },
+        |challenge| {
+            let mut token = without(challenge).write(56);
+            token[40..44].fill(0);
+            token
+        },
+        |challenge| without(challenge).write(56),
+    ]
+}
+
+#[test]
+fn wants_a_server_to_say_something_where_messages_are_to_be_protected() {
+    for silent in says_nothing() {
+        answer(0, silent).unwrap();
+        for flags in [GSS_C_INTEG_FLAG, GSS_C_CONF_FLAG] {
+            let failure = refusal(flags, silent);
+            assert!(failure.minor_text.contains("GSS_NTLM_TARGET_INFO"), "{failure:?}");
+        }
+    }
+}
+
+#[test]
+fn lets_policy_say_that_a_server_need_say_nothing() {
+    with_environment(&[("GSS_NTLM_TARGET_INFO", "optional")], || {
+        for silent in says_nothing() {
+            for flags in [0, GSS_C_INTEG_FLAG, SIGN_AND_SEAL] {
+                let sent = answer(flags, silent).unwrap();
+                let info = sent.target_info();
+                assert_eq!((find(&info, av::NB_DOMAIN_NAME), find(&info, av::FLAGS)), (None, None), "no time, no MIC");
+                assert_eq!(find(&info, av::TARGET_NAME), Some(&utf16("HTTP/server")[..]));
+            }
+        }
+    });
 }
 
 #[test]
@@ -257,5 +298,21 @@ fn tells_the_names_of_the_environment() {
         assert_eq!(challenge.find(av::NB_DOMAIN_NAME), Some(&utf16("PÂTISSERIE")[..]));
         let sent = Authenticate::read(handshake.establish().tokens.last().unwrap());
         assert_eq!(sent.workstation, utf16("ÉCLAIR"));
+    });
+}
+
+#[test]
+fn names_itself_where_it_has_no_domain_to_name() {
+    with_environment(&[("NETBIOS_DOMAIN_NAME", "")], || {
+        // Whether a target is asked for or not.
+        for change in [|flags: u32| flags, |flags| flags & !REQUEST_TARGET] {
+            let handshake = Handshake::of(&NTLM);
+            let negotiate = with_flags(handshake.initiator().token(None), change);
+            let challenge = Challenge::read(&handshake.acceptor().token(&negotiate));
+            assert_eq!(challenge.target_name, utf16("SERVER"));
+            let about_targets = REQUEST_TARGET | TARGET_TYPE_DOMAIN | TARGET_TYPE_SERVER | TARGET_INFO;
+            assert_eq!(challenge.flags & about_targets, REQUEST_TARGET | TARGET_TYPE_SERVER | TARGET_INFO);
+            assert_eq!(challenge.find(av::NB_DOMAIN_NAME), Some(&utf16("SERVER")[..]), "as a standalone Windows");
+        }
     });
 }

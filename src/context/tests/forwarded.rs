@@ -7,7 +7,7 @@ use crate::{
     error::{CredentialError, DomainError},
     name::UserName,
     policy::LmLevel,
-    wire::{Authenticate, AvId},
+    wire::Authenticate,
 };
 
 /// What the initiator of `of` would answer, and its key.
@@ -124,13 +124,12 @@ fn what_a_cached_logon_cannot_do_is_an_error() {
 }
 
 #[test]
-fn a_server_that_does_not_say_its_time_or_its_name_is_refused_all_the_same() {
+fn a_server_far_off_in_time_or_without_target_info_is_refused_all_the_same() {
     let right: fn(&Challenged<'_>) -> Result<Response> = |_| panic!("it is not asked");
     let late = Pair { client_host: Fixed(NOW + 40 * 3600), ..pair(right) };
     assert_eq!(late.error(), PeerIncompatible::ClockSkew.into());
-    let without_names = old::challenging_without(&[AvId::MsvAvNbComputerName]);
-    let refused = pair(right).handshake(without_names).map(drop).unwrap_err();
-    assert_eq!(refused, PeerIncompatible::NoNetBiosNames.into());
+    let refused = pair(right).handshake(old::challenging_without_info).map(drop).unwrap_err();
+    assert_eq!(refused, PeerIncompatible::NoTargetInfo.into());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::{
     crypto::{keys, ntowf},
     error::{Fault, FieldName, InvalidMessage, Message},
     name::Attribute,
-    policy::LmLevel,
+    policy::{LmLevel, TargetInfoPolicy},
     wire::{Authenticate, AvId, Challenge, NegotiateFlags, TargetInfo, TargetInfoBuilder},
 };
 
@@ -93,6 +93,16 @@ pub(super) fn challenging_without(ids: &[AvId]) -> impl Fn(usize, &mut Vec<u8>) 
     }
 }
 
+/// Somebody on the way who leaves all of TargetInfo out.
+pub(super) fn challenging_without_info(number: usize, message: &mut Vec<u8>) {
+    if number == 1 {
+        let token = message.clone();
+        let challenge = Challenge::decode(&token).unwrap();
+        let flags = challenge.flags - NegotiateFlags::TARGET_INFO;
+        *message = Challenge { target_info: &[], flags, ..challenge }.encode().unwrap();
+    }
+}
+
 fn key_of(context: &Context) -> [u8; 16] {
     *context.established().unwrap().session.key().expose()
 }
@@ -153,19 +163,30 @@ fn at_level_2_no_lm_response_is_sent_whatever_the_credential_has() {
 }
 
 #[test]
-fn who_wants_protection_wants_both_names_of_the_server() {
-    let without = |requested, ids: &[AvId]| {
-        let client_policy = Policy { mic: MicPolicy::Off, ..Policy::default() };
-        Pair { requested, client_policy, ..Pair::new() }.handshake(challenging_without(ids)).map(drop)
-    };
-    let names = [AvId::MsvAvNbComputerName, AvId::MsvAvNbDomainName];
-    for ids in [&names[..1], &names[1..], &names] {
-        for requested in [ContextFlags::INTEG, ContextFlags::CONF] {
-            assert_eq!(without(requested, ids), Err(PeerIncompatible::NoNetBiosNames.into()), "{ids:?}");
+fn a_server_need_not_say_its_names_but_something() {
+    let requests = [ContextFlags::INTEG, ContextFlags::CONF, ContextFlags::empty()];
+    let names = [AvId::MsvAvNbComputerName, AvId::MsvAvNbDomainName, AvId::MsvAvTimestamp];
+    let client_policy = Policy { mic: MicPolicy::Off, ..Policy::default() };
+    for ids in [&names[..1], &names[1..2], &names[..2], &names] {
+        for requested in requests {
+            let pair = Pair { requested, client_policy, ..Pair::new() };
+            assert_eq!(pair.handshake(challenging_without(ids)).map(drop), Ok(()), "{ids:?}");
+        }
+    }
+    let optional = Policy { target_info: TargetInfoPolicy::Optional, ..Policy::default() };
+    for (client_policy, expected) in
+        [(Policy::default(), Err(PeerIncompatible::NoTargetInfo.into())), (optional, Ok(()))]
+    {
+        for requested in requests {
+            let pair = Pair { requested, client_policy, ..Pair::new() };
+            let expected = if requested.is_empty() { Ok(()) } else { expected.clone() };
+            assert_eq!(pair.handshake(challenging_without_info).map(drop), expected, "{requested:?}");
         }
         assert_eq!(without(ContextFlags::empty(), ids), Ok(()));
     }
-    assert_eq!(without(PROTECTED, &[AvId::MsvAvDnsDomainName]), Ok(()));
+    let (mut client, mut server, _) =
+        Pair { client_policy: optional, ..Pair::new() }.handshake(challenging_without_info).unwrap();
+    assert_in_step(&mut client, &mut server);
 }
 
 #[test]
@@ -352,7 +373,14 @@ fn an_answer_without_flags_is_in_the_letters_of_the_challenge() {
 
 #[test]
 fn the_server_is_named_in_the_letters_of_its_client() {
-    for (flags, expected) in [(OEM, &b"SRV"[..]), (OEM | UNICODE, b"S\0R\0V\0"), (UNICODE, b"")] {
+    let of_a_target = NegotiateFlags::REQUEST_TARGET | NegotiateFlags::TARGET_TYPE_SERVER | NegotiateFlags::TARGET_INFO;
+    for (flags, expected) in [
+        (OEM, &b"SRV"[..]),
+        (OEM | UNICODE, b"S\0R\0V\0"),
+        // Not asked for, and told all the same.
+        (UNICODE, b"S\0R\0V\0"),
+        (NegotiateFlags::OEM | NegotiateFlags::NTLM, b"SRV"),
+    ] {
         let pair = Pair { requested: ContextFlags::empty(), ..Pair::new() };
         choose(&pair.client, flags);
         let token = pair.messages().remove(1);
