@@ -113,6 +113,8 @@ pub enum Fault {
     OddLength,
     /// A length that the specification does not allow.
     WrongLength,
+    /// Nothing where there must be a key.
+    NoKey,
     /// A value that the specification does not allow.
     WrongValue,
     /// An AV_PAIR that may stand once stands twice.
@@ -168,8 +170,6 @@ pub enum PeerIncompatible {
     NoTargetInfo,
     /// The challenge's MsvAvTimestamp is too far from this host's clock.
     ClockSkew,
-    /// A connectionless (datagram) handshake.
-    Datagram,
     /// A connection-oriented handshake where a connectionless one is under way.
     NoDatagram,
     /// An LM hash of the account, for a key that is to be made of one.
@@ -311,7 +311,7 @@ pub enum PolicyError {
     },
     /// LM_COMPAT_LEVEL is no number from 0 to 5.
     BadLmLevel,
-    /// An NTLMv1 or LM response.
+    /// An NTLMv1 response, or one of LM or LMv2 alone.
     NtlmV1,
     /// An anonymous AUTHENTICATE_MESSAGE.
     Anonymous,
@@ -386,7 +386,7 @@ impl core::error::Error for Error {}
 impl fmt::Display for InvalidMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { message, field, fault } = self;
-        write!(f, "The {} is malformed, {} {}: {ADVICE}", message.name(), field.name(), fault.sentence())
+        write!(f, "The {} is malformed, {} {}: {}", message.name(), field.name(), fault.sentence(), fault.advice())
     }
 }
 
@@ -448,10 +448,19 @@ impl Fault {
             Self::OutsideMessage => "does not lie inside the message",
             Self::OddLength => "is UTF-16 text of an odd length",
             Self::WrongLength => "has a wrong length",
+            Self::NoKey => "is empty though messages are to be protected",
             Self::WrongValue => "has a wrong value",
             Self::Duplicate => "has an AV_PAIR twice",
             Self::NoEnd => "does not end with MsvAvEOL",
             Self::Missing => "is announced but missing",
+        }
+    }
+
+    const fn advice(self) -> &'static str {
+        if matches!(self, Self::NoKey) {
+            "the client is anonymous, takes this host for its own (a local call of Windows), or has a fault: let it name an account"
+        } else {
+            ADVICE
         }
     }
 }
@@ -512,7 +521,6 @@ impl fmt::Display for PeerIncompatible {
             Self::NoKeyExch => {
                 "The peer does not exchange a key (NTLMSSP_NEGOTIATE_KEY_EXCH): let it, connectionless NTLM must have one"
             }
-            Self::Datagram => "The peer wants connectionless (datagram) NTLM, which this side did not ask for: let it use the connection-oriented one",
         })
     }
 }
@@ -615,7 +623,7 @@ impl fmt::Display for DomainError {
             ),
             Self::OddReply(what) => write!(f, "winbindd's answer makes no sense, {what}: see its log"),
             Self::NoBindings => f.write_str(
-                "A cached logon of winbind cannot send channel bindings: give a password, or set GSS_NTLM_CHANNEL_BINDINGS to off to do without",
+                "A cached logon of winbind cannot send channel bindings (winbindd always says that there are none): give a password, or set GSS_NTLM_CHANNEL_BINDINGS to off to do without",
             ),
             Self::NotProtected => f.write_str(
                 "A cached logon of winbind does not sign or seal as asked for: let it send a MIC (GSS_NTLM_MIC), or give a password",
@@ -654,7 +662,7 @@ impl fmt::Display for PolicyError {
             }
             Self::BadLmLevel => f.write_str("LM_COMPAT_LEVEL must be a number from 0 to 5"),
             Self::NtlmV1 => f.write_str(
-                "The client answered with NTLMv1 or LM: let it use NTLMv2, or lower LM_COMPAT_LEVEL here (2 accepts NTLMv1, 1 also LM alone)",
+                "The client answered with NTLMv1, or with LM or LMv2 alone: let it use NTLMv2, or lower LM_COMPAT_LEVEL here (2 accepts NTLMv1, 1 also LM alone)",
             ),
             Self::Anonymous => f.write_str("The client is anonymous: let it name an account, or set GSS_NTLM_ANONYMOUS to yes"),
             Self::Guest => f.write_str(

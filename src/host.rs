@@ -63,6 +63,8 @@ pub struct HostNames {
     pub computer: String,
     /// NetBIOS name of the domain: NETBIOS_DOMAIN_NAME, what winbind says, or that of the computer, as on a standalone Windows.
     pub domain: String,
+    /// Whether that is a domain: NETBIOS_DOMAIN_NAME is set, or winbind says that the computer is a member of it.
+    pub has_domain: bool,
     /// Whether the computer is a member of that domain, as winbind says.
     pub is_member: bool,
     /// Fully qualified name of the computer, or empty.

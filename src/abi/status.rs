@@ -73,7 +73,6 @@ pub(super) const fn code(error: &Error) -> (Major, Minor) {
             PeerIncompatible::NoExtendedSessionSecurity => (g::_GSS_S_FAILURE, 0x29),
             PeerIncompatible::NoTargetInfo => (g::_GSS_S_FAILURE, 0x2A),
             PeerIncompatible::ClockSkew => (g::_GSS_S_FAILURE, 0x19),
-            PeerIncompatible::Datagram => (g::_GSS_S_FAILURE, 0x2B),
             PeerIncompatible::NoDatagram => (g::_GSS_S_FAILURE, 0x40),
             PeerIncompatible::NoKeyExch => (g::_GSS_S_FAILURE, 0x41),
             PeerIncompatible::NoLmHash => (g::_GSS_S_FAILURE, 0x42),
@@ -162,7 +161,6 @@ const EXAMPLES: &[Error] = &[
     Error::PeerIncompatible(PeerIncompatible::NoExtendedSessionSecurity),
     Error::PeerIncompatible(PeerIncompatible::NoTargetInfo),
     Error::PeerIncompatible(PeerIncompatible::ClockSkew),
-    Error::PeerIncompatible(PeerIncompatible::Datagram),
     Error::PeerIncompatible(PeerIncompatible::NoDatagram),
     Error::PeerIncompatible(PeerIncompatible::NoKeyExch),
     Error::PeerIncompatible(PeerIncompatible::NoLmHash),
@@ -223,8 +221,9 @@ const EXAMPLES: &[Error] = &[
     Error::Internal,
 ];
 
-/// The codes of gss-ntlmssp that this mechanism does not give: a program may have one from there, in a log or over a wire.
-const NOT_OURS: [(Minor, &str); 9] = [
+/// The codes of gss-ntlmssp that this mechanism does not give, and those that it gave once: a program may have one from there,
+/// in a log or over a wire.
+const NOT_OURS: [(Minor, &str); 10] = [
     (0x01, "A token could not be decoded: see whether it was cut on its way"),
     (0x02, "A token could not be encoded: use shorter names"),
     (0x07, "The name is not a service's: use service@host"),
@@ -234,6 +233,10 @@ const NOT_OURS: [(Minor, &str); 9] = [
     (0x17, "The name is too long: use one of at most 1024 bytes"),
     (0x1A, "The security context or credential has expired: make a new one"),
     (0x1B, "A key has a wrong length: see whether the token was cut on its way"),
+    (
+        0x2B,
+        "The peer wanted connectionless NTLM, which this side did not ask for: let it use the connection-oriented one",
+    ),
 ];
 
 const MESSAGES: [Message; 7] = [

@@ -85,16 +85,14 @@ pub(super) fn start(request: &AcceptRequest<'_>) -> Result<(ExpectAuthenticate, 
     let mut server_challenge = [0; 8];
     host.random(&mut server_challenge)?;
     let names = host.names();
-    let mut flags = flags;
-    let target_name = if !flags.contains(NegotiateFlags::REQUEST_TARGET) {
-        ""
-    } else if names.is_member {
-        flags.remove(NegotiateFlags::TARGET_TYPE_SERVER);
-        flags.insert(NegotiateFlags::TARGET_TYPE_DOMAIN);
-        &*names.domain
+    let (target_name, target_type) = if !flags.contains(NegotiateFlags::REQUEST_TARGET) {
+        ("", NegotiateFlags::empty())
+    } else if names.has_domain {
+        (&*names.domain, NegotiateFlags::TARGET_TYPE_DOMAIN)
     } else {
-        &*names.computer
+        (&*names.computer, NegotiateFlags::TARGET_TYPE_SERVER)
     };
+    let flags = flags | target_type;
     let mut info = TargetInfoBuilder::with_capacity(256);
     info.push(AvId::MsvAvNbDomainName, &to_utf16le(&names.domain))?;
     info.push(AvId::MsvAvNbComputerName, &to_utf16le(&names.computer))?;
@@ -262,9 +260,8 @@ impl<'a> Received<'a> {
         let challenge = Challenge::decode(challenge)?;
         let authenticate = Authenticate::decode(request.token, challenge.flags)?;
         let mut flags = flags::conclude(challenge.flags, authenticate.flags, policy.minimum)?;
-        let charset = authenticate.flags.unwrap_or(challenge.flags).charset();
-        let [user, domain, workstation] =
-            [authenticate.user, authenticate.domain, authenticate.workstation].map(|name| charset.to_utf16le(name));
+        let [user, domain, workstation] = [authenticate.user, authenticate.domain, authenticate.workstation]
+            .map(|name| authenticate.charset.to_utf16le(name));
         host.trace(format_args!(
             "acceptor: got AUTHENTICATE_MESSAGE of {}\\{} from {}, flags {flags}",
             Shown(&domain),
@@ -288,17 +285,22 @@ fn shown_workstation(workstation: &[u8]) -> Shown<'_> {
     Shown(workstation.get(..2 * MAX_WORKSTATION).unwrap_or(workstation))
 }
 
-/// EncryptedRandomSessionKey where it means something ([MS-NLMP] 3.2.5.1.2): 16 bytes, or none where no message needs it.
+/// EncryptedRandomSessionKey where it means something ([MS-NLMP] 3.2.5.1.2): 16 bytes. Where no message needs it there may be
+/// nothing, or one byte in its place, which pyspnego's clients send.
 fn encrypted_key(authenticate: &Authenticate<'_>, flags: NegotiateFlags) -> Result<Option<[u8; 16]>> {
     if !flags.contains(NegotiateFlags::KEY_EXCH) {
         return Ok(None);
     }
-    let (message, field) = (Message::Authenticate, FieldName::EncryptedRandomSessionKey);
-    match <[u8; 16]>::try_from(authenticate.encrypted_random_session_key) {
-        Ok(encrypted) => Ok(Some(encrypted)),
-        Err(_) if authenticate.encrypted_random_session_key.is_empty() && !flags.protects() => Ok(None),
-        Err(_) => Err(InvalidMessage { message, field, fault: Fault::WrongLength }.into()),
-    }
+    let sent = authenticate.encrypted_random_session_key;
+    let fault = match (sent, flags.protects()) {
+        ([] | [_], false) => return Ok(None),
+        ([], true) => Fault::NoKey,
+        _ => match sent.try_into() {
+            Ok(encrypted) => return Ok(Some(encrypted)),
+            Err(_) => Fault::WrongLength,
+        },
+    };
+    Err(InvalidMessage { message: Message::Authenticate, field: FieldName::EncryptedRandomSessionKey, fault }.into())
 }
 
 /// What the ExportedSessionKey may be, likeliest first. Without SIGN and SEAL the text and Windows say that it is the

@@ -133,7 +133,8 @@ fn required_by(minimum: Minimum) -> NegotiateFlags {
     .fold(NegotiateFlags::empty(), |sum, (_, flags)| sum | flags)
 }
 
-/// What an initiator settles on that `offered` and got a CHALLENGE_MESSAGE with `challenge`: a server can take away, not add.
+/// What an initiator settles on that `offered` and got a CHALLENGE_MESSAGE with `challenge`: a server can take away, not add,
+/// connectionless messages neither.
 ///
 /// # Errors
 /// [`PeerIncompatible`] when something of `required` is missing, or what session security needs.
@@ -143,10 +144,10 @@ pub(super) fn settle(
     required: NegotiateFlags,
 ) -> Result<NegotiateFlags> {
     refuse_without_charset(Message::Challenge, challenge)?;
-    refuse_other_mode(offered, challenge)?;
-    // What the client says of itself stays: that it asked for a target; and its message always has a Version.
+    refuse_half_a_datagram(offered, offered & challenge)?;
+    // What the client says of itself stays: that it asked for a target. A Version it has for every server that has one.
     let agreed = offered & (challenge | NegotiateFlags::REQUEST_TARGET);
-    let flags = one_of_each(agreed | (challenge & NegotiateFlags::TARGET_INFO) | NegotiateFlags::VERSION);
+    let flags = one_of_each(agreed | (challenge & (NegotiateFlags::TARGET_INFO | NegotiateFlags::VERSION)));
     let mut flags = without_what_datagrams_lack(flags);
     let strongest = NegotiateFlags::BITS_128 | NegotiateFlags::EXTENDED_SESSIONSECURITY;
     if flags.contains(strongest | NegotiateFlags::DATAGRAM) {
@@ -190,10 +191,8 @@ pub(super) fn answer(negotiate: NegotiateFlags, options: Options, policy: &Polic
         return checked(all_of_datagrams(options, policy) & (negotiate | ALL_DATAGRAMS), policy);
     }
     let mut flags = checked(one_of_each(negotiate & supported(options, policy)), policy)?;
-    flags |= NegotiateFlags::NTLM | NegotiateFlags::TARGET_INFO;
-    if flags.contains(NegotiateFlags::REQUEST_TARGET) {
-        flags |= NegotiateFlags::TARGET_TYPE_SERVER;
-    }
+    // Clients that ask for no target use NTLMv2 all the same, if only they are told what they need for it.
+    flags |= NegotiateFlags::NTLM | NegotiateFlags::REQUEST_TARGET | NegotiateFlags::TARGET_INFO;
     Ok(flags)
 }
 
@@ -226,7 +225,8 @@ fn checked(flags: NegotiateFlags, policy: &Policy) -> Result<NegotiateFlags> {
     Ok(flags)
 }
 
-/// What an acceptor settles on that sent `challenge` and got an AUTHENTICATE_MESSAGE with `authenticate`, if it has any.
+/// What an acceptor settles on that sent `challenge` and got an AUTHENTICATE_MESSAGE with `authenticate`, if it has any. What
+/// was not agreed on before is not agreed on now, connectionless messages neither: some clients say it without meaning it.
 ///
 /// # Errors
 /// As [`settle`].
@@ -235,22 +235,23 @@ pub(super) fn conclude(
     authenticate: Option<NegotiateFlags>,
     minimum: Minimum,
 ) -> Result<NegotiateFlags> {
-    if let Some(flags) = authenticate {
-        refuse_without_charset(Message::Authenticate, flags)?;
-        refuse_other_mode(challenge, flags)?;
-    }
-    let flags = without_what_datagrams_lack(challenge & authenticate.unwrap_or(challenge));
+    let agreed = challenge & authenticate.unwrap_or(challenge);
+    refuse_half_a_datagram(challenge, agreed)?;
+    let flags = without_what_datagrams_lack(agreed);
     refuse_without(flags, required_by(minimum))?;
     Ok(flags)
 }
 
-/// Both sides must mean the same mode; and a connectionless one has a key to exchange.
-fn refuse_other_mode(own: NegotiateFlags, peer: NegotiateFlags) -> Result<()> {
-    match (own.contains(NegotiateFlags::DATAGRAM), peer.contains(NegotiateFlags::DATAGRAM)) {
-        (false, true) => Err(PeerIncompatible::Datagram.into()),
-        (true, false) => Err(PeerIncompatible::NoDatagram.into()),
-        (true, true) if !peer.contains(NegotiateFlags::KEY_EXCH) => Err(PeerIncompatible::NoKeyExch.into()),
-        _ => Ok(()),
+/// What began as connectionless stays so, and has a key to exchange. A peer that alone says so means nothing by it.
+fn refuse_half_a_datagram(own: NegotiateFlags, agreed: NegotiateFlags) -> Result<()> {
+    if !own.contains(NegotiateFlags::DATAGRAM) {
+        Ok(())
+    } else if !agreed.contains(NegotiateFlags::DATAGRAM) {
+        Err(PeerIncompatible::NoDatagram.into())
+    } else if !agreed.contains(NegotiateFlags::KEY_EXCH) {
+        Err(PeerIncompatible::NoKeyExch.into())
+    } else {
+        Ok(())
     }
 }
 
@@ -360,11 +361,8 @@ mod tests {
 
     #[test]
     fn a_server_cannot_switch_on_what_nobody_asked_for() {
-        let flags = settle(offered(ContextFlags::empty()), NegotiateFlags::all(), NegotiateFlags::empty());
-        assert_eq!(flags, Err(PeerIncompatible::Datagram.into()));
-        let all_but_datagram = NegotiateFlags::all() - NegotiateFlags::DATAGRAM;
-        let flags = settle(offered(ContextFlags::empty()), all_but_datagram, NegotiateFlags::empty()).unwrap();
-        assert!(!flags.protects());
+        let flags = settle(offered(ContextFlags::empty()), NegotiateFlags::all(), NegotiateFlags::empty()).unwrap();
+        assert!(!flags.protects() && !flags.contains(NegotiateFlags::DATAGRAM));
     }
 
     #[test]

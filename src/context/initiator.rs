@@ -153,19 +153,21 @@ impl ExpectChallenge {
         };
         let (exported, encrypted) = exported_key(flags, answer.key, host)?;
 
-        let (charset, version) = (flags.charset(), Version(host.version()));
+        let charset = flags.charset();
+        let version = flags.contains(NegotiateFlags::VERSION).then(|| Version(host.version()));
         let name = initiator.name();
         let (user, domain) = if let Name::User(name) = &name { (&*name.user, &*name.domain) } else { ("", "") };
         let mut token = Authenticate {
             lm_response: &answer.lm_response,
             nt_response: &answer.nt_response,
+            charset,
             domain: &encode(charset, domain)?,
             user: &encode(charset, user)?,
             // Nobody relies on it, and its letters need not be OEM's.
             workstation: &charset.encode(&host.names().computer).unwrap_or_default(),
             encrypted_random_session_key: encrypted.as_ref().map_or(&[], <[u8; 16]>::as_slice),
             flags: Some(flags),
-            version: Some(version),
+            version,
             mic_offset: has_mic.then_some(Authenticate::OFFSET_OF_MIC),
         }
         .encode()?;
@@ -176,7 +178,7 @@ impl ExpectChallenge {
         }
         host.trace(format_args!("initiator: sends AUTHENTICATE_MESSAGE of {name}, MIC {has_mic}, flags {flags}"));
 
-        let session = flags::session(Role::Initiator, flags, exported, Some(version), self.seq_num)?;
+        let session = flags::session(Role::Initiator, flags, exported, version, self.seq_num)?;
         Ok(conclude(token, session, flags::granted(flags), name, has_mic, request))
     }
 
@@ -205,8 +207,7 @@ impl ExpectChallenge {
 
         let odd = |what| move |_| DomainError::OddReply(what);
         let authenticate = Authenticate::decode(&token, agreed).map_err(odd("it is no AUTHENTICATE_MESSAGE"))?;
-        let charset = authenticate.flags.unwrap_or(agreed).charset();
-        let user = from_utf16le(&charset.to_utf16le(authenticate.user));
+        let user = from_utf16le(&authenticate.charset.to_utf16le(authenticate.user));
         if !user.is_some_and(|user| same_name(&user, &logon.name.user)) {
             return Err(DomainError::OddReply("it is somebody else's").into());
         }

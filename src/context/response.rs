@@ -111,6 +111,10 @@ impl<'a> Answered<'a> {
                 _ => Err(PolicyError::NtlmV1.into()),
             };
         }
+        // Beside LMv2 alone this one is empty, or a byte, or sixteen.
+        if nt_response.len() < NTLM_V1_LEN && lm_response.len() == NTLM_V1_LEN {
+            return Err(PolicyError::NtlmV1.into());
+        }
         let Ok(response) = nt_response.try_into() else {
             return NtlmV2Response::decode(nt_response).map(Self::NtlmV2);
         };

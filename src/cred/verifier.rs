@@ -15,7 +15,7 @@ use crate::{
     host::Host,
     name::{Attribute, Attributes, Name, UserName},
     policy::Policy,
-    text::{Shown, from_utf16le},
+    text::{Shown, from_utf16le, upper_utf16le},
 };
 
 use super::{Domain, Secret, UserFile, user_file::Entry};
@@ -179,13 +179,15 @@ fn judge_by(entry: Option<&Entry>, claim: &Claim<'_>, host: &dyn Host) -> Result
 /// The SessionBaseKey, if the proof was made with `secret`.
 fn prove(claim: &Claim<'_>, secret: &Secret) -> Option<SessionBaseKey> {
     match claim.proof {
-        // With the names as the client spells them, or with an empty domain ([MS-NLMP] 3.2.5.1.2).
+        // With the domain as the client spells it, in upper case, and with none ([MS-NLMP] 3.2.5.1.2): always all three, so
+        // that the work does not tell which was right, or whether one was.
         Proof::NtlmV2 { server_challenge, nt_proof_str, temp } => {
-            let domains = [claim.domain, &[]].into_iter().take(if claim.domain.is_empty() { 1 } else { 2 });
-            domains.map(|domain| ntowf_v2(&secret.nt_hash, claim.user, domain)).find_map(|key| {
+            let tried = [claim.domain, &upper_utf16le(claim.domain), &[]].map(|domain| {
+                let key = ntowf_v2(&secret.nt_hash, claim.user, domain);
                 let (expected, session_base_key) = ntlm_v2(&key, server_challenge, temp);
                 expected.matches(nt_proof_str).then_some(session_base_key)
-            })
+            });
+            tried.into_iter().flatten().next()
         }
         Proof::NtlmV1 { challenge, response } => {
             let (expected, session_base_key) = ntlm_v1(&secret.nt_hash, challenge);

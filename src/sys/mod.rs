@@ -70,8 +70,10 @@ impl Host for System {
         }
         let computer = computer.or_else(|| of_winbind.map(|names| names.computer.clone()));
         let computer = computer.unwrap_or_else(|| net_bios_name(label));
+        let has_domain = domain.is_some() || is_member;
         let domain = domain.or_else(|| of_winbind.map(|names| names.domain.clone()));
-        HostNames { domain: domain.unwrap_or_else(|| computer.clone()), computer, is_member, dns_computer, dns_domain }
+        let domain = domain.unwrap_or_else(|| computer.clone());
+        HostNames { computer, domain, has_domain, is_member, dns_computer, dns_domain }
     }
 
     fn dns_tree(&self) -> String {

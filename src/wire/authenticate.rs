@@ -2,7 +2,10 @@
 
 use core::fmt;
 
-use crate::error::{FieldName, Message, Result};
+use crate::{
+    error::{Fault, FieldName, InvalidMessage, Message, Result},
+    text::Charset,
+};
 
 use super::{
     NegotiateFlags, Version,
@@ -19,11 +22,13 @@ pub struct Authenticate<'a> {
     pub lm_response: &'a [u8],
     /// NtChallengeResponse.
     pub nt_response: &'a [u8],
-    /// DomainName, in the charset of the flags.
+    /// What the three names are in.
+    pub charset: Charset,
+    /// DomainName.
     pub domain: &'a [u8],
-    /// UserName, likewise.
+    /// UserName.
     pub user: &'a [u8],
-    /// Workstation, likewise.
+    /// Workstation.
     pub workstation: &'a [u8],
     /// EncryptedRandomSessionKey; empty in the oldest header.
     pub encrypted_random_session_key: &'a [u8],
@@ -49,11 +54,11 @@ impl<'a> Authenticate<'a> {
     pub const OFFSET_OF_MIC: usize = Self::WITH_VERSION;
 
     /// The message in `token`. How long its header is (52, 60, 64, 72, 80 or 88 bytes) follows from where its payload starts.
-    /// Where it has no NegotiateFlags, `agreed`, those of the CHALLENGE_MESSAGE, tell in which charset its strings are.
+    /// `settled` is what the CHALLENGE_MESSAGE says: its charset is that of the names.
     ///
     /// # Errors
     /// When it is none.
-    pub fn decode(token: &'a [u8], agreed: NegotiateFlags) -> Result<Self> {
+    pub fn decode(token: &'a [u8], settled: NegotiateFlags) -> Result<Self> {
         let message = Message::Authenticate;
         let mut reader = codec::open(message, Self::MESSAGE_TYPE, token)?;
         let lm_response = Field::read(&mut reader, FieldName::LmChallengeResponse)?;
@@ -83,11 +88,16 @@ impl<'a> Authenticate<'a> {
             && header >= Self::WITH_VERSION
             && mic_offset != Some(Self::WITH_FLAGS);
 
-        let charset = flags.unwrap_or(agreed).charset();
+        let mut names = [&[][..]; 3];
+        for (name, field) in names.iter_mut().zip([domain, user, workstation]) {
+            *name = field.resolve(message, token, Self::SHORTEST)?;
+        }
+        let charset = charset(settled, flags, names)?;
         let text = |field: Field| field.resolve_text(charset, message, token, Self::SHORTEST);
         Ok(Self {
             lm_response: lm_response.resolve(message, token, Self::SHORTEST)?,
             nt_response: nt_response.resolve(message, token, Self::SHORTEST)?,
+            charset,
             domain: text(domain)?,
             user: text(user)?,
             workstation: text(workstation)?,
@@ -141,6 +151,30 @@ impl<'a> Authenticate<'a> {
     }
 }
 
+/// What the names of an AUTHENTICATE_MESSAGE are in: the charset that was settled before. Where the flags of the message say
+/// the other one the names themselves tell, for some clients mean it and others only say it: GNU wget offers OEM alone, is
+/// answered OEM, sends OEM names, and flags that say UNICODE.
+// Deviates: [MS-NLMP] 2.2.1.3 knows the negotiated charset only.
+fn charset(settled: NegotiateFlags, said: Option<NegotiateFlags>, names: [&[u8]; 3]) -> Result<Charset> {
+    let both = NegotiateFlags::UNICODE | NegotiateFlags::OEM;
+    let said = said.unwrap_or(settled) & both;
+    match settled & both {
+        // A connectionless server leaves the choice to the client, and some old ones do.
+        settled if settled.is_empty() || settled == both => match said {
+            said if said.is_empty() => {
+                let (message, field) = (Message::Authenticate, FieldName::NegotiateFlags);
+                Err(InvalidMessage { message, field, fault: Fault::WrongValue }.into())
+            }
+            said => Ok(said.charset()),
+        },
+        settled if said.is_empty() || said.charset() == settled.charset() => Ok(settled.charset()),
+        _ if names.iter().any(|name| !name.len().is_multiple_of(2)) => Ok(Charset::Oem),
+        // In UTF-16LE every letter up to U+00FF has a zero byte, and in an OEM code page none has.
+        _ if names.iter().any(|name| name.contains(&0)) => Ok(Charset::Unicode),
+        _ => Ok(Charset::Oem),
+    }
+}
+
 /// Without the responses: a password can be guessed from one.
 impl fmt::Debug for Authenticate<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -167,6 +201,7 @@ mod tests {
         Authenticate {
             lm_response: &[0; 24],
             nt_response: &[7; 60],
+            charset: Charset::Unicode,
             domain: b"D\0",
             user: b"u\0s\0",
             workstation: b"W\0",

@@ -4,6 +4,8 @@
 pub(crate) const UNICODE: u32 = 0x1;
 pub(crate) const OEM: u32 = 0x2;
 pub(crate) const REQUEST_TARGET: u32 = 0x4;
+pub(crate) const TARGET_TYPE_DOMAIN: u32 = 0x1_0000;
+pub(crate) const TARGET_TYPE_SERVER: u32 = 0x2_0000;
 pub(crate) const SIGN: u32 = 0x10;
 pub(crate) const SEAL: u32 = 0x20;
 pub(crate) const LM_KEY: u32 = 0x80;

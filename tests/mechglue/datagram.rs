@@ -655,11 +655,27 @@ fn wants_the_mode_and_a_key_at_both_ends() {
         let failure = handshake.initiator().step(Some(&challenge)).map(|step| step.token).unwrap_err();
         assert_eq!(failure.routine(), sys::_GSS_S_FAILURE, "{failure:?}");
     }
+}
+
+#[test]
+fn means_nothing_where_one_side_alone_says_it() {
+    // go-ntlm's client says it in every AUTHENTICATE_MESSAGE, its server in every CHALLENGE_MESSAGE. No MIC, which covers both.
+    with_environment(&[("GSS_NTLM_MIC", "off")], || {
+        for said_in in [1, 2] {
+            let pair = Handshake::of(&NTLM).flags(SIGN_AND_SEAL).establish_changing(|number, token| {
+                if number == said_in { with_flags(token, |flags| flags | CONNECTIONLESS) } else { token }
+            });
+            assert_eq!(flags_of(&pair.tokens[2]) & CONNECTIONLESS, if said_in == 2 { CONNECTIONLESS } else { 0 });
+            assert_eq!((pair.initiator_flags | pair.acceptor_flags) & DATAGRAM, 0);
+            assert_in_step(&pair);
+        }
+    });
+    // A server that means it is told by the answer.
     let connected = Handshake::of(&NTLM).flags(SIGN_AND_SEAL);
-    let mut initiator = connected.initiator();
-    let negotiate = initiator.token(None);
-    let challenge = connected.acceptor().token(&with_flags(negotiate, |flags| flags | CONNECTIONLESS));
-    initiator.step(Some(&challenge)).map(|step| step.token).unwrap_err();
+    let (mut initiator, mut acceptor) = (connected.initiator(), connected.acceptor());
+    let negotiate = with_flags(initiator.token(None), |flags| flags | CONNECTIONLESS);
+    let authenticate = initiator.token(Some(&acceptor.token(&negotiate)));
+    acceptor.step(&authenticate).map(|step| step.token).unwrap_err();
 }
 
 #[test]

@@ -293,7 +293,8 @@ fn tells_the_names_of_the_environment() {
     with_environment(&[("NETBIOS_COMPUTER_NAME", "ÉCLAIR"), ("NETBIOS_DOMAIN_NAME", "PÂTISSERIE")], || {
         let handshake = Handshake::of(&NTLM);
         let challenge = Challenge::read(&handshake.acceptor().token(&handshake.initiator().token(None)));
-        assert_eq!(challenge.target_name, utf16("ÉCLAIR"));
+        assert_eq!(challenge.target_name, utf16("PÂTISSERIE"), "as gss-ntlmssp");
+        assert_eq!(challenge.flags & (TARGET_TYPE_DOMAIN | TARGET_TYPE_SERVER), TARGET_TYPE_DOMAIN);
         assert_eq!(challenge.find(av::NB_COMPUTER_NAME), Some(&utf16("ÉCLAIR")[..]));
         assert_eq!(challenge.find(av::NB_DOMAIN_NAME), Some(&utf16("PÂTISSERIE")[..]));
         let sent = Authenticate::read(handshake.establish().tokens.last().unwrap());

@@ -5,7 +5,7 @@ use crate::{
     crypto::{ExportedSessionKey, keys, ntowf, response},
     error::{Error, Fault, FieldName, InvalidMessage, Message, PeerMisbehaved, Result},
     session::Role,
-    text::to_utf16le,
+    text::{Charset, to_utf16le},
     wire::{
         Authenticate, AvFlags, AvId, AvPair, Challenge, ClientChallengeV2, Negotiate, NegotiateFlags, NtlmV2Response,
         TargetInfo, TargetInfoBuilder,
@@ -117,11 +117,12 @@ impl Forged {
         let mut token = Authenticate {
             lm_response: &[],
             nt_response: &[proof.as_bytes(), &temp[..]].concat(),
+            charset: Charset::Unicode,
             domain: &domain,
             user: &user,
             workstation: &[],
             encrypted_random_session_key: &self.encrypted,
-            flags: Some(self.flags - NegotiateFlags::DATAGRAM),
+            flags: Some(self.flags),
             version: None,
             mic_offset: self.mic.map(|_| 72),
         }
@@ -154,22 +155,34 @@ fn invalid(field: FieldName, fault: Fault) -> Error {
 fn a_client_cannot_add_what_the_server_did_not_grant() {
     let server = Forged::default().judged(OFFERED).unwrap();
     let established = server.established().unwrap();
-    assert!(established.flags.contains(ContextFlags::INTEG) && !established.flags.contains(ContextFlags::CONF));
+    assert!(established.flags.contains(ContextFlags::INTEG));
+    assert!(!established.flags.intersects(ContextFlags::CONF | ContextFlags::DATAGRAM), "{:?}", established.flags);
     assert_eq!(established.session.strength_factor(), 1);
 }
 
 #[test]
 fn an_exchanged_key_has_sixteen_bytes_where_messages_need_it() {
     let of = |len, offered| Forged { encrypted: vec![7; len], ..Forged::default() }.judged(offered).map(drop);
-    let wrong = Err(invalid(FieldName::EncryptedRandomSessionKey, Fault::WrongLength));
-    for len in [0, 1, 15, 17, 24] {
-        assert_eq!(of(len, OFFERED), wrong, "{len} bytes");
-    }
-    let without_messages = OFFERED - NegotiateFlags::SIGN;
+    let wrong = |fault| Err(invalid(FieldName::EncryptedRandomSessionKey, fault));
     for len in [1, 15, 17, 24] {
-        assert_eq!(of(len, without_messages), wrong, "{len} bytes");
+        assert_eq!(of(len, OFFERED), wrong(Fault::WrongLength), "{len} bytes");
     }
-    assert_eq!((of(16, OFFERED), of(16, without_messages), of(0, without_messages)), (Ok(()), Ok(()), Ok(())));
+    assert_eq!(of(0, OFFERED), wrong(Fault::NoKey));
+    let without_messages = OFFERED - NegotiateFlags::SIGN;
+    for len in [2, 15, 17, 24] {
+        assert_eq!(of(len, without_messages), wrong(Fault::WrongLength), "{len} bytes");
+    }
+    assert_eq!(of(16, OFFERED), Ok(()));
+    assert_eq!([0, 1, 16].map(|len| of(len, without_messages)), [Ok(()), Ok(()), Ok(())]);
+}
+
+#[test]
+fn who_has_no_key_where_one_is_due_hears_what_that_may_be() {
+    let refused = Forged { encrypted: Vec::new(), ..Forged::default() }.judged(OFFERED).map(drop).unwrap_err();
+    let sentence = refused.to_string();
+    for part in ["EncryptedRandomSessionKey", "anonymous", "local call", "fault"] {
+        assert!(sentence.contains(part), "{sentence}");
+    }
 }
 
 #[test]

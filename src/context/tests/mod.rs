@@ -4,6 +4,7 @@ mod datagram;
 mod forged;
 mod forwarded;
 mod old;
+mod recorded;
 
 use std::{
     path::PathBuf,

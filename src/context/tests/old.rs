@@ -182,7 +182,6 @@ fn a_server_need_not_say_its_names_but_something() {
             let expected = if requested.is_empty() { Ok(()) } else { expected.clone() };
             assert_eq!(pair.handshake(challenging_without_info).map(drop), expected, "{requested:?}");
         }
-        assert_eq!(without(ContextFlags::empty(), ids), Ok(()));
     }
     let (mut client, mut server, _) =
         Pair { client_policy: optional, ..Pair::new() }.handshake(challenging_without_info).unwrap();
@@ -384,7 +383,127 @@ fn the_server_is_named_in_the_letters_of_its_client() {
         let pair = Pair { requested: ContextFlags::empty(), ..Pair::new() };
         choose(&pair.client, flags);
         let token = pair.messages().remove(1);
-        assert_eq!(Challenge::decode(&token).unwrap().target_name, expected, "{flags}");
+        let challenge = Challenge::decode(&token).unwrap();
+        assert_eq!(challenge.target_name, expected, "{flags}");
+        assert!(challenge.flags.contains(of_a_target), "{}", challenge.flags);
+    }
+}
+
+/// A pair whose initiator knows the letters of `offered` alone, and sends no MIC, which would cover what is changed.
+fn writing_in(offered: NegotiateFlags) -> Pair {
+    let client_policy = Policy { mic: MicPolicy::Off, ..Policy::default() };
+    let pair = Pair { requested: ContextFlags::empty(), client_policy, ..Pair::new() };
+    choose(&pair.client, offered);
+    pair
+}
+
+#[test]
+fn names_are_in_the_letters_that_were_settled_and_where_the_flags_say_others_in_those_that_they_are_in() {
+    let charsets = NegotiateFlags::UNICODE | NegotiateFlags::OEM;
+    const WIDE: [&[u8]; 3] = [b"a\0l\0i\0c\0e\0", b"D\0O\0M\0", b"W\0S\0T\0A\0T\0I\0O\0N\0"];
+    let (narrow_names, wide_names) = ([&b"alice"[..], b"DOM", b"WSTATION"], WIDE);
+    let neither = NegotiateFlags::empty();
+    for (settled, said, [user, domain, workstation]) in [
+        // GNU wget: all even in the second one.
+        (NegotiateFlags::OEM, NegotiateFlags::UNICODE, narrow_names),
+        (NegotiateFlags::OEM, NegotiateFlags::UNICODE, [b"bobb", b"DOMA", b"WS"]),
+        (NegotiateFlags::OEM, NegotiateFlags::UNICODE, [b"bobb", b"", b"WS"]),
+        // One reading for the whole message.
+        (NegotiateFlags::OEM, NegotiateFlags::UNICODE, [b"alice", b"DOM", WIDE[2]]),
+        (NegotiateFlags::OEM, charsets, narrow_names),
+        (NegotiateFlags::OEM, neither, narrow_names),
+        // Who changes to Unicode truly.
+        (NegotiateFlags::OEM, NegotiateFlags::UNICODE, wide_names),
+        (NegotiateFlags::OEM, NegotiateFlags::UNICODE, [WIDE[0], b"", WIDE[2]]),
+        (NegotiateFlags::UNICODE, neither, wide_names),
+        (NegotiateFlags::UNICODE, charsets, wide_names),
+        (NegotiateFlags::UNICODE, NegotiateFlags::OEM, wide_names),
+        (NegotiateFlags::UNICODE, NegotiateFlags::OEM, narrow_names),
+    ] {
+        let pair = writing_in(settled | NegotiateFlags::NTLM);
+        std::fs::write(users_of(&pair), "DOM:alice:secret\nDOMA:bobb:secret\n").unwrap();
+        let name = if user == b"bobb" { "DOMA\\bobb" } else { "DOM\\alice" };
+        let name = if domain.is_empty() { name.split_once('\\').unwrap().1 } else { name };
+        let pair = Pair { client: client(name, "secret", 3), ..pair };
+        choose(&pair.client, settled | NegotiateFlags::NTLM);
+        let (_, server, _) = pair
+            .handshake(answering(|message| {
+                (message.user, message.domain, message.workstation) = (user, domain, workstation);
+                message.flags = message.flags.map(|flags| (flags - charsets) | said);
+            }))
+            .unwrap_or_else(|error| panic!("{settled} {said} {user:?}: {error}"));
+        let source = server.established().unwrap().initiator.name.to_string();
+        assert!(source.ends_with(name), "{source} is not {name}");
+        assert!(["WSTATION", "WS"].contains(&&*attribute(&server, Attribute::Workstation).replace("\\u{0}", "")));
+    }
+}
+
+#[test]
+fn a_name_of_an_odd_length_is_no_utf_16() {
+    for said in [NegotiateFlags::UNICODE, NegotiateFlags::empty()] {
+        let refused = writing_in(UNICODE).handshake(answering(|message| {
+            message.user = b"alice";
+            message.flags = message.flags.map(|flags| (flags - NegotiateFlags::UNICODE) | said);
+        }));
+        let (message, field, fault) = (Message::Authenticate, FieldName::UserName, Fault::OddLength);
+        assert_eq!(refused.map(drop), Err(InvalidMessage { message, field, fault }.into()), "{said}");
+    }
+}
+
+#[test]
+fn a_proof_over_the_domain_in_capitals_or_over_none_is_one_too() {
+    let [domain, upper, other]: [&[u8]; 3] = [b"D\0o\0m\0", b"D\0O\0M\0", b"d\0O\0M\0"];
+    for (proven, claimed, expected) in [
+        ("Dom\\alice", domain, true),
+        ("DOM\\alice", domain, true),
+        ("alice", domain, true),
+        ("Dom\\alice", upper, false),
+        ("Dom\\alice", other, false),
+        ("DOM\\alice", other, true),
+    ] {
+        let pair = writing_in(UNICODE);
+        let pair = Pair { client: client(proven, "secret", 3), ..pair };
+        let done = pair.handshake(answering(|message| message.domain = claimed)).map(drop);
+        let expected = if expected { Ok(()) } else { Err(PeerMisbehaved::LogonFailure.into()) };
+        assert_eq!(done, expected, "{proven} as {claimed:?}");
+    }
+}
+
+#[test]
+fn lm_v2_alone_is_refused_for_what_it_is_whatever_stands_beside_it() {
+    for level in 0..=5 {
+        // Without a time in the CHALLENGE_MESSAGE there is an LMv2 response.
+        let pair = Pair { server_policy: at(level), ..Pair::new() };
+        for nt_response in [&b""[..], b"\0", &[0; 16], &[7; 16]] {
+            let refused = pair.handshake(|number, message| {
+                challenging_without(&[AvId::MsvAvTimestamp])(number, message);
+                answering(|message| {
+                    assert_ne!(message.lm_response, [0; 24]);
+                    message.nt_response = nt_response;
+                })(number, message);
+            });
+            // At these levels it is taken for LM, and is none.
+            let is_tried = nt_response.is_empty() && level < 2;
+            let expected: Error =
+                if is_tried { PeerMisbehaved::LogonFailure.into() } else { PolicyError::NtlmV1.into() };
+            assert_eq!(refused.map(drop), Err(expected), "level {level}, {nt_response:?}");
+        }
+    }
+}
+
+#[test]
+fn a_version_is_sent_to_those_that_have_one() {
+    for (has_version, has_mic) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mic = if has_mic { MicPolicy::Auto } else { MicPolicy::Off };
+        let pair = Pair { client_policy: Policy { mic, ..Policy::default() }, ..Pair::new() };
+        if !has_version {
+            choose(&pair.server, NegotiateFlags::all() - NegotiateFlags::VERSION);
+        }
+        let messages = pair.messages();
+        assert_eq!(Challenge::decode(&messages[1]).unwrap().version.is_some(), has_version);
+        let sent = Authenticate::decode(&messages[2], NegotiateFlags::UNICODE).unwrap();
+        assert_eq!(sent.flags.unwrap().contains(NegotiateFlags::VERSION), has_version);
+        assert_eq!((sent.version.is_some(), sent.mic_offset), (has_version, has_mic.then_some(72)));
     }
 }
 
