@@ -201,8 +201,9 @@ impl ExpectChallenge {
         if request.bindings.is_some() && policy.channel_bindings != BindingsPolicy::Off {
             return Err(DomainError::NoBindings.into());
         }
-        let negotiate = if self.may_have_mic(policy, host) { &self.negotiate[..] } else { &[] };
-        let challenged = Challenged { negotiate, challenge: request.token };
+        let without_time = if self.may_have_mic(policy, host) { None } else { Some(without_time(request.token)?) };
+        let challenge = without_time.as_deref().unwrap_or(request.token);
+        let challenged = Challenged { negotiate: &self.negotiate, challenge };
         let Response { authenticate: token, key } = logon.domain.respond(&logon.name, &challenged, policy, host)?;
 
         let odd = |what| move |_| DomainError::OddReply(what);
@@ -270,6 +271,18 @@ fn server_info<'a>(challenge: &Challenge<'a>) -> Result<Option<TargetInfo<'a>>> 
     let info = TargetInfo::decode(Message::Challenge, FieldName::TargetInfo, challenge.target_info)?;
     info.refuse_duplicates(Message::Challenge, FieldName::TargetInfo)?;
     Ok(Some(info))
+}
+
+/// The CHALLENGE_MESSAGE of a server that does not say its time: who answers it sends no MIC. The server that sent it with its
+/// time compares what comes back, not what does not.
+fn without_time(token: &[u8]) -> Result<Vec<u8>> {
+    let challenge = Challenge::decode(token)?;
+    let Some(server) = server_info(&challenge)? else { return Ok(token.to_vec()) };
+    let mut info = TargetInfoBuilder::with_capacity(challenge.target_info.len());
+    for pair in server.pairs().filter(|pair| pair.id != AvId::MsvAvTimestamp) {
+        info.push(pair.id, pair.value)?;
+    }
+    Challenge { target_info: &info.finish(), ..challenge }.encode()
 }
 
 /// Who wants integrity or confidentiality wants a server that says something about itself, if not its NetBIOS names.

@@ -32,9 +32,9 @@ pub trait Responder: fmt::Debug + Send + Sync {
 /// What is to be answered.
 #[derive(Debug, Clone, Copy)]
 pub struct Challenged<'a> {
-    /// NEGOTIATE_MESSAGE as sent; nothing where the answer is to have no MIC.
+    /// NEGOTIATE_MESSAGE as sent.
     pub negotiate: &'a [u8],
-    /// CHALLENGE_MESSAGE as received.
+    /// CHALLENGE_MESSAGE as received; without MsvAvTimestamp where the answer is to have no MIC.
     pub challenge: &'a [u8],
 }
 

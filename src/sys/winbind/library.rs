@@ -466,8 +466,7 @@ impl Connection {
             length: data.len(),
         };
         let mut both = [blob(c"challenge_blob", challenge), blob(c"negotiate_blob", negotiate)];
-        let wanted = if negotiate.is_empty() { 1 } else { 2 };
-        let info = self.use_cached_logon(user, domain, both.get_mut(..wanted).unwrap_or_default())?;
+        let info = self.use_cached_logon(user, domain, &mut both)?;
         let mut answer = None;
         let mut key = None;
         let info = info.get().ok_or(Failure::OddReply("it is empty"))?;
