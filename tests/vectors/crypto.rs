@@ -293,8 +293,8 @@ pub(crate) fn session(inputs: Map<'_>, expected: Map<'_>) -> Outcome {
 pub(crate) fn session_from(role: Role, flags: NegotiateFlags, key: &[u8], seq_num: u32) -> Result<Session, String> {
     let mut exported = Vec::new();
     Session::new(role, flags, ExportedSessionKey::new(array(key)), false).export(&mut exported);
-    // One half or two, behind the flags, two truths, and the key.
-    for half in exported[22..].chunks_mut(4 + Handle::EXPORTED_LEN) {
+    // One half or two, behind the flags, three truths, and the key.
+    for half in exported[23..].chunks_mut(4 + Handle::EXPORTED_LEN) {
         half[..4].copy_from_slice(&seq_num.to_le_bytes());
     }
     Session::import(role, &mut Reader::new(Message::ExportedContext, &exported)).map_err(|e| e.to_string())
