@@ -626,7 +626,7 @@ impl fmt::Display for DomainError {
                 "A cached logon of winbind cannot send channel bindings (winbindd always says that there are none): give a password, or set GSS_NTLM_CHANNEL_BINDINGS to off to do without",
             ),
             Self::NotProtected => f.write_str(
-                "A cached logon of winbind does not sign or seal as asked for: let it send a MIC (GSS_NTLM_MIC), or give a password",
+                "A cached logon of winbind does not sign or seal as asked for: update Samba, or give a password",
             ),
             Self::NoDatagram => {
                 f.write_str("A cached logon of winbind does no connectionless NTLM: give a password or a user file")
