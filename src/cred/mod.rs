@@ -484,6 +484,10 @@ mod tests {
         let no_logon = |name: &str| Error::from(CredentialError::NoCachedLogon { name: name.to_owned() });
         assert_eq!(refused(&Silent::default(), Some("bob"), &there()), no_logon("bob"));
         assert_eq!(refused(&Silent::default(), None, &there()), no_logon(""), "nor does the environment name anybody");
+        std::fs::write(&path, "# nobody\n").unwrap();
+        let empty = refused(&with_file, None, &there());
+        std::fs::remove_file(&path).unwrap();
+        assert!(empty.is_to_mend(), "{empty:?}");
         let gone = with(Gullible { is_there: false, ..Gullible::default() }.domain());
         assert_eq!(refused(&Silent::default(), Some("alice"), &gone), CredentialError::NoUserFile.into());
         let unreadable = refused(&with_file, Some("alice"), &there());

@@ -24,7 +24,7 @@ import time
 
 from harness import (
     ALICE, CAROL_HASH, CAROL_PASSWORD, NTLM_OID, PASSWORD, PATIENCE, SIGNED, USER_FILE,
-    GssFailure, OneOfOurs, PeerTest, World, flip, message, plugin, require, require_program,
+    GssFailure, OneOfOurs, PeerTest, SystemLog, World, flip, message, plugin, require, require_program,
 )
 
 # Debian's; mpm_event has its connections served by any of its threads.
@@ -142,12 +142,13 @@ class Httpd:
         require(os.path.isfile(PROGRAM), "apache2-bin")
         require(os.path.isfile(MODULE_PATH + "/mod_auth_gssapi.so"), "libapache2-mod-auth-gssapi")
         self.world = World(user_file=ACCOUNTS)
+        self.system_log = SystemLog(self.world)
         self.root = self.world.path
         self.port, self.tls_port = free_port(), free_port()
         self.furnish()
         self.process = subprocess.Popen(
             # It ends with us, even if we are killed.
-            ["setpriv", "--pdeathsig", "TERM", PROGRAM, "-f", self.root + "/httpd.conf", "-DFOREGROUND"],
+            ["setpriv", "--pdeathsig", "TERM", *self.system_log.prefix, PROGRAM, "-f", self.root + "/httpd.conf", "-DFOREGROUND"],
             env=self.world.environment(GSSNTLMSSP_DEBUG=self.trace, **environment), cwd=self.root, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )
@@ -220,6 +221,7 @@ class Httpd:
                 # Its session: the parent and the children.
                 os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        self.system_log.close()
         self.world.remove()
 
 
@@ -715,3 +717,25 @@ class WithChannelBindingsRequired(ApacheTest):
         # The module has none to give.
         for tls in (False, True):
             self.assertNotServed("ntlm", tls=tls, says="channel bindings")
+
+
+class WithUserFileToMend(ApacheTest):
+    environment = {"NTLM_USER_FILE": "/nonexistent/users"}
+
+    def test_tells_the_system_log_once_in_each_process(self):
+        for scheme, answers in [answer for place in 3 * ("ntlm", "any") for answer in self.each_way(place, ())]:
+            self.assertEqual({(answer.status, answer.who) for answer in answers}, {(401, "")}, scheme + self.told())
+        told = self.httpd.system_log.lines()
+        sentence = "The user file /nonexistent/users cannot be read: No such file or directory"
+        speakers = [line.partition(": ")[0] for line in told if sentence in line]
+        self.assertEqual(len(speakers), len(told), told)
+        of_children = {"<84>gss-ntlm[%d]" % child for child in self.httpd.children}
+        self.assertTrue(speakers and set(speakers) <= of_children and len(set(speakers)) == len(speakers), told)
+
+
+class WithSwitchToMend(ApacheTest):
+    environment = {"GSS_NTLM_REQUIRED_MIC": "yes"}
+
+    def test_tells_the_system_log(self):
+        self.assertNotServed("ntlm", says="")
+        self.assertIn("GSS_NTLM_REQUIRED_MIC is no switch", "".join(self.httpd.system_log.lines()))
