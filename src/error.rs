@@ -716,7 +716,9 @@ struct Reason<'a>(&'a str);
 
 impl fmt::Display for Reason<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        OneLine(if self.0.is_empty() { "look at its path and permissions" } else { self.0 }).fmt(f)
+        // A person needs no number beside the words.
+        let words = self.0.split_once(" (os error ").map_or(self.0, |(words, _)| words);
+        OneLine(if words.is_empty() { "look at its path and permissions" } else { words }).fmt(f)
     }
 }
 
