@@ -1,6 +1,6 @@
 //! The NTLM mechanism of GSS-API for MIT krb5, in Rust: [MS-NLMP] behind the mechglue's SPI.
 //!
-//! As a `cdylib` this is the plugin that `mech.d/gss-ntlm.conf` registers. As an `rlib` without the feature `mechglue` it is
+//! As a `cdylib` this is the plugin that `mech.d/zz-gss-ntlm.conf` registers. As an `rlib` without the feature `mechglue` it is
 //! the core alone, for vectors, fuzzing and benchmarks: no libgssapi, no exported symbol.
 //!
 //! # The map
