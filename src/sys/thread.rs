@@ -12,7 +12,7 @@ const STACK: usize = 256 * 1024;
 ///
 /// # Errors
 /// [`HostError::Thread`].
-pub(super) fn start(work: impl FnOnce() + Send + 'static) -> Result<()> {
+pub(super) fn start(work: Box<dyn FnOnce() + Send>) -> Result<()> {
     // SAFETY: zeros are a valid `sigset_t`, which is numbers.
     let mut all: libc::sigset_t = unsafe { core::mem::zeroed() };
     let mut before = all;

@@ -12,7 +12,7 @@ use std::{
     borrow::Cow,
     ffi::CString,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU8, AtomicU64, Ordering},
         mpsc,
     },
@@ -342,17 +342,22 @@ fn ask<T: Send + 'static>(
     }
     let kept = CONNECTION.try_with(Cell::take).ok().flatten();
     let connection = kept.or_else(|| Connection::new(library)).ok_or(HostError::Memory)?;
+    // The thread and the channel are the same for every kind of answer: those of each kind would be 10 KB of code.
+    let place = Arc::new(Mutex::new(None));
     let (sender, receiver) = mpsc::sync_channel(1);
     let call = Arc::new(Call::new());
-    let same_call = Arc::clone(&call);
-    super::thread::start(move || {
+    let (same_place, same_call) = (Arc::clone(&place), Arc::clone(&call));
+    super::thread::start(Box::new(move || {
         let answer = question(&connection);
         same_call.end();
+        *same_place.lock().unwrap_or_else(PoisonError::into_inner) = Some((connection, answer));
         // Nobody may be waiting any more.
-        let _ = sender.send((connection, answer));
-    })?;
+        let _ = sender.send(());
+    }))?;
     match receiver.recv_timeout(patience) {
-        Ok((connection, answer)) => {
+        Ok(()) => {
+            let answered = place.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let (connection, answer) = answered.ok_or(Error::Internal)?;
             let _ = CONNECTION.try_with(|place| place.set(Some(connection)));
             Ok(answer)
         }
