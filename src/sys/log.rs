@@ -79,8 +79,9 @@ impl Said {
 
 /// Sends one message of RFC 3164 and gives whether it is on its way. It waits for nobody, and raises no signal.
 ///
-/// It has no time: who receives it knows that (RFC 3164 4.3.2), and the local time is not to be had without a lock. The socket
-/// is not connected, so that what another thread writes to the same number, thinking of a descriptor just closed, goes nowhere.
+/// It has no time: who receives it knows that (RFC 3164 4.3.2; systemd's journal, rsyslog and busybox do), and the local time is
+/// not to be had without a lock. The socket is not connected, so that what another thread writes to the same number, thinking of
+/// a descriptor just closed, goes nowhere.
 fn send(priority: u8, line: &str, to: &Path) -> bool {
     let message = format!("<{priority}>gss-ntlm[{}]: {}", std::process::id(), OneLine(line));
     let message = shortened(message);

@@ -304,10 +304,10 @@ class Users(DomainLdap):
                 self.refused(INVALID_CREDENTIALS, "AcceptSecurityContext error, data %s," % code)
 
     def test_need_a_password(self):
-        words = "SPNEGO cannot find mechanisms to negotiate"
-        self.refused(LOCAL_ERROR, words, NTLM_USER_FILE=None)
+        self.refused(LOCAL_ERROR, "SPNEGO cannot find mechanisms to negotiate", NTLM_USER_FILE=None)
         self.log_on_as("")
-        self.refused(LOCAL_ERROR, words)
+        self.refused(LOCAL_ERROR, "has no usable entry: add a line")
+        self.refused(LOCAL_ERROR, "The user file /nonexistent cannot be read", NTLM_USER_FILE="/nonexistent")
 
 
 class Tls(DomainLdap):
