@@ -8,7 +8,9 @@ import shutil
 import subprocess
 import threading
 
-from harness import PATIENCE, SIGNED, USER_FILE, Party, PeerTest, SystemLog, World, plugin, require_program
+from harness import (
+    PATIENCE, SIGNED, USER_FILE, Party, PeerTest, SystemLog, World, plugin, require_program, spnego_loses_mic
+)
 
 NOWHERE = "/nonexistent/users"
 UNREADABLE = "The user file %s cannot be read: No such file or directory" % NOWHERE
@@ -148,6 +150,19 @@ class Log(PeerTest):
             failure = self.assertRefused("NO_CRED", ours.init, context="c", flags=SIGNED, mech=mech, cred="user")
             self.assertIn(UNREADABLE, failure.text)
         self.assertLogged()
+
+    def test_has_that_a_required_mic_gets_lost(self):
+        ours, client = self.party(GSS_NTLM_REQUIRE_MIC="yes"), Party(self.world)
+        self.addCleanup(self.close_cleanly, client)
+        lost = "This krb5 loses the mechListMIC, so SPNEGO clients that send a MIC will fail: update krb5"
+        for context, mech, sentences in (
+            ("raw", "ntlm", []), ("first", "spnego", [lost] if spnego_loses_mic() else []), ("second", "spnego", []),
+        ):
+            ours.serve(mech=mech)
+            client.log_on(mech=mech)
+            negotiate = client.init(context=context, flags=SIGNED, cred="user", mech=mech)["token"]
+            ours.accept(context=context, token=negotiate, cred="server")
+            self.assertLogged(*sentences)
 
     def test_has_a_trace_that_cannot_be_opened_once(self):
         for trace, reason in (
