@@ -199,7 +199,7 @@ class OnAMember(OnTheDomainController):
         named = self.server(self.machine(), NETBIOS_COMPUTER_NAME="OTHER", NETBIOS_DOMAIN_NAME="ELSEWHERE")
         # The domain controller reads in the client's response which server it is for, and knows whom it trusts.
         self.assertIn("STATUS_LOGON_FAILURE", self.refusal(named, OURS))
-        for wanted in ("TARGET_TYPE_SERVER", "MsvAvNbDomainName ELSEWHERE", "MsvAvNbComputerName OTHER"):
+        for wanted in ("TARGET_TYPE_DOMAIN", "MsvAvNbDomainName ELSEWHERE", "MsvAvNbComputerName OTHER"):
             self.assertIn(wanted, self.trace(named))
 
     def test_ntlm_v1_rests_on_the_domains_keys_too(self):

@@ -365,11 +365,14 @@ class WeAcceptRaw(WeAccept, PeerTest):
         _, _, answer = self.establish(flags=spnego.ContextReq.confidentiality)
         self.assertTrue(answer["flags"] & CONF)
 
-    def test_refuses_the_key_of_a_client_that_asked_for_nothing(self):
+    def test_serves_a_client_that_asked_for_nothing(self):
         # It sends an EncryptedRandomSessionKey of one byte then.
         for asked in (spnego.ContextReq.none, spnego.ContextReq.mutual_auth, spnego.ContextReq.no_integrity):
             with self.subTest(asked=asked):
-                self.assertRefused("DEFECTIVE_TOKEN", self.establish, flags=asked)
+                ours, client, answer = self.establish(flags=asked)
+                self.assertEqual((answer["source"], answer["flags"] & (INTEG | CONF)), (ALICE, 0))
+                self.assertEqual(ours.session_key(), client.session_key())
+                self.assertRefused("FAILURE", self.establish, flags=asked, password="wrong")
 
     def test_accepts_each_kind_of_credential(self):
         self.ours.serve()

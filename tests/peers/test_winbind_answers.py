@@ -873,10 +873,15 @@ class CachedLogon(WinbindTest):
         (probe,) = party.heard("probe")
         self.assertEqual([said(probe, "account"), said(probe, "domain"), probe["level"]], ["alice", "EXAMPLE", "1"])
 
-    def test_is_asked_without_the_first_message_where_there_is_to_be_no_mic(self):
-        party = self.initiator(GSS_NTLM_MIC="off")
-        self.good(party, twin=self.client(GSS_NTLM_MIC="off"))
-        self.assertNotIn("negotiate_blob", party.heard("answer")[-1])
+    def test_is_not_told_the_time_where_there_is_to_be_no_mic(self):
+        # MsvAvTimestamp and its length; the random bytes of a challenge have them once in an aeon.
+        time = "07000800"
+        for setting in ("auto", "off"):
+            party = self.initiator(GSS_NTLM_MIC=setting)
+            self.good(party, twin=self.client(GSS_NTLM_MIC=setting))
+            call = party.heard("answer")[-1]
+            self.assertIn("negotiate_blob", call)
+            self.assertEqual(time in call["challenge_blob"], setting == "auto")
 
     def test_is_that_of_the_domain_that_winbind_names(self):
         for user, account, domain in (
