@@ -230,6 +230,26 @@ mod tests {
     }
 
     #[test]
+    fn where_no_charset_was_settled_the_message_must_say_one() {
+        let both = NegotiateFlags::UNICODE | NegotiateFlags::OEM;
+        let token = sample(None);
+        let saying = |said: NegotiateFlags| {
+            let flags = NegotiateFlags::from_bits_retain(0xe288_8234) | said;
+            Authenticate { flags: Some(flags), ..decode(&token).unwrap() }.encode().unwrap()
+        };
+        let (message, field, fault) = (Message::Authenticate, FieldName::NegotiateFlags, Fault::WrongValue);
+        for settled in [NegotiateFlags::empty(), both] {
+            let read = |said| Authenticate::decode(&saying(said), settled).map(|read| read.charset);
+            assert_eq!(read(NegotiateFlags::empty()), Err(InvalidMessage { message, field, fault }.into()));
+            assert_eq!([read(NegotiateFlags::OEM), read(both)], [Ok(Charset::Oem), Ok(Charset::Unicode)]);
+        }
+        for (settled, charset) in [(NegotiateFlags::OEM, Charset::Oem), (NegotiateFlags::UNICODE, Charset::Unicode)] {
+            let silent = saying(NegotiateFlags::empty());
+            assert_eq!(Authenticate::decode(&silent, settled).map(|read| read.charset), Ok(charset));
+        }
+    }
+
+    #[test]
     fn the_header_is_as_long_as_the_payload_leaves_it() {
         assert_eq!(decode(&sample(None)).unwrap().mic_offset, None);
         assert_eq!(decode(&sample(Some(72))).unwrap().mic_offset, Some(72));
