@@ -260,6 +260,29 @@ class WeInitiate(ImpacketTest):
         self.assertEqual(info[ntlm.NTLMSSP_AV_TARGET_NAME][1].decode("utf-16le"), "host/localhost")
         self.assertEqual(info[ntlm.NTLMSSP_AV_HOSTNAME], server.info[ntlm.NTLMSSP_AV_HOSTNAME])
 
+    def test_logs_on_to_a_server_that_does_not_say_its_netbios_names(self):
+        for id in (ntlm.NTLMSSP_AV_DNS_HOSTNAME, ntlm.NTLMSSP_AV_DOMAINNAME, ntlm.NTLMSSP_AV_HOSTNAME):
+            with self.subTest(id):
+                server = Server("alice", PASSWORD)
+                server.info = ntlm.AV_PAIRS()
+                server.info[id] = "nas".encode("utf-16le")
+                ours, _, _ = self.initiate(server, self.party())
+                self.check(ours, server)
+
+    def test_logs_on_to_a_server_that_says_nothing_only_where_it_may(self):
+        def silent():
+            server = Server("alice", PASSWORD)
+            server.info = ntlm.AV_PAIRS()
+            return server
+
+        failure = self.assertRefused("FAILURE", self.initiate, server=silent(), party=self.party())
+        self.assertIn("GSS_NTLM_TARGET_INFO", failure.text)
+        server = silent()
+        ours, _, _ = self.initiate(server, self.party(GSS_NTLM_TARGET_INFO="optional"))
+        self.check(ours, server)
+        with self.assertRaises(Refused):
+            self.initiate(silent(), self.party(GSS_NTLM_TARGET_INFO="optional"), password="wrong")
+
     def test_sends_no_mic_to_a_server_without_a_clock(self):
         server = Server("alice", PASSWORD, timestamp=False)
         ours, _, _ = self.initiate(server, self.party())
