@@ -58,6 +58,8 @@ class HttpClient(ApacheTest):
     @classmethod
     def setUpClass(cls):
         require(os.path.isfile(JARS[0]), "libhttpclient-java")
+        # A program of one file is compiled as it starts.
+        require_program("javac", "default-jdk-headless")
         cls.java = require_program("java", "default-jdk-headless")
         super().setUpClass()
 
