@@ -180,7 +180,6 @@ static struct pair shake_hands(gss_cred_id_t initiator, gss_cred_id_t acceptor)
     major = gss_init_sec_context(&minor, initiator, &pair.initiator, target, &ntlm, flags, 0, GSS_C_NO_CHANNEL_BINDINGS, NULL,
                                  NULL, &negotiate, NULL, NULL);
     expect_status(GSS_S_CONTINUE_NEEDED, major, minor);
-    expect(mic_is_required(pair.initiator) == 0, "a MIC before there can be one");
     major = gss_accept_sec_context(&minor, &pair.acceptor, acceptor, &negotiate, GSS_C_NO_CHANNEL_BINDINGS, NULL, NULL,
                                    &challenge, NULL, NULL, NULL);
     expect_status(GSS_S_CONTINUE_NEEDED, major, minor);
@@ -200,6 +199,26 @@ static struct pair shake_hands(gss_cred_id_t initiator, gss_cred_id_t acceptor)
     gss_release_buffer(&minor, &authenticate);
     gss_release_buffer(&minor, &nothing);
     return pair;
+}
+
+/*
+ * Who asks an initiator for this in the middle of a handshake is SPNEGO to the mechanism, and some SPNEGOs cannot do with a
+ * MIC; so this handshake is not finished.
+ */
+static void mic_before_the_end(gss_cred_id_t initiator)
+{
+    gss_ctx_id_t context = GSS_C_NO_CONTEXT;
+    gss_name_t target = name_of("HTTP@server", GSS_C_NT_HOSTBASED_SERVICE);
+    gss_buffer_desc negotiate;
+    OM_uint32 major, minor;
+
+    major = gss_init_sec_context(&minor, initiator, &context, target, &ntlm, GSS_C_INTEG_FLAG, 0, GSS_C_NO_CHANNEL_BINDINGS, NULL,
+                                 NULL, &negotiate, NULL, NULL);
+    expect_status(GSS_S_CONTINUE_NEEDED, major, minor);
+    expect(mic_is_required(context) == 0, "a MIC before there can be one");
+    gss_release_name(&minor, &target);
+    gss_release_buffer(&minor, &negotiate);
+    gss_delete_sec_context(&minor, &context, GSS_C_NO_BUFFER);
 }
 
 static void part(struct pair *pair)
@@ -362,6 +381,7 @@ int main(int count, char **arguments)
     pair = shake_hands(with_password, acceptor);
 
     doing = "REQUIRE_MIC";
+    mic_before_the_end(with_password);
     expect(mic_is_required(pair.initiator) == 1 && mic_is_required(pair.acceptor) == 1, "there is no MIC");
     session_keys(&pair);
     reset(&pair);
