@@ -1,6 +1,7 @@
 /*
  * Which plugin does a program get that asks libgssapi_krb5 for NTLM, and does it work? Prints the plugin's path, after both
- * sides have authenticated and a message was sealed; or "none", if there is none.
+ * sides have authenticated and a message was sealed; or "none", if there is none. With the argument "spnego" SPNEGO is asked,
+ * which has nothing but NTLM to choose.
  *
  * The caller sets NTLM_USER_FILE, in which the first line is DOM:alice:Password, and relies on what is registered.
  *
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+static gss_OID_desc spnego = { 6, (void *)"\x2b\x06\x01\x05\x05\x02" };
 static gss_OID_desc ntlm = { 10, (void *)"\x2b\x06\x01\x04\x01\x82\x37\x02\x02\x0a" };
 
 static int remember(struct dl_phdr_info *info, size_t size, void *path)
@@ -32,15 +34,38 @@ static void succeed(const char *doing, OM_uint32 major, OM_uint32 minor)
 
     if (!GSS_ERROR(major))
         return;
-    gss_display_status(&ignored, minor, GSS_C_MECH_CODE, &ntlm, &more, &text);
+    gss_display_status(&ignored, minor, GSS_C_MECH_CODE, GSS_C_NO_OID, &more, &text);
     fprintf(stderr, "registered: %s: status %#x, %.*s\n", doing, major, (int)text.length, (char *)text.value);
     exit(1);
 }
 
-int main(void)
+static gss_cred_id_t acquire(gss_name_t name, gss_OID mech, gss_cred_usage_t usage, char *path)
 {
     OM_uint32 major, minor;
-    gss_OID_set_desc mechs = { 1, &ntlm };
+    gss_OID_set_desc mechs = { 1, mech }, chosen = { 1, &ntlm };
+    gss_cred_id_t cred;
+
+    major = gss_acquire_cred(&minor, name, 0, &mechs, usage, &cred, NULL, NULL);
+    dl_iterate_phdr(remember, path);
+    if (path[0] == '\0') {
+        if (!GSS_ERROR(major))
+            fputs("registered: a credential of no plugin\n", stderr);
+        else
+            puts("none");
+        exit(GSS_ERROR(major) ? 0 : 1);
+    }
+    succeed("acquiring a credential", major, minor);
+    if (mech == &spnego) {
+        major = gss_set_neg_mechs(&minor, cred, &chosen);
+        succeed("choosing NTLM", major, minor);
+    }
+    return cred;
+}
+
+int main(int count, char **arguments)
+{
+    OM_uint32 major, minor;
+    gss_OID mech = count > 1 && strcmp(arguments[1], "spnego") == 0 ? &spnego : &ntlm;
     gss_buffer_desc user = { 9, (void *)"DOM\\alice" }, service = { 11, (void *)"HTTP@server" };
     gss_buffer_desc message = { 5, (void *)"hello" }, sealed, opened;
     gss_buffer_desc to_acceptor = GSS_C_EMPTY_BUFFER, to_initiator = GSS_C_EMPTY_BUFFER;
@@ -52,23 +77,12 @@ int main(void)
 
     major = gss_import_name(&minor, &user, GSS_C_NT_USER_NAME, &name);
     succeed("importing a name", major, minor);
-    major = gss_acquire_cred(&minor, name, 0, &mechs, GSS_C_INITIATE, &alice, NULL, NULL);
-    dl_iterate_phdr(remember, path);
-    if (path[0] == '\0') {
-        if (!GSS_ERROR(major)) {
-            fputs("registered: a credential of no plugin\n", stderr);
-            return 1;
-        }
-        puts("none");
-        return 0;
-    }
-    succeed("acquiring alice's credential", major, minor);
-    major = gss_acquire_cred(&minor, GSS_C_NO_NAME, 0, &mechs, GSS_C_ACCEPT, &acceptor, NULL, NULL);
-    succeed("acquiring the acceptor's credential", major, minor);
+    alice = acquire(name, mech, GSS_C_INITIATE, path);
+    acceptor = acquire(GSS_C_NO_NAME, mech, GSS_C_ACCEPT, path);
     major = gss_import_name(&minor, &service, GSS_C_NT_HOSTBASED_SERVICE, &target);
     succeed("importing the target", major, minor);
     while (initiated == GSS_S_CONTINUE_NEEDED || accepted == GSS_S_CONTINUE_NEEDED) {
-        initiated = gss_init_sec_context(&minor, alice, &initiating, target, &ntlm, GSS_C_CONF_FLAG | GSS_C_INTEG_FLAG, 0,
+        initiated = gss_init_sec_context(&minor, alice, &initiating, target, mech, GSS_C_CONF_FLAG | GSS_C_INTEG_FLAG, 0,
                                          GSS_C_NO_CHANNEL_BINDINGS, &to_initiator, NULL, &to_acceptor, NULL, NULL);
         succeed("initiating", initiated, minor);
         if (accepted == GSS_S_COMPLETE)
