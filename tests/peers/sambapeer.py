@@ -24,6 +24,8 @@ CONFIGURATION = "CN=Configuration," + BASE
 SERVER = "CN=NTDS Settings," + CONFIGURATION
 DOMAIN_SID = "S-1-5-21-1-2-3"
 NEVER = str(2**63 - 1)
+# GROUP_TYPE_ACCOUNT_GROUP | GROUP_TYPE_SECURITY_ENABLED
+GLOBAL_GROUP = str(2 - 2**31)
 
 # A process has one configuration, whatever its objects say, so each context begins by putting it right.
 DEFAULTS = {
@@ -43,7 +45,8 @@ def directory(path, configuration, user, password):
         "dn": "@ROOTDSE", "defaultNamingContext": BASE, "rootDomainNamingContext": BASE, "dsServiceName": SERVER,
         "configurationNamingContext": CONFIGURATION, "schemaNamingContext": "CN=Schema," + CONFIGURATION,
     })
-    made.add({"dn": "@MODULES", "@LIST": "rootdse,extended_dn_out_ldb"})
+    made.add({"dn": "@PARTITION", "backendStore": "tdb"})
+    made.add({"dn": "@MODULES", "@LIST": "rootdse,extended_dn_in,extended_dn_out_ldb,partition"})
 
     def add(dn, sid=None, **attributes):
         entry = {"dn": dn, "objectGUID": os.urandom(16)}
@@ -51,6 +54,7 @@ def directory(path, configuration, user, password):
             entry["objectSid"] = ndr_pack(security.dom_sid(sid))
         made.add(entry | {name.replace("_", "-"): value for name, value in attributes.items()})
 
+    add("CN=users," + BASE, DOMAIN_SID + "-513", objectClass=["top", "group"], sAMAccountName="users", groupType=GLOBAL_GROUP)
     secret = Credentials()
     secret.set_password(password)
     now = str(samba.unix2nttime(int(time.time())))
