@@ -243,7 +243,10 @@ pub(super) fn names(host: &dyn Host) -> Option<&'static Names> {
         let names = ask(moment(&policy), host, |connection| connection.names()).ok().flatten();
         let is_name = |name: &str| !name.is_empty() && c_name(name).is_some();
         let names = names.filter(|names| is_name(&names.computer) && is_name(&names.domain)).map(|names| Names {
-            dns_domain: Some(names.dns_domain).filter(|domain| is_name(domain)).unwrap_or_default(),
+            // Windows says it so. Samba 4.22 says the realm, in upper case.
+            dns_domain: Some(names.dns_domain.to_ascii_lowercase())
+                .filter(|domain| is_name(domain))
+                .unwrap_or_default(),
             ..names
         });
         match &names {

@@ -780,6 +780,10 @@ class WhatTheComputerIsCalled(AcceptorTest):
                 self.assertEqual([found[NB_COMPUTER], found[NB_DOMAIN]], ["MEMBER", "AD"])
                 self.assertEqual({DNS_COMPUTER, DNS_DOMAIN, DNS_TREE} - set(found) - {DNS_COMPUTER}, missing)
 
+    def test_has_dns_names_in_lower_case(self):
+        found = target_info(self.challenge({**DETAILS, "dns_domain": "AD.Example"}))
+        self.assertEqual(found[DNS_DOMAIN], "ad.example")
+
     def test_may_be_long(self):
         long = {"netbios_name": 254 * "N", "netbios_domain": 254 * "D", "dns_domain": 254 * "d"}
         found = target_info(self.challenge({**DETAILS, **long}))
