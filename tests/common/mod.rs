@@ -56,7 +56,8 @@ pub(crate) fn world() -> &'static World {
     static WORLD: OnceLock<World> = OnceLock::new();
     WORLD.get_or_init(|| {
         assert_talks_to_the_mechglue();
-        let world = World { plugin: plugin(), dir: private_dir() };
+        let dir = private_dir();
+        let world = World { plugin: plugin(), dir };
         let mechs = format!("ntlm 1.3.6.1.4.1.311.2.2.10 {}\n", world.plugin.display());
         let settings = [
             ("GSS_MECH_CONFIG", world.file("mech.conf", &mechs)),
@@ -97,9 +98,25 @@ impl World {
     }
 }
 
-/// The plugin under test: the one that GSSNTLM_PLUGIN names (an installed package, another mechanism), or else our own, built
-/// now. `cargo test` refreshes only a copy below `deps/` whose place is cargo's secret, so cargo is asked where it put it.
+/// The plugin under test: a copy in this process's own directory, where its path has a blank.
 fn plugin() -> PathBuf {
+    let built = built_plugin();
+    if !has_blank(&built) {
+        return built;
+    }
+    let copy = private_path().join("gss_ntlm.so");
+    fs::copy(&built, &copy).expect("a copy of the plugin has room");
+    copy
+}
+
+/// Whether krb5 would end this path too early in a mechanism file.
+fn has_blank(path: &Path) -> bool {
+    path.as_os_str().as_encoded_bytes().iter().any(u8::is_ascii_whitespace)
+}
+
+/// The plugin that GSSNTLM_PLUGIN names (an installed package, another mechanism), or else our own, built now. `cargo test`
+/// refreshes only a copy below `deps/` whose place is cargo's secret, so cargo is asked where it put it.
+fn built_plugin() -> PathBuf {
     if let Some(path) = std::env::var_os("GSSNTLM_PLUGIN") {
         return Path::new(&path).canonicalize().expect("GSSNTLM_PLUGIN names a file");
     }
@@ -136,7 +153,9 @@ fn private_dir() -> PathBuf {
 }
 
 fn private_path() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("mechglue-{}", std::process::id()))
+    let below = [PathBuf::from(env!("CARGO_TARGET_TMPDIR")), std::env::temp_dir()];
+    let below = below.into_iter().find(|path| !has_blank(path)).unwrap_or_else(|| "/tmp".into());
+    below.join(format!("mechglue-{}", std::process::id()))
 }
 
 /// What the developer's shell sets for the plugin must not decide a test.
