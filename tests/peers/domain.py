@@ -29,9 +29,8 @@ import subprocess
 import sys
 import threading
 import time
-import unittest
 
-from harness import PATIENCE, LineProcess, Party, require, require_module, require_program
+from harness import PATIENCE, LineProcess, Party, require, require_module, require_program, skip
 
 DOMAIN, REALM = "ADTEST", "AD.EXAMPLE.TEST"
 DNS_DOMAIN = REALM.lower()
@@ -371,7 +370,7 @@ class Domain:
 def shared():
     """The domain; the first call takes some seconds."""
     if os.environ.get("GSSNTLM_DOMAIN_APART") == "1":
-        raise unittest.SkipTest("the domain's tests are run apart, by root")
+        skip("the domain's tests are run apart, by root")
     for program, package in (
         ("unshare", "util-linux"), ("nsenter", "util-linux"), ("ip", "iproute2"), ("openssl", "openssl"),
         ("samba", "samba-ad-dc"), ("smbd", "samba"), ("winbindd", "winbind"), ("wbinfo", "winbind"),

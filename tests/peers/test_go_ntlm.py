@@ -8,15 +8,14 @@ import base64
 import itertools
 import json
 import os
-import shutil
 import struct
 import subprocess
-import tempfile
 import unittest
 
 from harness import (
     ALICE, ESS, HERE, INTEG, KEY_EXCH, NEG_128, NTLM, PASSWORD, PATIENCE, SIGN, SIGNED, SIZES, UNICODE,
     GssFailure, LineProcess, OneOfOurs, PeerTest, Side, World, flip, message, plugin, require, require_program,
+    temporary_directory,
 )
 
 SOURCES = "/usr/share/gocode"
@@ -32,8 +31,7 @@ def setUpModule():
     require(os.path.isdir(SOURCES + "/src/github.com/ThomsonReutersEikon/go-ntlm"), "golang-github-thomsonreuterseikon-go-ntlm-dev")
     go = require_program("go", "golang-go")
     global directory, program
-    directory = tempfile.mkdtemp(prefix="gss-ntlm-go-")
-    unittest.addModuleCleanup(shutil.rmtree, directory)
+    directory = temporary_directory()
     program = directory + "/gontlmpeer"
     subprocess.run(
         [go, "build", "-o", program, os.path.join(HERE, "gontlmpeer.go")], cwd=directory, timeout=10 * PATIENCE, check=True,
