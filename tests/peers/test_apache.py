@@ -24,7 +24,8 @@ import time
 
 from harness import (
     ALICE, CAROL_HASH, CAROL_PASSWORD, NTLM_OID, PASSWORD, PATIENCE, SIGNED, USER_FILE,
-    GssFailure, OneOfOurs, PeerTest, SystemLog, World, flip, message, plugin, require, require_program,
+    GssFailure, OneOfOurs, PeerTest, SystemLog, World, flip, message, plugin, require, require_curl, require_program,
+    spnego_loses_mic,
 )
 
 # Debian's; mpm_event has its connections served by any of its threads.
@@ -231,7 +232,6 @@ class ApacheTest(OneOfOurs, PeerTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.curl_program = require_program("curl", "curl")
         cls.httpd = Httpd(**cls.environment)
         cls.addClassCleanup(cls.httpd.stop)
         cls.world = cls.httpd.world
@@ -273,7 +273,7 @@ class ApacheTest(OneOfOurs, PeerTest):
         accounts = self.accounts(user, password)
         done = subprocess.run(
             [
-                self.curl_program, "--disable", "--ipv4", "--silent", "--show-error", "--max-time", str(PATIENCE),
+                require_curl(), "--disable", "--ipv4", "--silent", "--show-error", "--max-time", str(PATIENCE),
                 "--cacert", self.httpd.root + "/certificate.pem", "--output", output,
                 "--write-out", "%{http_code}|%{num_connects}|%header{x-who}\n", *options, url,
             ],
@@ -332,6 +332,8 @@ class Git(ApacheTest):
     """git, whose HTTP is libcurl's: the account is the first of its user file."""
 
     def git(self, *command, **about):
+        # Its HTTP is that of the same libcurl.
+        require_curl()
         environment = self.world.environment(
             NTLM_USER_FILE=self.accounts(**about), GIT_CONFIG_NOSYSTEM="1", GIT_TERMINAL_PROMPT="0", GIT_AUTHOR_NAME="alice",
             GIT_AUTHOR_EMAIL="alice@example.com", GIT_COMMITTER_NAME="alice", GIT_COMMITTER_EMAIL="alice@example.com",
@@ -531,7 +533,9 @@ class Apache(ApacheTest):
 
     def test_tells_the_attributes_of_the_name(self):
         head = os.path.join(self.world.path, "head")
-        for (scheme, options), mic, workstation in zip(self.curl_ways(), ("verified", "none"), ("TESTHOST", "WORKSTATION")):
+        for (scheme, options), mic, workstation in zip(
+            self.curl_ways(), ("none" if spnego_loses_mic() else "verified", "none"), ("TESTHOST", "WORKSTATION")
+        ):
             with self.subTest(scheme=scheme):
                 self.curl(self.url("json"), *options, "--dump-header", head)
                 with open(head) as file:
@@ -548,7 +552,11 @@ class Apache(ApacheTest):
                 self.assertEqual(told["attributes"]["urn:gss-ntlm:workstation"]["authenticated"], mic == "verified")
 
     def test_admits_by_an_attribute_of_the_name(self):
-        self.assertServed("mic", only="Negotiate")
+        if spnego_loses_mic():
+            answer = self.curl(self.url("mic"), *dict(self.curl_ways())["Negotiate"])[-1]
+            self.assertEqual((answer.status, *answer[2:]), (401, ALICE, "Negotiate/NTLM"))
+        else:
+            self.assertServed("mic", only="Negotiate")
         (answer,) = self.curl(self.url("mic"), *dict(self.curl_ways())["NTLM"])
         self.assertEqual(answer[2:], (ALICE, "NTLM/NTLM"))
         self.assertEqual(answer.status, 401)
@@ -704,7 +712,11 @@ class WithMicRequired(ApacheTest):
     environment = {"GSS_NTLM_REQUIRE_MIC": "yes"}
 
     def test_serves_who_sends_one(self):
-        self.assertServed("ntlm", only="Negotiate")
+        if spnego_loses_mic():
+            # Nobody sends one then, inside SPNEGO.
+            self.assertNotServed("ntlm", only="Negotiate", says="MIC")
+        else:
+            self.assertServed("ntlm", only="Negotiate")
 
     def test_refuses_who_sends_none(self):
         self.assertNotServed("ntlm", only="NTLM", says="MIC")

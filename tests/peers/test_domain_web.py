@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import domain
-from harness import NTLM_OID, PATIENCE, PeerTest, World, plugin, require
+from harness import NTLM_OID, PATIENCE, PeerTest, World, plugin, require, require_curl
 from test_apache import MODULE_PATH, PROGRAM
 
 OURS = domain.DOMAIN + "\\alice"
@@ -89,7 +89,7 @@ class Web(PeerTest):
         """The status and the parts of X-Who."""
         alone = dict.fromkeys(("NTLM_USER_FILE", "NETBIOS_COMPUTER_NAME", "NETBIOS_DOMAIN_NAME"))
         told = self.member.must_run(
-            ["curl", "--disable", "--silent", "--show-error", "--max-time", str(PATIENCE), "--output", os.devnull,
+            [require_curl(), "--disable", "--silent", "--show-error", "--max-time", str(PATIENCE), "--output", os.devnull,
              "--write-out", "%{http_code}|%header{x-who}", *options, "http://localhost:%d/page" % PORT],
             environment=World(user_file="").environment(**{**alone, **environment}), timeout=2 * PATIENCE,
         )

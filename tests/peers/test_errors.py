@@ -9,7 +9,7 @@ import subprocess
 import threading
 
 from harness import (
-    PATIENCE, SIGNED, USER_FILE, Party, PeerTest, SystemLog, World, plugin, require_program, spnego_loses_mic
+    PATIENCE, SIGNED, USER_FILE, Party, PeerTest, SystemLog, World, plugin, require_curl, spnego_loses_mic
 )
 
 NOWHERE = "/nonexistent/users"
@@ -33,7 +33,7 @@ class Negotiate(http.server.BaseHTTPRequestHandler):
 class Curl(PeerTest):
     @classmethod
     def setUpClass(cls):
-        cls.curl = require_program("curl", "curl")
+        cls.curl = require_curl()
         cls.world = World()
         cls.addClassCleanup(cls.world.remove)
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Negotiate)

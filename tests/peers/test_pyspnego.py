@@ -7,7 +7,8 @@ import unittest.mock
 from harness import (
     ALICE, CAROL_HASH, CAROL_PASSWORD, CHANNEL_BOUND, CONF, ESS, INTEG, KEY_EXCH, LM_KEY, NEG_56, NEG_128, OFFER, PASSWORD,
     REPLAY, SEAL, SEALED, SEQUENCE, SIGNED, SIZES, UNPROTECTED,
-    GssFailure, OneOfOurs, PeerTest, Side, World, flip, message, negotiated, plugin, require_module,
+    GssFailure, OneOfOurs, PeerTest, Side, World, flip, may_skip, message, negotiated, plugin, require_module,
+    spnego_loses_mic,
 )
 
 
@@ -94,7 +95,9 @@ class Exchange(OneOfOurs):
                     if self.is_served(ours, theirs):
                         one, other, _ = self.establish(flags=flags, level=theirs)
                         self.assertEqual(one.session_key(), other.session_key())
-                        self.converse(one, other)
+                        # Without ESS there is one stream for all, which its lost mechListMIC has moved.
+                        if theirs > 0 or self.mech == "ntlm" or not spnego_loses_mic():
+                            self.converse(one, other)
                     else:
                         with self.assertRaises((GssFailure, SpnegoError)):
                             self.establish(flags=flags, level=theirs)
@@ -278,6 +281,10 @@ class WeInitiate(Exchange):
             if not token:
                 break
         self.assertFalse(answer["more"])
+        if self.mech == "spnego" and spnego_loses_mic():
+            # It waits for a mechListMIC, which an SPNEGO that loses them does not send either.
+            self.assertFalse(server.context.complete)
+            may_skip("pyspnego as a server inside SPNEGO")
         self.assertTrue(server.context.complete)
         return Side(self.ours, name), server, answer
 

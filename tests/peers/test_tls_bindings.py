@@ -17,7 +17,7 @@ import threading
 
 from harness import (
     ALICE, CHANNEL_BOUND, PASSWORD, PATIENCE, SIGNED,
-    GssFailure, OneOfOurs, PeerTest, World, plugin, require_module, require_program,
+    GssFailure, OneOfOurs, PeerTest, World, plugin, require_curl, require_module, require_program,
 )
 
 POLICIES = ("off", "when-sent", "required")
@@ -243,7 +243,7 @@ class TlsTest(OneOfOurs, PeerTest):
     def curl(self, server, *options):
         done = subprocess.run(
             [
-                require_program("curl", "curl"), "--disable", "--ipv4", "--silent", "--max-time", str(PATIENCE),
+                require_curl(), "--disable", "--ipv4", "--silent", "--max-time", str(PATIENCE),
                 "--cacert", server.certificate.path, "--output", os.devnull, "--write-out", "%{http_code}", *options,
                 "https://localhost:%d/" % server.server_port,
             ],
