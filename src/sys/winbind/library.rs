@@ -583,3 +583,91 @@ unsafe fn text(string: *const c_char) -> String {
     // SAFETY: by this function's contract.
     unsafe { CStr::from_ptr(string) }.to_string_lossy().into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Write as _,
+        mem::offset_of,
+        process::{Command, Stdio},
+    };
+
+    use super::*;
+
+    /// Assertions in C that a structure of wbclient.h has the size of ours, and its members of these names the places of ours.
+    macro_rules! same_layout {
+        ($theirs:ident, $ours:ident: $($($member:ident).+),+) => {
+            [
+                asserted(format_args!("sizeof(struct {}) == {}", stringify!($theirs), size_of::<$ours>())),
+                $(same_place!($theirs, stringify!($($member).+), $ours, $($member).+)),+
+            ]
+            .concat()
+        };
+    }
+
+    macro_rules! same_place {
+        ($theirs:ident, $place:expr, $ours:ident, $($member:ident).+) => {
+            asserted(format_args!(
+                "offsetof(struct {}, {}) == {}",
+                stringify!($theirs),
+                $place,
+                offset_of!($ours, $($member).+)
+            ))
+        };
+    }
+
+    fn asserted(claim: std::fmt::Arguments<'_>) -> String {
+        format!("_Static_assert({claim}, \"{claim}\");\n")
+    }
+
+    #[test]
+    #[ignore = "it needs a C compiler (cc, or what $CC names) and Debian's libwbclient-dev"]
+    fn every_structure_and_number_is_that_of_the_header() {
+        let allowed = "(WBC_MSV1_0_ALLOW_SERVER_TRUST_ACCOUNT | WBC_MSV1_0_ALLOW_WORKSTATION_TRUST_ACCOUNT)";
+        let numbers = [
+            ("WBC_ERR_SUCCESS", i64::from(SUCCESS)),
+            ("WBC_ERR_WINBIND_NOT_AVAILABLE", i64::from(WINBIND_NOT_AVAILABLE)),
+            ("WBC_LOOKUP_DC_RETURN_DNS_NAME", i64::from(RETURN_DNS_NAME)),
+            ("WBC_AUTH_USER_LEVEL_RESPONSE", i64::from(LEVEL_RESPONSE)),
+            ("WBC_AUTH_USER_INFO_GUEST", i64::from(GUEST)),
+            ("WBC_CREDENTIAL_CACHE_LEVEL_NTLMSSP", i64::from(LEVEL_NTLMSSP)),
+            (allowed, i64::from(ALLOW_COMPUTERS)),
+        ];
+        let program = [
+            numbers.map(|(name, ours)| asserted(format_args!("{name} == {ours}"))).concat(),
+            same_layout!(wbcInterfaceDetails, InterfaceDetails: interface_version, winbind_version, winbind_separator,
+                netbios_name, netbios_domain, dns_domain),
+            same_layout!(wbcDomainControllerInfoEx, DomainControllerInfo: dc_unc, dc_address, dc_address_type, domain_guid,
+                domain_name, forest_name, dc_flags, dc_site_name, client_site_name),
+            same_layout!(wbcAuthUserParams, AuthUserParams: account_name, domain_name, workstation_name, flags,
+                parameter_control, level, password.response.challenge, password.response.nt_length,
+                password.response.nt_data, password.response.lm_length, password.response.lm_data),
+            same_layout!(wbcAuthUserInfo, AuthUserInfo: user_flags, account_name, user_principal, full_name, domain_name,
+                dns_domain_name, acct_flags, user_session_key, lm_session_key, logon_count, bad_password_count,
+                logon_server, logon_script, profile_path, home_directory, home_drive, num_sids, sids),
+            same_place!(wbcAuthUserInfo, "logon_time", AuthUserInfo, times),
+            same_layout!(wbcSidWithAttr, SidWithAttr: sid, attributes),
+            same_layout!(wbcDomainSid, Sid: sid_rev_num, num_auths, id_auth, sub_auths),
+            same_layout!(wbcAuthErrorInfo, AuthErrorInfo: nt_status, nt_string, pam_error, display_string, authoritative),
+            same_layout!(wbcCredentialCacheParams, CredentialCacheParams: account_name, domain_name, level, num_blobs, blobs),
+            same_layout!(wbcNamedBlob, NamedBlob: name, flags),
+            same_place!(wbcNamedBlob, "blob.data", NamedBlob, data),
+            same_place!(wbcNamedBlob, "blob.length", NamedBlob, length),
+            same_layout!(wbcCredentialCacheInfo, CredentialCacheInfo: num_blobs, blobs),
+        ]
+        .concat();
+
+        #[expect(clippy::disallowed_methods, reason = "the compiler of the architecture that the test is built for")]
+        let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
+        let mut child = Command::new(compiler)
+            .args(["-std=gnu11", "-fsyntax-only", "-I/usr/include/samba-4.0", "-xc", "-"])
+            .args(
+                ["stdbool.h", "stddef.h", "stdint.h", "time.h", "wbclient.h"].map(|header| format!("-include{header}")),
+            )
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(program.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success(), "the compiler has said what differs");
+    }
+}
