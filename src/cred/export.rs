@@ -187,6 +187,25 @@ mod tests {
         assert_eq!(again.acceptor().unwrap().accounts.user_file(), Some(std::path::Path::new("/etc/users")));
     }
 
+    /// So that what one process writes another may read, whatever architecture it was built for.
+    #[test]
+    fn every_byte_is_the_same_on_every_architecture() {
+        let credential = sample();
+        credential.set_options(|options| options.neg_flags = Some(0x0102_0304));
+        let mut token = [
+            &b"\x02\0\x01\x04\x03\x02\x01"[..],
+            b"\x01\x02\x04\0\0\0HTTP\x03\0\0\0www\x01\x0a\0\0\0/etc/users\0",
+            b"\x01\x01\x05\0\0\0alice\x03\0\0\0DOM\0",
+            &[7; 16],
+            b"\x01",
+            &[8; 16],
+        ]
+        .concat();
+        append_md5(&mut token);
+        assert_eq!(*credential.export().unwrap(), token);
+        assert_eq!(*import(&token).unwrap().export().unwrap(), token);
+    }
+
     #[test]
     fn who_needs_a_domain_needs_it_again() {
         let domain = || Some(Gullible::default().domain());

@@ -1,6 +1,7 @@
 //! Initiator against acceptor in memory: every message in every state, and every bit of every message.
 
 mod datagram;
+mod exported;
 mod forged;
 mod forwarded;
 mod old;
