@@ -119,8 +119,7 @@ impl Malloced {
     /// # Errors
     /// [`HostError::Memory`].
     pub(super) fn concat(parts: &[&[u8]]) -> Result<Self> {
-        let length =
-            parts.iter().try_fold(0_usize, |sum, part| sum.checked_add(part.len())).ok_or(HostError::Memory)?;
+        let length = total(parts.iter().map(|part| part.len())).ok_or(HostError::Memory)?;
         // SAFETY: malloc takes any length; 0 would be allowed to give NULL.
         let value = unsafe { libc::malloc(length.max(1)) };
         let value = NonNull::new(value.cast::<u8>()).ok_or(HostError::Memory)?;
@@ -158,6 +157,11 @@ impl Drop for Malloced {
         // SAFETY: it came from malloc and was given to nobody.
         unsafe { libc::free(self.value.as_ptr().cast()) };
     }
+}
+
+/// The sum of the lengths of parts, unless it is more than an object has, which two of them can be where addresses have 32 bits.
+fn total(lengths: impl IntoIterator<Item = usize>) -> Option<usize> {
+    lengths.into_iter().try_fold(0_usize, usize::checked_add).filter(|sum| isize::try_from(*sum).is_ok())
 }
 
 /// A copy of `bytes` for the caller.
@@ -219,6 +223,14 @@ mod tests {
         let g::gss_buffer_desc { length, value } = buffer(b"").unwrap();
         assert_eq!((length, value), (0, core::ptr::null_mut()));
         assert_eq!(text("").unwrap().value, core::ptr::null_mut());
+    }
+
+    #[test]
+    fn no_memory_is_longer_than_an_object() {
+        let longest = isize::MAX.cast_unsigned();
+        assert_eq!(total([longest - 16, 16]), Some(longest));
+        assert_eq!(total([longest, 1]), None);
+        assert_eq!(total([usize::MAX, 2]), None);
     }
 
     #[test]
