@@ -15,6 +15,10 @@ use super::trace::Trace;
 const AV_FLAGS: u16 = 6;
 const AV_TIMESTAMP: u16 = 7;
 
+/// Whether an acceptor can tell SPNEGO's calls from others: Debian's armhf has no tables to unwind the stack with. There, one
+/// that may be inside a SPNEGO that loses the mechListMIC never tells its time.
+const THE_STACK_TELLS: bool = cfg!(not(target_arch = "arm"));
+
 /// Whether the CHALLENGE_MESSAGE tells a time, and whether the AUTHENTICATE_MESSAGE says that it has a MIC.
 fn time_and_mic(pair: &Pair) -> (bool, bool) {
     let message = |message_type| pair.tokens.iter().find_map(|token| message_in(token, message_type)).unwrap();
@@ -35,7 +39,8 @@ fn works_with_no_switch_and_has_a_mic_where_it_does_not_get_lost() {
             // Whatever SPNEGO around it does, and though it is the same thread.
             let raw = Handshake::of(&NTLM).establish();
             assert_in_step(&raw);
-            assert_eq!(time_and_mic(&raw), (true, true));
+            let has_mic = has_mic || THE_STACK_TELLS;
+            assert_eq!(time_and_mic(&raw), (has_mic, has_mic));
         }
     });
 }
