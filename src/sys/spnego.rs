@@ -191,12 +191,19 @@ mod stack {
     /// Whether the call at hand came through SPNEGO: then the mechglue's library called itself before it called us. `None`
     /// where that cannot be told. The program's own frames are not looked into.
     pub(super) fn is_in_spnego() -> Option<bool> {
-        let mut walk = Walk { modules: modules()?, waiting: 0 };
+        let mut walk = Walk { modules: modules()?, waiting: 0, is_at_program: false };
         // SAFETY: `each` takes what it is given here.
         unsafe { _Unwind_Backtrace(each, (&raw mut walk).cast()) };
-        match walk.waiting {
-            0 => None,
-            waiting => Some(waiting > 1),
+        verdict(walk.waiting, walk.is_at_program)
+    }
+
+    /// What a walk has found. One that ended inside the mechglue's library, which may have no tables to unwind it with, says
+    /// nothing about who called that.
+    const fn verdict(waiting: usize, is_at_program: bool) -> Option<bool> {
+        match (waiting, is_at_program) {
+            (2.., _) => Some(true),
+            (1, true) => Some(false),
+            (0, _) | (1, false) => None,
         }
     }
 
@@ -210,6 +217,8 @@ mod stack {
         modules: &'static Modules,
         /// How many functions of the mechglue's library wait for ours.
         waiting: usize,
+        /// The walk came through to whom they return.
+        is_at_program: bool,
     }
 
     extern "C" fn each(frame: *mut c_void, walk: *mut c_void) -> c_int {
@@ -227,6 +236,7 @@ mod stack {
         } else if walk.modules.ours.contains(&address) && walk.waiting == 0 {
             GO_ON
         } else {
+            walk.is_at_program = true;
             STOP
         }
     }
@@ -279,6 +289,23 @@ mod stack {
         let whole = segments.reduce(|whole, part| whole.start.min(part.start)..whole.end.max(part.end));
         search.found = whole.filter(|whole| whole.contains(&search.address));
         c_int::from(search.found.is_some())
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn a_walk_that_does_not_come_through_tells_nothing() {
+            assert_eq!(verdict(0, true), None, "no mechglue called");
+            assert_eq!([verdict(1, true), verdict(1, false)], [Some(false), None]);
+            assert_eq!([verdict(2, true), verdict(2, false)], [Some(true); 2], "enough was seen");
+        }
+
+        #[test]
+        fn a_call_without_a_mechglue_says_nothing_about_spnego() {
+            assert_eq!(is_in_spnego(), None);
+        }
     }
 }
 
