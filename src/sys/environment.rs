@@ -7,8 +7,8 @@ use core::ffi::{CStr, c_char};
 use std::ffi::CString;
 
 unsafe extern "C" {
-    /// As in environ(7).
-    static environ: *const *const c_char;
+    /// As in environ(7). The program changes it: it is no constant of ours.
+    static mut environ: *const *const c_char;
     /// As in secure_getenv(3), which the libc crate lacks.
     fn secure_getenv(name: *const c_char) -> *mut c_char;
 }
