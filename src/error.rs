@@ -712,7 +712,7 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-struct Reason<'a>(&'a str);
+pub(crate) struct Reason<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Reason<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -18,7 +18,7 @@ use super::{
     signal::without_signals_of_writing,
 };
 use crate::{
-    error::{ApiMisuse, Result},
+    error::{ApiMisuse, Reason, Result},
     host::Host,
     text::OneLine,
 };
@@ -115,9 +115,10 @@ impl Sink {
 fn open(path: &Path, host: &dyn Host) -> Option<Kept> {
     let opened = try_to_open(path);
     if let Err(error) = &opened {
-        let path = path.display();
         host.log(format_args!(
-            "The trace file {path} cannot be opened, {error}: name a file that this program may write (GSSNTLMSSP_DEBUG)"
+            "The trace file {} cannot be opened, {}: name a file that this program may write (GSSNTLMSSP_DEBUG)",
+            path.display(),
+            Reason(&error.to_string())
         ));
     }
     opened.ok()

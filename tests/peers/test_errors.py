@@ -173,9 +173,9 @@ class Log(PeerTest):
             ours.log_on()
             for context in ("c", "d"):
                 ours.init(context=context, flags=SIGNED, cred="user")
-            self.assertLogged("The trace file %s cannot be opened, %s" % (trace, reason))
+            self.assertLogged("The trace file %s cannot be opened, %s: name a file" % (trace, reason))
             self.assertRaises(RuntimeError, ours.trace, path="/nonexistent/other")
-            self.assertLogged("The trace file /nonexistent/other cannot be opened, No such file or directory")
+            self.assertLogged("The trace file /nonexistent/other cannot be opened, No such file or directory: name a file")
 
     def test_has_the_trace_where_that_is_asked_for(self):
         ours = self.party(GSSNTLMSSP_DEBUG="syslog")
