@@ -189,6 +189,16 @@ fn a_server_need_not_say_its_names_but_something() {
 }
 
 #[test]
+fn who_takes_the_servers_time_away_takes_the_mic_away_which_only_a_server_notices_that_requires_one() {
+    let without_time = || challenging_without(&[AvId::MsvAvTimestamp]);
+    let (_, server, _) = Pair::new().handshake(without_time()).unwrap();
+    assert!(!server.established().unwrap().has_mic);
+    let server_policy = Policy { require_mic: true, ..Policy::default() };
+    let refused = Pair { server_policy, ..Pair::new() }.handshake(without_time());
+    assert_eq!(refused.map(drop), Err(PolicyError::MicRequired.into()));
+}
+
+#[test]
 fn who_cannot_say_whom_it_means_is_refused_where_that_is_required() {
     for (target_name, is_served) in
         [(TargetNamePolicy::Required, false), (TargetNamePolicy::Audit, true), (TargetNamePolicy::Off, true)]
