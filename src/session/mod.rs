@@ -201,8 +201,8 @@ impl Session {
         }
     }
 
-    /// Appends the session to `out`: its flags, its key, and for each direction the sequence number and the RC4 state.
-    /// A secret.
+    /// Appends the session to `out`: its flags, three truths about it, its key, and for each direction the sequence number and
+    /// the RC4 state. A secret.
     pub fn export(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.flags.bits().to_le_bytes());
         out.extend_from_slice(&[self.is_weakened, self.is_numbered, self.may_start_at_one()].map(u8::from));

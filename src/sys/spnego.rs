@@ -279,6 +279,9 @@ mod stack {
         let module = unsafe { &*module };
         // SAFETY: `module_of` gave this place, and looks at it only afterwards.
         let search = unsafe { &mut *search.cast::<Search>() };
+        if module.dlpi_phdr.is_null() {
+            return 0;
+        }
         // SAFETY: that many headers are there.
         let headers = unsafe { slice::from_raw_parts(module.dlpi_phdr, usize::from(module.dlpi_phnum)) };
         let base = usize::try_from(module.dlpi_addr).unwrap_or_default();
