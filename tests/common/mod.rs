@@ -27,7 +27,7 @@ use std::ptr::null_mut;
 use std::sync::OnceLock;
 
 use self::gss::NTLM;
-pub(crate) use self::process::with_environment;
+pub(crate) use self::process::{apart, with_environment};
 
 /// The password of every account below that is not about passwords.
 pub(crate) const PASSWORD: &str = "Password";

@@ -8,7 +8,7 @@ use crate::common::token::{
     Authenticate, BITS_128, Challenge, EXTENDED_SESSIONSECURITY, KEY_EXCH, OEM, REQUEST_TARGET, SEAL, SIGN,
     TARGET_INFO, TARGET_TYPE_DOMAIN, TARGET_TYPE_SERVER, UNICODE, VERSION, av, find, flags_of, utf16, with_flags,
 };
-use crate::common::with_environment;
+use crate::common::{apart, with_environment};
 
 /// What an initiator that asks for `flags` answers to the challenge that `change` makes of a usual one.
 fn answer(flags: u32, change: impl FnOnce(Challenge) -> Vec<u8>) -> Result<Authenticate, Failure> {
@@ -130,26 +130,28 @@ fn prefers_unicode() {
 
 #[test]
 fn lets_a_server_state_nothing_that_is_the_clients_to_state() {
-    let channel = Bindings::application(b"data");
-    let handshake = Handshake::of(&NTLM).bindings(Some(channel), None);
-    let clean = answer_of(&handshake, |challenge| challenge.write(56)).unwrap().target_info();
-    let sent = answer_of(&handshake, |challenge| {
-        challenge
-            .with(av::FLAGS, &[5, 0, 0, 0])
-            .with(av::TARGET_NAME, &utf16("HTTP/evil"))
-            .with(av::CHANNEL_BINDINGS, &[7; 16])
-            .with(av::SINGLE_HOST, &[9; 48])
-            .write(56)
-    })
-    .unwrap()
-    .target_info();
-    assert_eq!(find(&sent, av::FLAGS), Some(&[2, 0, 0, 0][..]), "a MIC, and nothing else");
-    assert_eq!(find(&sent, av::TARGET_NAME), Some(&utf16("HTTP/server")[..]));
-    assert_eq!(find(&sent, av::CHANNEL_BINDINGS), find(&clean, av::CHANNEL_BINDINGS));
-    assert_eq!(find(&sent, av::SINGLE_HOST), None);
-    let mut ids: Vec<_> = sent.iter().map(|(id, _)| *id).collect();
-    ids.sort_unstable();
-    assert!(ids.is_sorted_by(|one, other| one < other), "each stands once: {ids:?}");
+    apart(|| {
+        let channel = Bindings::application(b"data");
+        let handshake = Handshake::of(&NTLM).bindings(Some(channel), None);
+        let clean = answer_of(&handshake, |challenge| challenge.write(56)).unwrap().target_info();
+        let sent = answer_of(&handshake, |challenge| {
+            challenge
+                .with(av::FLAGS, &[5, 0, 0, 0])
+                .with(av::TARGET_NAME, &utf16("HTTP/evil"))
+                .with(av::CHANNEL_BINDINGS, &[7; 16])
+                .with(av::SINGLE_HOST, &[9; 48])
+                .write(56)
+        })
+        .unwrap()
+        .target_info();
+        assert_eq!(find(&sent, av::FLAGS), Some(&[2, 0, 0, 0][..]), "a MIC, and nothing else");
+        assert_eq!(find(&sent, av::TARGET_NAME), Some(&utf16("HTTP/server")[..]));
+        assert_eq!(find(&sent, av::CHANNEL_BINDINGS), find(&clean, av::CHANNEL_BINDINGS));
+        assert_eq!(find(&sent, av::SINGLE_HOST), None);
+        let mut ids: Vec<_> = sent.iter().map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        assert!(ids.is_sorted_by(|one, other| one < other), "each stands once: {ids:?}");
+    });
 }
 
 #[test]
@@ -233,14 +235,16 @@ fn exchanges_a_key_only_for_messages() {
 
 #[test]
 fn sends_lm_v2_only_where_the_server_does_not_tell_its_time() {
-    let sent = answer(SIGN_AND_SEAL, |challenge| challenge.write(56)).unwrap();
-    assert_eq!(sent.lm_response, [0; 24]);
-    assert_ne!(sent.mic, [0; 16]);
-    let sent = answer(SIGN_AND_SEAL, |challenge| challenge.without(&[av::TIMESTAMP]).write(56)).unwrap();
-    assert_eq!(sent.lm_response.len(), 24);
-    assert_ne!(sent.lm_response, [0; 24]);
-    assert_eq!(sent.lm_response[16..], sent.nt_response[32..40], "both have the client's challenge");
-    assert_eq!(find(&sent.target_info(), av::FLAGS), None, "no time, no MIC");
+    apart(|| {
+        let sent = answer(SIGN_AND_SEAL, |challenge| challenge.write(56)).unwrap();
+        assert_eq!(sent.lm_response, [0; 24]);
+        assert_ne!(sent.mic, [0; 16]);
+        let sent = answer(SIGN_AND_SEAL, |challenge| challenge.without(&[av::TIMESTAMP]).write(56)).unwrap();
+        assert_eq!(sent.lm_response.len(), 24);
+        assert_ne!(sent.lm_response, [0; 24]);
+        assert_eq!(sent.lm_response[16..], sent.nt_response[32..40], "both have the client's challenge");
+        assert_eq!(find(&sent.target_info(), av::FLAGS), None, "no time, no MIC");
+    });
 }
 
 #[test]
@@ -270,14 +274,16 @@ fn assert_too_far(outcome: Result<Authenticate, Failure>) {
 
 #[test]
 fn refuses_a_server_whose_clock_is_far_away() {
-    for hours in [35, -35] {
-        answer_in(hours * HOUR).unwrap();
-    }
-    for hours in [37, -37, 1_000_000, -4_000_000] {
-        assert_too_far(answer_in(hours * HOUR));
-    }
-    let time_of_nobody = answer(SIGN_AND_SEAL, |challenge| challenge.with(av::TIMESTAMP, &[0xff; 8]).write(56));
-    assert_too_far(time_of_nobody);
+    apart(|| {
+        for hours in [35, -35] {
+            answer_in(hours * HOUR).unwrap();
+        }
+        for hours in [37, -37, 1_000_000, -4_000_000] {
+            assert_too_far(answer_in(hours * HOUR));
+        }
+        let time_of_nobody = answer(SIGN_AND_SEAL, |challenge| challenge.with(av::TIMESTAMP, &[0xff; 8]).write(56));
+        assert_too_far(time_of_nobody);
+    });
 }
 
 #[test]
