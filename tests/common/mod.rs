@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::ptr::null_mut;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use self::gss::NTLM;
 pub(crate) use self::process::{apart, with_environment};
@@ -82,18 +83,20 @@ pub(crate) fn world() -> &'static World {
 }
 
 impl World {
-    /// Writes a file that its owner alone may read, and says where.
+    /// Writes a file that its owner alone may read, and says where. In one step, for another test may write one of that name.
     pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        static WRITTEN: AtomicUsize = AtomicUsize::new(0);
         let path = self.dir.join(name);
         // A new file each time: an old one would keep its mode.
-        let _ = fs::remove_file(&path);
+        let new = self.dir.join(format!("new-{}", WRITTEN.fetch_add(1, Ordering::Relaxed)));
         let mut file = fs::OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
-            .open(&path)
+            .open(&new)
             .expect("the test's directory is writable");
         std::io::Write::write_all(&mut file, content.as_ref()).expect("there is room for a file");
+        fs::rename(new, &path).expect("the test's directory is writable");
         path
     }
 }
