@@ -310,7 +310,7 @@ def end(child, ask=lambda child: child.terminate()):
     if child.poll() is None:
         ask(child)
         try:
-            child.wait(timeout=5)
+            child.wait(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             child.kill()
     child.wait()
