@@ -2,6 +2,7 @@
 
 mod descriptor;
 mod environment;
+mod finding;
 mod log;
 mod signal;
 mod spnego;
@@ -9,11 +10,9 @@ mod thread;
 mod trace;
 mod winbind;
 
-use std::{
-    ffi::{CStr, CString},
-    sync::OnceLock,
-};
+use std::ffi::{CStr, CString};
 
+use self::finding::Finding;
 pub(crate) use self::{
     spnego::{is_finding_out as is_judging_spnego, note as note_spnego},
     trace::trace_to,
@@ -125,14 +124,16 @@ pub(crate) fn user_name(uid: u32) -> Option<String> {
 
 /// The host name, asked for once.
 fn host_name() -> &'static str {
-    static NAME: OnceLock<String> = OnceLock::new();
-    NAME.get_or_init(|| {
-        let mut buffer = [0_u8; 256];
-        // SAFETY: the buffer is as long as it is said to be; the last byte is kept for the NUL.
-        let failed = unsafe { libc::gethostname(buffer.as_mut_ptr().cast(), buffer.len().saturating_sub(1)) };
-        let name = CStr::from_bytes_until_nul(&buffer).ok().filter(|_| failed == 0).and_then(|name| name.to_str().ok());
-        name.filter(|name| !name.is_empty()).unwrap_or("localhost").to_owned()
-    })
+    static NAME: Finding<String> = Finding::new();
+    NAME.get().unwrap_or_else(|| NAME.keep(ask_for_host_name()))
+}
+
+fn ask_for_host_name() -> String {
+    let mut buffer = [0_u8; 256];
+    // SAFETY: the buffer is as long as it is said to be; the last byte is kept for the NUL.
+    let failed = unsafe { libc::gethostname(buffer.as_mut_ptr().cast(), buffer.len().saturating_sub(1)) };
+    let name = CStr::from_bytes_until_nul(&buffer).ok().filter(|_| failed == 0).and_then(|name| name.to_str().ok());
+    name.filter(|name| !name.is_empty()).unwrap_or("localhost").to_owned()
 }
 
 /// The NetBIOS name that belongs to a host name: 15 characters at most, in upper case.

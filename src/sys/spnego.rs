@@ -183,10 +183,10 @@ mod stack {
     use core::{
         ffi::{c_int, c_void},
         ops::Range,
-        ptr::null_mut,
         slice,
-        sync::atomic::{AtomicPtr, Ordering},
     };
+
+    use crate::sys::finding::Finding;
 
     /// Whether the call at hand came through SPNEGO: then the mechglue's library called itself before it called us. `None`
     /// where that cannot be told. The program's own frames are not looked into.
@@ -248,17 +248,13 @@ mod stack {
     }
 
     fn modules() -> Option<&'static Modules> {
-        /// No lock: threads that look at the same time find the same, and one finding is kept for ever.
-        static FOUND: AtomicPtr<Modules> = AtomicPtr::new(null_mut());
-        // SAFETY: what is stored below lives for ever and is never changed.
-        if let Some(found) = unsafe { FOUND.load(Ordering::Acquire).as_ref() } {
+        static FOUND: Finding<Modules> = Finding::new();
+        if let Some(found) = FOUND.get() {
             return Some(found);
         }
         let mechglue = super::of_mechglue(c"gss_accept_sec_context")?;
         let found = Modules { ours: module_of((&raw const FOUND).addr())?, mechglue: module_of(mechglue.addr())? };
-        let found: &'static Modules = Box::leak(Box::new(found));
-        FOUND.store(core::ptr::from_ref(found).cast_mut(), Ordering::Release);
-        Some(found)
+        Some(FOUND.keep(found))
     }
 
     /// The addresses of the module that has this one.

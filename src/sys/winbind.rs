@@ -12,13 +12,14 @@ use std::{
     borrow::Cow,
     ffi::CString,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU8, AtomicU64, Ordering},
         mpsc,
     },
     time::Instant,
 };
 
+use super::finding::Finding;
 use crate::{
     cred::{Challenged, Claim, Domain, Proof, Responder, Response, Verdict, Verifier},
     crypto::{ExportedSessionKey, LmHash, SessionBaseKey, keys::kxkey_non_nt},
@@ -276,13 +277,13 @@ pub(super) fn dns_tree(host: &dyn Host) -> Option<&'static String> {
 
 /// What is asked for until there is an answer, but not all the time.
 struct Once<T> {
-    answer: OnceLock<T>,
+    answer: Finding<T>,
     pause: Pause,
 }
 
-impl<T> Once<T> {
+impl<T: Send + Sync> Once<T> {
     const fn new() -> Self {
-        Self { answer: OnceLock::new(), pause: Pause::new() }
+        Self { answer: Finding::new(), pause: Pause::new() }
     }
 
     /// The answer; asked for with `ask` if there is none yet, unless that was in vain less than `pause` ago. Nobody waits for
@@ -298,24 +299,24 @@ impl<T> Once<T> {
             self.pause.begin();
             return None;
         };
-        Some(self.answer.get_or_init(|| answer))
+        Some(self.answer.keep(answer))
     }
 }
 
 /// When something was last in vain.
 struct Pause {
-    start: OnceLock<Instant>,
+    start: Finding<Instant>,
     /// In seconds since the start, and one; 0 if never.
     since: AtomicU64,
 }
 
 impl Pause {
     const fn new() -> Self {
-        Self { start: OnceLock::new(), since: AtomicU64::new(0) }
+        Self { start: Finding::new(), since: AtomicU64::new(0) }
     }
 
     fn now(&self) -> u64 {
-        self.start.get_or_init(Instant::now).elapsed().as_secs().saturating_add(1)
+        self.start.get().unwrap_or_else(|| self.start.keep(Instant::now())).elapsed().as_secs().saturating_add(1)
     }
 
     fn begin(&self) {

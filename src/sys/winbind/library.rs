@@ -4,11 +4,11 @@ use core::{
     ffi::{CStr, c_char, c_int, c_void},
     ptr::{self, NonNull},
 };
-use std::{ffi::CString, sync::OnceLock};
+use std::ffi::CString;
 
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::Names;
+use super::{super::finding::Finding, Names};
 use crate::host::Host;
 
 /// A claim as `wbcCtxAuthenticateUserEx` takes it.
@@ -257,7 +257,7 @@ struct CredentialCacheInfo {
 
 /// The library, opened when it is first asked for; `None` where it is not installed.
 pub(super) fn get(host: &dyn Host) -> Option<&'static Library> {
-    static LIBRARY: OnceLock<Option<Library>> = OnceLock::new();
+    static LIBRARY: Finding<Option<Library>> = Finding::new();
     if let Some(library) = LIBRARY.get() {
         return library.as_ref();
     }
@@ -268,8 +268,7 @@ pub(super) fn get(host: &dyn Host) -> Option<&'static Library> {
             "winbind: there is no libwbclient.so.0, or it is too old: accounts are those of the user file alone"
         ));
     }
-    let _ = LIBRARY.set(library);
-    LIBRARY.get()?.as_ref()
+    LIBRARY.keep(library).as_ref()
 }
 
 impl Library {
