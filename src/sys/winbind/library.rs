@@ -8,8 +8,8 @@ use std::ffi::CString;
 
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::{super::finding::Finding, Names};
-use crate::host::Host;
+use super::Names;
+use crate::{host::Host, sys::finding::Finding};
 
 /// A claim as `wbcCtxAuthenticateUserEx` takes it.
 pub(super) struct Logon {
