@@ -12,6 +12,7 @@ import glob
 import importlib.util
 import json
 import os
+import random
 import re
 import selectors
 import shutil
@@ -229,6 +230,22 @@ class SystemLog:
 
     def close(self):
         self.socket.close()
+
+
+def free_ports(count):
+    """Ports of 127.0.0.1 that nobody uses. A server that cannot be given a socket gets one of these: the kernel gives them to
+    nobody, while a port from its own range may be another program's before the server is there."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as kernels:
+        first = int(kernels.read().split()[0])
+    ports = set()
+    while len(ports) < count:
+        port = random.randrange(min(10000, first // 2), first)
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+            ports.add(port)
+        except OSError:
+            pass  # It is in use.
+    return sorted(ports)
 
 
 def enter(world, **more):

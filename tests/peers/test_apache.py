@@ -24,8 +24,8 @@ import time
 
 from harness import (
     ALICE, CAROL_HASH, CAROL_PASSWORD, NTLM_OID, PASSWORD, PATIENCE, SIGNED, USER_FILE,
-    GssFailure, OneOfOurs, PeerTest, SystemLog, World, flip, message, plugin, require, require_curl, require_program,
-    spnego_loses_mic,
+    GssFailure, OneOfOurs, PeerTest, SystemLog, World, flip, free_ports, message, plugin, require, require_curl,
+    require_program, spnego_loses_mic,
 )
 
 # Debian's; mpm_event has its connections served by any of its threads.
@@ -117,11 +117,6 @@ REFUSED = ((401, NOBODY), (None, NOBODY))
 WRONG = "The user name or the password is wrong"
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
-
-
 def children(parent):
     """The processes that `parent` has begun."""
     found = set()
@@ -145,14 +140,16 @@ class Httpd:
         self.world = World(user_file=ACCOUNTS)
         self.system_log = SystemLog(self.world)
         self.root = self.world.path
-        self.port, self.tls_port = free_port(), free_port()
+        self.port, self.tls_port = free_ports(2)
         self.furnish()
-        self.process = subprocess.Popen(
-            # It ends with us, even if we are killed.
-            ["setpriv", "--pdeathsig", "TERM", *self.system_log.prefix, PROGRAM, "-f", self.root + "/httpd.conf", "-DFOREGROUND"],
-            env=self.world.environment(GSSNTLMSSP_DEBUG=self.trace, **environment), cwd=self.root, start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )
+        # It ends with us, even if we are killed.
+        prefix = ["setpriv", "--pdeathsig", "TERM", *self.system_log.prefix]
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [*prefix, PROGRAM, "-f", self.root + "/httpd.conf", "-DFOREGROUND"],
+                env=self.world.environment(GSSNTLMSSP_DEBUG=self.trace, **environment), cwd=self.root, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
+            )
         try:
             self.wait_until_it_serves()
         except BaseException:

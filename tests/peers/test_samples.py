@@ -12,7 +12,7 @@ import subprocess
 import time
 import unittest
 
-from harness import ALICE, HERE, PASSWORD, PATIENCE, Party, World, end, message, plugin, require_module, require_program
+from harness import ALICE, HERE, PASSWORD, PATIENCE, Party, World, end, free_ports, message, plugin, require_module, require_program
 
 MECHANISM = "{ 1 3 6 1 4 1 311 2 2 10 }"
 RAW = ("-mech", MECHANISM)
@@ -285,8 +285,7 @@ class StandingServer(SamplesTest):
             return output.read()
 
     def start_server(self, *options, **environment):
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        [self.port] = free_ports(1)
         os.truncate(self.output, 0)
         with open(self.output, "ab") as output:
             server = subprocess.Popen(

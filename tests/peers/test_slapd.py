@@ -6,7 +6,7 @@ import socket
 import subprocess
 import time
 
-from harness import ALICE, PATIENCE, PeerTest, World, c_plugin, end, plugin, require, require_program
+from harness import ALICE, PATIENCE, PeerTest, World, c_plugin, end, free_ports, plugin, require, require_program
 
 # maxssf of the client, and the strength of the layer that both tell.
 LAYERS = ((0, 0), (1, 1), (256, 64))
@@ -28,30 +28,26 @@ class Slapd(PeerTest):
     def serving(self, world, **environment):
         """The address of a server of that world."""
         configuration = world.write("slapd.conf", CONFIGURATION.format(path=world.path))
-        for _ in range(5):
-            with socket.create_server(("127.0.0.1", 0)) as free:
-                address = free.getsockname()
-            url = "ldap://127.0.0.1:%d/" % address[1]
-            with open(world.path + "/slapd.log", "wb") as log:
-                # Level 256 tells connections. Without a level it would leave the foreground.
-                server = subprocess.Popen(
-                    [self.server_program, "-d", "256", "-h", url, "-f", configuration], cwd=world.path, stderr=log,
-                    stdin=subprocess.DEVNULL, env=world.environment(SASL_CONF_PATH=world.path, **environment),
-                )
-            try:
-                if self.answers(server, address):
-                    yield url
-                    return
-            finally:
-                end(server)
-        self.fail("slapd does not serve: " + self.told(world))
+        [port] = free_ports(1)
+        url = "ldap://127.0.0.1:%d/" % port
+        with open(world.path + "/slapd.log", "wb") as log:
+            # Level 256 tells connections. Without a level it would leave the foreground.
+            server = subprocess.Popen(
+                [self.server_program, "-d", "256", "-h", url, "-f", configuration], cwd=world.path, stderr=log,
+                stdin=subprocess.DEVNULL, env=world.environment(SASL_CONF_PATH=world.path, **environment),
+            )
+        try:
+            self.assertTrue(self.answers(server, port), "slapd does not serve: " + self.told(world))
+            yield url
+        finally:
+            end(server)
 
     @staticmethod
-    def answers(server, address):
-        """Whether it listens; another may have taken the port meanwhile."""
+    def answers(server, port):
+        """Whether it listens, and has not ended."""
         latest = time.monotonic() + PATIENCE
         while server.poll() is None and time.monotonic() < latest:
-            with contextlib.suppress(ConnectionRefusedError), socket.create_connection(address, timeout=PATIENCE):
+            with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), timeout=PATIENCE):
                 return True
             time.sleep(0.05)
         return False
