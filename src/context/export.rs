@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     bytes::{self, Reader},
-    cred::{Acceptor, Domain},
+    cred::{Acceptor, DomainService},
     crypto::primitive::{MD5_LEN, append_md5, strip_md5},
     error::{ApiMisuse, Error, Fault, FieldName, InvalidMessage, Message, Result},
     name::{Name, Principal},
@@ -71,7 +71,7 @@ impl Context {
     /// # Errors
     /// [`Error::InvalidMessage`] for anything else; [`crate::error::CredentialError::NoUserFile`] when a domain is needed and
     /// there is none.
-    pub fn import(token: &[u8], domain: Option<&'static dyn Domain>) -> Result<Self> {
+    pub fn import(token: &[u8], domain: Option<&'static dyn DomainService>) -> Result<Self> {
         let body = strip_md5(token).ok_or_else(|| defect(FieldName::Contents, Fault::WrongValue))?;
         let mut reader = Reader::new(Message::ExportedContext, body);
         if reader.array(FieldName::Version)? != [VERSION] {

@@ -6,7 +6,7 @@ use crate::{
     policy::Policy,
 };
 
-use super::Domain;
+use super::DomainService;
 
 /// What a credential store says. Keys of other mechanisms are none of ours: SPNEGO hands the same store to all.
 #[derive(Default)]
@@ -20,7 +20,7 @@ pub struct CredStore<'a> {
     /// `ntlmssp_keyfile`: a user file, then the only one looked at.
     pub key_file: Option<&'a str>,
     /// The domain that this computer belongs to, if it may be asked at all.
-    pub winbind: Option<&'static dyn Domain>,
+    pub winbind: Option<&'static dyn DomainService>,
 }
 
 impl<'a> CredStore<'a> {
@@ -43,7 +43,7 @@ impl<'a> CredStore<'a> {
 
     /// The domain to ask for what the user file does not have: none where the file is to be the only source.
     #[must_use]
-    pub(super) fn domain_to_ask(&self, policy: &Policy) -> Option<&'static dyn Domain> {
+    pub(super) fn domain_to_ask(&self, policy: &Policy) -> Option<&'static dyn DomainService> {
         self.winbind.filter(|_| self.key_file.is_none() && policy.winbind)
     }
 

@@ -19,7 +19,7 @@ use crate::{
     policy::Policy,
 };
 
-use super::{Acceptor, Account, Accounts, CachedLogon, Credential, Domain, Halves, Initiator, Options, Secret};
+use super::{Acceptor, Account, Accounts, CachedLogon, Credential, DomainService, Halves, Initiator, Options, Secret};
 
 /// The form of the token; another one is refused.
 const VERSION: u8 = 2;
@@ -71,7 +71,7 @@ impl Credential {
     ///
     /// # Errors
     /// [`Error::InvalidMessage`] for anything else; [`CredentialError::NoUserFile`] when a domain is needed and there is none.
-    pub fn import(token: &[u8], domain: Option<&'static dyn Domain>, policy: &Policy) -> Result<Self> {
+    pub fn import(token: &[u8], domain: Option<&'static dyn DomainService>, policy: &Policy) -> Result<Self> {
         let body = strip_md5(token).ok_or_else(|| defect(Fault::WrongValue))?;
         let mut reader = Reader::new(Message::ExportedCredential, body);
         if reader.array(FieldName::Version)? != [VERSION] {
@@ -93,7 +93,11 @@ impl Credential {
     }
 }
 
-fn initiator(reader: &mut Reader<'_>, domain: Option<&'static dyn Domain>, policy: &Policy) -> Result<Initiator> {
+fn initiator(
+    reader: &mut Reader<'_>,
+    domain: Option<&'static dyn DomainService>,
+    policy: &Policy,
+) -> Result<Initiator> {
     match Name::import(reader)? {
         Name::User(name) if reader.boolean(FIELD)? => {
             let domain = domain.filter(|_| policy.winbind).ok_or(CredentialError::NoUserFile)?;
@@ -128,7 +132,7 @@ impl Acceptor {
     ///
     /// # Errors
     /// As [`Credential::import`].
-    pub fn import(reader: &mut Reader<'_>, domain: Option<&'static dyn Domain>) -> Result<Self> {
+    pub fn import(reader: &mut Reader<'_>, domain: Option<&'static dyn DomainService>) -> Result<Self> {
         let name = Name::import(reader)?;
         let is_named = reader.boolean(FIELD)?;
         let path = PathBuf::from(OsStr::from_bytes(reader.counted(FIELD)?));

@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 pub use self::{
     cred_store::CredStore,
-    responder::{Challenged, Domain, Responder, Response},
+    responder::{Challenged, DomainService, Responder, Response},
     user_file::UserFile,
     verifier::{Accounts, Claim, Proof, Verdict, Verifier},
 };
@@ -84,7 +84,7 @@ pub struct CachedLogon {
     /// The account.
     pub name: UserName,
     /// Who answers for it.
-    pub domain: &'static dyn Domain,
+    pub domain: &'static dyn DomainService,
 }
 
 /// What is kept of a password, and is as good as the password.
@@ -299,7 +299,7 @@ impl Initiator {
     /// that of the user file.
     fn cached_logon(
         asked: Option<UserName>,
-        domain: &'static dyn Domain,
+        domain: &'static dyn DomainService,
         error: Error,
         policy: &Policy,
         host: &dyn Host,
@@ -431,7 +431,7 @@ mod tests {
         assert!(Credential::import(&token, None, &Policy::default()).is_err());
     }
 
-    fn with(domain: &'static dyn Domain) -> CredStore<'static> {
+    fn with(domain: &'static dyn DomainService) -> CredStore<'static> {
         CredStore { winbind: Some(domain), ..CredStore::default() }
     }
 

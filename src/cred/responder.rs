@@ -47,7 +47,7 @@ pub struct Response {
 }
 
 /// A domain of accounts, as this computer is a member of one: it judges them, and answers for those that are logged on.
-pub trait Domain: Verifier + Responder {
+pub trait DomainService: Verifier + Responder {
     /// Whether it can be asked here, now.
     ///
     /// # Errors
@@ -90,7 +90,7 @@ pub(crate) mod tests {
     }
 
     impl Gullible {
-        pub(crate) fn domain(self) -> &'static dyn Domain {
+        pub(crate) fn domain(self) -> &'static dyn DomainService {
             Box::leak(Box::new(self))
         }
     }
@@ -122,7 +122,7 @@ pub(crate) mod tests {
         }
     }
 
-    impl Domain for Gullible {
+    impl DomainService for Gullible {
         fn reach(&self, _: &Policy, _: &dyn Host) -> Result<()> {
             if self.is_there { Ok(()) } else { Err(CredentialError::NoDomain.into()) }
         }

@@ -18,7 +18,7 @@ use crate::{
     text::{Shown, from_utf16le, upper_utf16le},
 };
 
-use super::{Domain, Secret, UserFile, user_file::Entry};
+use super::{DomainService, Secret, UserFile, user_file::Entry};
 
 /// What a client claims, and how it proves it.
 #[derive(Clone, Copy)]
@@ -89,13 +89,13 @@ pub trait Verifier: fmt::Debug + Send + Sync {
 #[derive(Debug)]
 pub struct Accounts {
     user_file: Option<PathBuf>,
-    domain: Option<&'static dyn Domain>,
+    domain: Option<&'static dyn DomainService>,
 }
 
 impl Accounts {
     /// Those of the user file at that path and of that domain.
     #[must_use]
-    pub const fn new(user_file: Option<PathBuf>, domain: Option<&'static dyn Domain>) -> Self {
+    pub const fn new(user_file: Option<PathBuf>, domain: Option<&'static dyn DomainService>) -> Self {
         Self { user_file, domain }
     }
 

@@ -21,7 +21,7 @@ use std::{
 
 use super::finding::Finding;
 use crate::{
-    cred::{Challenged, Claim, Domain, Proof, Responder, Response, Verdict, Verifier},
+    cred::{Challenged, Claim, DomainService, Proof, Responder, Response, Verdict, Verifier},
     crypto::{ExportedSessionKey, LmHash, SessionBaseKey, keys::kxkey_non_nt},
     error::{CredentialError, DomainError, Error, HostError, PeerIncompatible, PeerMisbehaved, PolicyError, Result},
     host::Host,
@@ -109,7 +109,7 @@ impl Responder for Winbind {
     }
 }
 
-impl Domain for Winbind {
+impl DomainService for Winbind {
     fn reach(&self, policy: &Policy, host: &dyn Host) -> Result<()> {
         /// A winbindd that hangs is not waited for again and again. One that is not there says so at once.
         static HANGS: Pause = Pause::new();
