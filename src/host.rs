@@ -7,7 +7,7 @@
 
 use core::fmt;
 
-use crate::error::Result;
+use crate::{error::Result, text};
 
 /// What the mechanism needs from where it runs.
 pub trait Host: Send + Sync {
@@ -20,14 +20,8 @@ pub trait Host: Send + Sync {
     /// [`crate::error::HostError::Randomness`].
     fn random(&self, out: &mut [u8]) -> Result<()>;
 
-    /// What this computer is called.
-    fn names(&self) -> HostNames;
-
-    /// DNS name of the forest that this computer's domain is in; empty where it is in none, or no domain controller says. That
-    /// one may have to be asked, but once.
-    fn dns_tree(&self) -> String {
-        String::new()
-    }
+    /// What this computer is called, as far as it knows by itself: this never sends a request.
+    fn names(&self) -> LocalNames;
 
     /// What NTLM messages say about the sender's software ([MS-NLMP] 2.2.2.10; for debugging only).
     fn version(&self) -> [u8; 8];
@@ -56,7 +50,45 @@ pub trait Host: Send + Sync {
     fn log(&self, _line: fmt::Arguments<'_>) {}
 }
 
-/// The names of a computer.
+/// The names that a computer knows by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LocalNames {
+    /// NETBIOS_COMPUTER_NAME, if it is set.
+    pub computer: Option<String>,
+    /// NETBIOS_DOMAIN_NAME, if it is set.
+    pub domain: Option<String>,
+    /// The host name, as gethostname(2) gives it: fully qualified or not.
+    pub host_name: String,
+}
+
+impl LocalNames {
+    /// The NetBIOS name of the computer: NETBIOS_COMPUTER_NAME, else the first label of the host name in upper case, 15
+    /// characters at most.
+    #[must_use]
+    pub fn net_bios_name(&self) -> String {
+        self.computer.clone().unwrap_or_else(|| text::upper(self.split().0).chars().take(15).collect())
+    }
+
+    /// The first label of the host name, and the rest, which may be empty.
+    fn split(&self) -> (&str, &str) {
+        let (label, domain) = self.host_name.split_once('.').unwrap_or((&self.host_name, ""));
+        (if label.is_empty() { "localhost" } else { label }, domain)
+    }
+}
+
+/// What a domain calls a computer that is its member. For a computer that is in no domain, winbind gives the computer's name
+/// as that of the domain.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Membership {
+    /// NetBIOS name of the computer.
+    pub computer: String,
+    /// NetBIOS name of the domain.
+    pub domain: String,
+    /// DNS name of the domain; may be empty.
+    pub dns_domain: String,
+}
+
+/// The names that an acceptor shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostNames {
     /// NetBIOS name of the computer: NETBIOS_COMPUTER_NAME, what winbind says, or the host name's first label.
@@ -71,6 +103,32 @@ pub struct HostNames {
     pub dns_computer: String,
     /// DNS name of the domain, as winbind says, or the domain part of `dns_computer`; may be empty.
     pub dns_domain: String,
+    /// DNS name of the forest that the domain is in; empty where there is no domain, or no domain controller says.
+    pub dns_tree: String,
+}
+
+impl HostNames {
+    /// The names of a computer that knows `local` by itself, and that a domain calls `membership`. What the administrator has
+    /// set wins.
+    #[must_use]
+    pub fn new(local: &LocalNames, membership: Option<&Membership>) -> Self {
+        let (label, own_domain) = local.split();
+        let is_member = local.domain.is_none() && membership.is_some_and(|names| names.domain != names.computer);
+        let mut dns_computer = local.host_name.clone();
+        let mut dns_domain = own_domain.to_owned();
+        if let Some(names) = membership.filter(|_| is_member) {
+            dns_domain.clone_from(&names.dns_domain);
+            if own_domain.is_empty() && !dns_domain.is_empty() {
+                dns_computer = format!("{label}.{dns_domain}");
+            }
+        }
+        let computer = local.computer.clone().or_else(|| membership.map(|names| names.computer.clone()));
+        let computer = computer.unwrap_or_else(|| local.net_bios_name());
+        let domain = local.domain.clone().or_else(|| membership.map(|names| names.domain.clone()));
+        let domain = domain.unwrap_or_else(|| computer.clone());
+        let has_domain = local.domain.is_some() || is_member;
+        Self { computer, domain, has_domain, is_member, dns_computer, dns_domain, dns_tree: String::new() }
+    }
 }
 
 /// A FILETIME: units of 100 nanoseconds since 1601-01-01 UTC.
@@ -130,8 +188,8 @@ pub(crate) mod tests {
             Ok(())
         }
 
-        fn names(&self) -> HostNames {
-            HostNames { computer: "HOST".to_owned(), ..HostNames::default() }
+        fn names(&self) -> LocalNames {
+            LocalNames { host_name: "host".to_owned(), ..LocalNames::default() }
         }
 
         fn version(&self) -> [u8; 8] {

@@ -13,9 +13,8 @@ use super::{
 };
 use crate::{
     error::{ApiMisuse, HostError, PolicyError, Result},
-    host::Host as _,
     name::{Attribute, Name, Principal},
-    sys::{self, System},
+    sys,
 };
 
 /// # Safety
@@ -101,7 +100,7 @@ pub(super) unsafe extern "C" fn gss_get_name_attribute(
         let principal: &Principal = unsafe { ptr::borrow(name) }.ok_or(ApiMisuse::BadName)?;
         let urn = urn?.ok_or(ApiMisuse::NullInput)?;
         let (text, is_vouched_for) = if urn == LOCAL_LOGIN_USER {
-            (local_name(&principal.name).map(Cow::Owned), true)
+            (local_name(&principal.name)?.map(Cow::Owned), true)
         } else {
             let attribute = Attribute::named(urn).ok_or(ApiMisuse::NoAttribute)?;
             (principal.get(attribute).map(Cow::Borrowed), principal.is_vouched_for(attribute))
@@ -142,7 +141,7 @@ pub(super) unsafe extern "C" fn gss_localname(
         unsafe { oid::refuse_other_mech(mech_type) }?;
         // SAFETY: likewise.
         let principal: &Principal = unsafe { ptr::borrow(name) }.ok_or(ApiMisuse::BadName)?;
-        out.put(ptr::text(&local_name(&principal.name).ok_or(ApiMisuse::NotAvailable)?)?);
+        out.put(ptr::text(&local_name(&principal.name)?.ok_or(ApiMisuse::NotAvailable)?)?);
         Ok(COMPLETE)
     };
     // SAFETY: by this function's contract.
@@ -173,7 +172,7 @@ pub(super) unsafe extern "C" fn gssspi_authorize_localname(
             // As the system calls that account, with its domain if it has one there.
             _ => name::uid(user, kind).and_then(sys::user_name),
         };
-        let local = local_name(&principal.name);
+        let local = local_name(&principal.name)?;
         if local.is_some() && local == account { Ok(COMPLETE) } else { Err(PolicyError::NotThisAccount.into()) }
     };
     // SAFETY: by this function's contract.
@@ -181,13 +180,11 @@ pub(super) unsafe extern "C" fn gssspi_authorize_localname(
 }
 
 /// What the account of a name is called on this computer; nothing for names that are no user's.
-fn local_name(name: &Name) -> Option<String> {
-    let Name::User(user) = name else {
-        return None;
-    };
-    let names = System.names();
-    let own_domain = if names.is_member { &names.computer } else { &names.domain };
-    Some(user.local(own_domain, &names.computer))
+fn local_name(name: &Name) -> Result<Option<String>> {
+    match name {
+        Name::User(user) => Ok(Some(sys::env()?.local_name(user))),
+        Name::Service(_) | Name::Anonymous => Ok(None),
+    }
 }
 
 same_signature! {

@@ -18,7 +18,7 @@ use crate::{
     error::{ApiMisuse, Error, HostError, Result},
     name::Principal,
     session::{Role, Way},
-    sys::{System, Winbind, is_judging_spnego},
+    sys::{self, is_judging_spnego},
 };
 
 /// What a context handle stands for. Two threads in one context wait for each other.
@@ -106,13 +106,13 @@ pub(super) unsafe extern "C" fn gss_init_sec_context(
         let target: Option<&Principal> = unsafe { ptr::borrow(target_name) };
         // SAFETY: likewise.
         let bindings = unsafe { channel_bindings(input_chan_bindings) }?;
-        let policy = System.policy()?;
+        let env = sys::env()?;
         let requested = ContextFlags::from_bits_retain(req_flags);
         let credential = if claimant_cred_handle.is_null() && requested.contains(ContextFlags::ANON) {
             Borrowed::Default(Credential::anonymous())
         } else {
             // SAFETY: by this function's contract.
-            unsafe { cred::given_or_default(claimant_cred_handle, Usage::Initiate, &policy) }?
+            unsafe { cred::given_or_default(claimant_cred_handle, Usage::Initiate, &env) }?
         };
         let token = token?;
         // SAFETY: by this function's contract.
@@ -125,8 +125,7 @@ pub(super) unsafe extern "C" fn gss_init_sec_context(
             requested,
             bindings,
             token: token.unwrap_or(&[]),
-            policy: &policy,
-            host: &System,
+            env: &env,
         };
         let put = |_: &Context, step: Step| {
             output.put(ptr::buffer(&step.token)?);
@@ -177,7 +176,7 @@ pub(super) unsafe extern "C" fn gss_accept_sec_context(
         let token = token?.ok_or(ApiMisuse::NullInput)?;
         // SAFETY: by this function's contract.
         let bindings = unsafe { channel_bindings(input_chan_bindings) }?;
-        let policy = System.policy()?;
+        let env = sys::env()?;
         let take = |context: &mut Context| {
             if is_judging_spnego() {
                 // Another part than ours is judged: any answer will do.
@@ -188,10 +187,9 @@ pub(super) unsafe extern "C" fn gss_accept_sec_context(
             let credential = match before {
                 Some(chosen) => Borrowed::Default(chosen),
                 // SAFETY: by this function's contract.
-                None => unsafe { cred::given_or_default(acceptor_cred_handle, Usage::Accept, &policy) }?,
+                None => unsafe { cred::given_or_default(acceptor_cred_handle, Usage::Accept, &env) }?,
             };
-            let (credential, policy, host) = (&*credential, &policy, &System);
-            context.accept(&AcceptRequest { credential, is_chosen, bindings, token, policy, host })
+            context.accept(&AcceptRequest { credential: &credential, is_chosen, bindings, token, env: &env })
         };
         let put = |context: &Context, step: Step| {
             output.put(ptr::buffer(&step.token)?);
@@ -380,7 +378,7 @@ pub(super) unsafe extern "C" fn gss_import_sec_context(
         let mut handle = handle.required()?;
         // SAFETY: by this function's contract.
         let token = unsafe { ptr::bytes(interprocess_token) }?.ok_or(ApiMisuse::NullInput)?;
-        handle.put(ptr::handle(Handle(Mutex::new(Context::import(token, Some(&Winbind))?))));
+        handle.put(ptr::handle(Handle(Mutex::new(Context::import(token)?))));
         Ok(COMPLETE)
     };
     // SAFETY: by this function's contract.

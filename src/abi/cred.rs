@@ -14,12 +14,11 @@ use super::{
     types::{AcquireCredWithPassword, COMPLETE, Major, SetCredOption, same_signature},
 };
 use crate::{
-    cred::{CredStore, Credential, Usage},
+    cred::{CredStore, Credential, Env, Usage},
     error::{ApiMisuse, Result},
     host::Host as _,
     name::Principal,
-    policy::Policy,
-    sys::{System, Winbind, is_judging_spnego},
+    sys::{self, System, is_judging_spnego},
 };
 
 /// A credential for one call: the caller's, or a default one.
@@ -46,12 +45,12 @@ impl Deref for Borrowed<'_> {
 pub(super) unsafe fn given_or_default<'call>(
     handle: g::gss_cred_id_t,
     usage: Usage,
-    policy: &Policy,
+    env: &Env<'_>,
 ) -> Result<Borrowed<'call>> {
     // SAFETY: by this function's contract.
     match unsafe { ptr::borrow(handle) } {
         Some(credential) => Ok(Borrowed::Given(credential)),
-        None => Credential::acquire(None, usage, &empty_store(), policy, &System).map(Borrowed::Default),
+        None => Credential::acquire(None, usage, &CredStore::default(), env).map(Borrowed::Default),
     }
 }
 
@@ -107,8 +106,8 @@ impl Acquired<'_> {
         let name: Option<&Principal> = unsafe { ptr::borrow(name) };
         let name = name.map(|principal| &principal.name);
         let is_default = name.is_none() && store.is_none();
-        let store = store.unwrap_or_else(empty_store);
-        let acquire = || Credential::acquire(name, usage, &store, &System.policy()?, &System);
+        let store = store.unwrap_or_default();
+        let acquire = || Credential::acquire(name, usage, &store, &sys::env()?);
         let credential = match usage {
             _ if is_judging_spnego() => Credential::anonymous(),
             Usage::Initiate => match acquire() {
@@ -195,15 +194,10 @@ pub(super) unsafe extern "C" fn gssspi_acquire_cred_with_password(
         // Some programs count the NUL of their C string.
         let password = password.strip_suffix(b"\0").unwrap_or(password);
         // SAFETY: by this function's contract.
-        unsafe { acquired.acquire(desired_name, cred_usage, Some(empty_store().with_password(password)?)) }
+        unsafe { acquired.acquire(desired_name, cred_usage, Some(CredStore::default().with_password(password)?)) }
     };
     // SAFETY: by this function's contract.
     unsafe { entry(minor_status, body) }
-}
-
-/// Where secrets come from when the application says nothing of it.
-fn empty_store<'call>() -> CredStore<'call> {
-    CredStore { winbind: Some(&Winbind), ..CredStore::default() }
 }
 
 /// The elements of a credential store, if there are any.
@@ -219,7 +213,7 @@ unsafe fn store<'call>(set: g::gss_const_key_value_set_t) -> Result<Option<CredS
     if count == 0 {
         return Ok(None);
     }
-    let mut store = empty_store();
+    let mut store = CredStore::default();
     for at in 0..usize::try_from(count).map_err(|_| ApiMisuse::BadArgument)? {
         if elements.is_null() {
             return Err(ApiMisuse::NullInput.into());
@@ -284,7 +278,7 @@ pub(super) unsafe extern "C" fn gss_inquire_cred(
     let mut mechs = unsafe { Out::cleared(mechanisms, core::ptr::null_mut()) };
     let body = || {
         // SAFETY: by this function's contract.
-        let credential = unsafe { given_or_default(cred_handle, Usage::Both, &System.policy()?) }?;
+        let credential = unsafe { given_or_default(cred_handle, Usage::Both, &sys::env()?) }?;
         let (whose, what_for) = (credential.name()?, credential.usage()?);
         if mechs.is_wanted() {
             mechs.put(oid::set_of_ntlm()?);
@@ -324,7 +318,7 @@ pub(super) unsafe extern "C" fn gss_inquire_cred_by_mech(
         // SAFETY: by this function's contract.
         unsafe { oid::refuse_other_mech(mech_type) }?;
         // SAFETY: likewise.
-        let credential = unsafe { given_or_default(cred_handle, Usage::Both, &System.policy()?) }?;
+        let credential = unsafe { given_or_default(cred_handle, Usage::Both, &sys::env()?) }?;
         let (whose, what_for) = (credential.name()?, credential.usage()?);
         if name.is_wanted() {
             name.put(ptr::handle(Principal::from(whose)));
@@ -416,7 +410,7 @@ pub(super) unsafe extern "C" fn gss_import_cred(
         let mut handle = handle.required()?;
         // SAFETY: by this function's contract.
         let token = unsafe { ptr::bytes(token) }?.ok_or(ApiMisuse::NullInput)?;
-        handle.put(ptr::handle(Credential::import(token, Some(&Winbind), &System.policy()?)?));
+        handle.put(ptr::handle(Credential::import(token, &sys::env()?)?));
         Ok(COMPLETE)
     };
     // SAFETY: by this function's contract.

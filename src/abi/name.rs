@@ -47,7 +47,7 @@ fn import(bytes: &[u8], kind: &[u8]) -> Result<Name> {
     let text = || str::from_utf8(without_nul(bytes)).map_err(|_| ApiMisuse::BadName);
     match kind {
         name_type::USER => Name::parse_user(text()?),
-        name_type::SERVICE | name_type::SERVICE_X => Name::parse_service(text()?, &System.names().dns_computer),
+        name_type::SERVICE | name_type::SERVICE_X => Name::parse_service(text()?, &System.names().host_name),
         name_type::ANONYMOUS => Ok(Name::Anonymous),
         name_type::EXPORT_NAME => {
             let text = exported_text(bytes).and_then(|text| str::from_utf8(text).ok()).ok_or(ApiMisuse::BadName)?;

@@ -3,12 +3,11 @@
 use std::{borrow::Cow, sync::Arc};
 
 use crate::{
-    cred::{Acceptor, Credential, Verdict},
+    cred::{Acceptor, Credential, Env, Verdict},
     crypto::{ExportedSessionKey, KeyExchangeKey, SessionBaseKey, keys},
     error::{Fault, FieldName, InvalidMessage, Message, PeerMisbehaved, PolicyError, Result},
-    host::Host,
     name::{Attribute, Attributes, Name, Principal},
-    policy::{MicPolicy, Policy, TargetNamePolicy},
+    policy::{MicPolicy, TargetNamePolicy},
     session::Role,
     text::{Shown, from_utf16le, same_name, to_utf16le},
     wire::{
@@ -36,10 +35,8 @@ pub struct AcceptRequest<'a> {
     pub bindings: Option<ChannelBindings<'a>>,
     /// The client's token.
     pub token: &'a [u8],
-    /// The administrator's decisions.
-    pub policy: &'a Policy,
     /// Where this runs.
-    pub host: &'a dyn Host,
+    pub env: &'a Env<'a>,
 }
 
 /// The CHALLENGE_MESSAGE is out.
@@ -72,7 +69,8 @@ struct Authenticated {
 
 /// Answers the NEGOTIATE_MESSAGE ([MS-NLMP] 3.2.5.1.1), or starts without one (3.2.5.2.1).
 pub(super) fn start(request: &AcceptRequest<'_>) -> Result<(ExpectAuthenticate, Step)> {
-    let AcceptRequest { credential, token, policy, host, .. } = *request;
+    let AcceptRequest { credential, token, env, .. } = *request;
+    let Env { policy, host, .. } = env;
     let flags = if token.is_empty() || token == EMPTY_TOKEN_OF_NTLM || token == SIGNATURE {
         host.trace(format_args!("acceptor: starts a connectionless handshake"));
         flags::invite(credential.options(), policy)?
@@ -84,7 +82,7 @@ pub(super) fn start(request: &AcceptRequest<'_>) -> Result<(ExpectAuthenticate, 
 
     let mut server_challenge = [0; 8];
     host.random(&mut server_challenge)?;
-    let names = host.names();
+    let names = env.names();
     let (target_name, target_type) = if !flags.contains(NegotiateFlags::REQUEST_TARGET) {
         ("", NegotiateFlags::empty())
     } else if names.has_domain {
@@ -99,13 +97,13 @@ pub(super) fn start(request: &AcceptRequest<'_>) -> Result<(ExpectAuthenticate, 
     for (id, name) in [
         (AvId::MsvAvDnsDomainName, names.dns_domain),
         (AvId::MsvAvDnsComputerName, names.dns_computer),
-        (AvId::MsvAvDnsTreeName, if names.is_member { host.dns_tree() } else { String::new() }),
+        (AvId::MsvAvDnsTreeName, names.dns_tree),
     ] {
         if !name.is_empty() {
             info.push(id, &to_utf16le(&name))?;
         }
     }
-    if tells_time(flags, policy, host) {
+    if tells_time(flags, env) {
         info.push(AvId::MsvAvTimestamp, &host.now().to_bytes())?;
     } else {
         host.trace(format_args!("acceptor: does not tell its time, so that the client sends no MIC"));
@@ -130,7 +128,8 @@ pub(super) fn start(request: &AcceptRequest<'_>) -> Result<(ExpectAuthenticate, 
 
 /// Whether the CHALLENGE_MESSAGE has a MsvAvTimestamp. A client that gets one sends a MIC and, inside SPNEGO, a mechListMIC,
 /// which must not get lost on its way to us.
-fn tells_time(flags: NegotiateFlags, policy: &Policy, host: &dyn Host) -> bool {
+fn tells_time(flags: NegotiateFlags, env: &Env<'_>) -> bool {
+    let Env { policy, host, .. } = env;
     let is_lossy =
         policy.mic == MicPolicy::Auto && !flags.contains(NegotiateFlags::DATAGRAM) && host.is_called_by_lossy_spnego();
     if is_lossy && policy.require_mic {
@@ -155,7 +154,7 @@ impl ExpectAuthenticate {
 
     /// Judges the AUTHENTICATE_MESSAGE ([MS-NLMP] 3.2.5.1.2).
     pub(super) fn step(self, request: &AcceptRequest<'_>) -> Result<(Established, Step)> {
-        let host = request.host;
+        let host = request.env.host;
         let acceptor = request.credential.acceptor()?;
         let received = Received::read(&self.challenge, request)?;
         let Authenticated { _proof, mic, bindings, name, attributes: of_account, key } =
@@ -197,7 +196,7 @@ impl ExpectAuthenticate {
         acceptor: &Acceptor,
         request: &AcceptRequest<'_>,
     ) -> Result<Authenticated> {
-        let AcceptRequest { policy, host, .. } = *request;
+        let Env { policy, host, .. } = request.env;
         let Received { challenge, authenticate, answered, flags, .. } = received;
         let server_challenge = &challenge.server_challenge;
         let client = answered.target_info();
@@ -210,7 +209,7 @@ impl ExpectAuthenticate {
         let claim = answered.claim(&received.user, &received.domain, &received.workstation, server_challenge);
         let (proof, name, session_base_key, lm_hash, attributes) = match claim {
             Some(claim) => {
-                let (proof, verdict) = ProofVerified::check(&acceptor.accounts, &claim, policy, host)?;
+                let (proof, verdict) = ProofVerified::check(&acceptor.accounts, &claim, request.env)?;
                 let Verdict { account, session_base_key, lm_hash, attributes } = verdict;
                 (proof, Name::User(account), session_base_key, lm_hash, attributes)
             }
@@ -229,7 +228,7 @@ impl ExpectAuthenticate {
         if let Some(client) = client {
             refuse_changed_info(challenge, client)?;
         }
-        check_target_name(client, acceptor, policy, host)?;
+        check_target_name(client, acceptor, request.env)?;
         let bindings = BindingsChecked::check(client, request.bindings.as_ref(), policy.channel_bindings)?;
         Ok(Authenticated { _proof: proof, mic, bindings, name, attributes, key })
     }
@@ -256,7 +255,7 @@ struct Received<'a> {
 impl<'a> Received<'a> {
     /// The AUTHENTICATE_MESSAGE in `request`, which answers `challenge`.
     fn read(challenge: &'a [u8], request: &AcceptRequest<'a>) -> Result<Self> {
-        let AcceptRequest { policy, host, .. } = *request;
+        let Env { policy, host, .. } = request.env;
         let challenge = Challenge::decode(challenge)?;
         let authenticate = Authenticate::decode(request.token, challenge.flags)?;
         let mut flags = flags::conclude(challenge.flags, authenticate.flags, policy.minimum)?;
@@ -337,12 +336,8 @@ fn refuse_changed_info(challenge: &Challenge<'_>, client: &TargetInfo<'_>) -> Re
 }
 
 /// Compares MsvAvTargetName with the name that the acceptor was given, where it was given one.
-fn check_target_name(
-    client: Option<&TargetInfo<'_>>,
-    acceptor: &Acceptor,
-    policy: &Policy,
-    host: &dyn Host,
-) -> Result<()> {
+fn check_target_name(client: Option<&TargetInfo<'_>>, acceptor: &Acceptor, env: &Env<'_>) -> Result<()> {
+    let Env { policy, host, .. } = env;
     if policy.target_name == TargetNamePolicy::Off {
         return Ok(());
     }

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     bytes::{self, Reader},
-    cred::{Acceptor, DomainService},
+    cred::Acceptor,
     crypto::primitive::{MD5_LEN, append_md5, strip_md5},
     error::{ApiMisuse, Error, Fault, FieldName, InvalidMessage, Message, Result},
     name::{Name, Principal},
@@ -66,12 +66,11 @@ impl Context {
         Ok(out)
     }
 
-    /// The context that [`Context::export`] wrote, with the `domain` of this computer where its acceptor asks one.
+    /// The context that [`Context::export`] wrote.
     ///
     /// # Errors
-    /// [`Error::InvalidMessage`] for anything else; [`crate::error::CredentialError::NoUserFile`] when a domain is needed and
-    /// there is none.
-    pub fn import(token: &[u8], domain: Option<&'static dyn DomainService>) -> Result<Self> {
+    /// [`Error::InvalidMessage`] for anything else.
+    pub fn import(token: &[u8]) -> Result<Self> {
         let body = strip_md5(token).ok_or_else(|| defect(FieldName::Contents, Fault::WrongValue))?;
         let mut reader = Reader::new(Message::ExportedContext, body);
         if reader.array(FieldName::Version)? != [VERSION] {
@@ -92,7 +91,7 @@ impl Context {
                 negotiate: reader.counted(FieldName::Contents)?.to_vec(),
                 challenge: reader.counted(FieldName::Contents)?.to_vec(),
                 acceptor: if reader.boolean(FieldName::Contents)? {
-                    Some(Acceptor::import(&mut reader, domain)?.into())
+                    Some(Acceptor::import(&mut reader)?.into())
                 } else {
                     None
                 },

@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use crate::{
-    cred::{CachedLogon, Challenged, Credential, Initiator, Response},
+    cred::{CachedLogon, Challenged, Credential, Env, Initiator, Response},
     crypto::{ExportedSessionKey, KeyExchangeKey, keys},
     error::{ApiMisuse, CredentialError, DomainError, FieldName, Message, PeerIncompatible, Result},
     host::{FileTime, Host},
@@ -38,10 +38,8 @@ pub struct InitiateRequest<'a> {
     pub bindings: Option<ChannelBindings<'a>>,
     /// The peer's token; nothing at first.
     pub token: &'a [u8],
-    /// The administrator's decisions.
-    pub policy: &'a Policy,
     /// Where this runs.
-    pub host: &'a dyn Host,
+    pub env: &'a Env<'a>,
 }
 
 impl<'a> InitiateRequest<'a> {
@@ -68,7 +66,7 @@ pub(super) struct ExpectChallenge {
 
 /// Makes the NEGOTIATE_MESSAGE ([MS-NLMP] 3.1.5.1.1), or nothing of a connectionless handshake (3.1.5.2).
 pub(super) fn start(request: &InitiateRequest<'_>) -> Result<(ExpectChallenge, Step)> {
-    let InitiateRequest { requested, policy, host, .. } = *request;
+    let InitiateRequest { requested, env: Env { policy, host, .. }, .. } = *request;
     let is_datagram = requested.contains(ContextFlags::DATAGRAM);
     if !request.token.is_empty() && !is_datagram {
         return Err(ApiMisuse::NoContext.into()); // a CHALLENGE_MESSAGE without a NEGOTIATE_MESSAGE before it
@@ -108,7 +106,8 @@ impl ExpectChallenge {
     pub(super) fn step(self, request: &InitiateRequest<'_>) -> Result<(Established, Step)> {
         // What the first call asked for counts.
         let request = &InitiateRequest { requested: self.requested, ..*request };
-        let InitiateRequest { credential, host, policy, .. } = *request;
+        let InitiateRequest { credential, env, .. } = *request;
+        let Env { policy, host, .. } = env;
         // Who began as nobody stays nobody, whatever credential the second call brings.
         let is_nobody = self.offered.contains(NegotiateFlags::ANONYMOUS);
         let initiator = if is_nobody { &Initiator::Anonymous } else { request.initiator()? };
@@ -134,7 +133,7 @@ impl ExpectChallenge {
             Initiator::Anonymous => Answer::anonymous(),
             Initiator::CachedLogon(logon) => {
                 refuse_without_info(server.as_ref(), required, policy)?;
-                refuse_far_time(server.and_then(|server| server.timestamp()), policy, host)?;
+                refuse_far_time(server.and_then(|server| server.timestamp()), env)?;
                 return self.forward(logon, flags, required, request);
             }
             Initiator::Account(account) if !policy.lm_level.sends_ntlm_v2() => {
@@ -143,15 +142,15 @@ impl ExpectChallenge {
             Initiator::Account(account) => {
                 refuse_without_info(server.as_ref(), required, policy)?;
                 let timestamp = server.and_then(|server| server.timestamp());
-                refuse_far_time(timestamp, policy, host)?;
-                has_mic = timestamp.is_some() && self.may_have_mic(policy, host);
+                refuse_far_time(timestamp, env)?;
+                has_mic = timestamp.is_some() && self.may_have_mic(env);
                 let time = timestamp.unwrap_or_else(|| host.now().to_bytes());
                 let info = client_info(server.as_ref(), has_mic, request)?;
                 let has_timestamp = timestamp.is_some();
                 Answer::ntlm_v2(account, &challenge.server_challenge, client_challenge, time, &info, has_timestamp)
             }
         };
-        let (exported, encrypted) = exported_key(flags, answer.key, host)?;
+        let (exported, encrypted) = exported_key(flags, answer.key, *host)?;
 
         let charset = flags.charset();
         let version = flags.contains(NegotiateFlags::VERSION).then(|| Version(host.version()));
@@ -164,7 +163,7 @@ impl ExpectChallenge {
             domain: &encode(charset, domain)?,
             user: &encode(charset, user)?,
             // Nobody relies on it, and its letters need not be OEM's.
-            workstation: &charset.encode(&host.names().computer).unwrap_or_default(),
+            workstation: &charset.encode(&host.names().net_bios_name()).unwrap_or_default(),
             encrypted_random_session_key: encrypted.as_ref().map_or(&[], <[u8; 16]>::as_slice),
             flags: Some(flags),
             version,
@@ -191,20 +190,21 @@ impl ExpectChallenge {
         required: NegotiateFlags,
         request: &InitiateRequest<'_>,
     ) -> Result<(Established, Step)> {
-        let InitiateRequest { policy, host, .. } = *request;
-        if !policy.winbind {
+        let env = request.env;
+        let Env { policy, host, .. } = env;
+        let Some(domain) = env.domain else {
             return Err(CredentialError::NoCachedLogon { name: Name::User(logon.name.clone()).to_string() }.into());
-        }
+        };
         if agreed.contains(NegotiateFlags::DATAGRAM) {
             return Err(DomainError::NoDatagram.into());
         }
         if request.bindings.is_some() && policy.channel_bindings != BindingsPolicy::Off {
             return Err(DomainError::NoBindings.into());
         }
-        let without_time = if self.may_have_mic(policy, host) { None } else { Some(without_time(request.token)?) };
+        let without_time = if self.may_have_mic(env) { None } else { Some(without_time(request.token)?) };
         let challenge = without_time.as_deref().unwrap_or(request.token);
         let challenged = Challenged { negotiate: &self.negotiate, challenge };
-        let Response { authenticate: token, key } = logon.domain.respond(&logon.name, &challenged, policy, host)?;
+        let Response { authenticate: token, key } = domain.respond(&logon.name, &challenged, env)?;
 
         let odd = |what| move |_| DomainError::OddReply(what);
         let authenticate = Authenticate::decode(&token, agreed).map_err(odd("it is no AUTHENTICATE_MESSAGE"))?;
@@ -234,9 +234,9 @@ impl ExpectChallenge {
         Ok(conclude(token, session, flags::granted(flags), name, has_mic, request))
     }
 
-    fn may_have_mic(&self, policy: &Policy, host: &dyn Host) -> bool {
-        match policy.mic {
-            MicPolicy::Auto => !(self.is_in_spnego && host.spnego_loses_mic()),
+    fn may_have_mic(&self, env: &Env<'_>) -> bool {
+        match env.policy.mic {
+            MicPolicy::Auto => !(self.is_in_spnego && env.host.spnego_loses_mic()),
             MicPolicy::Always => true,
             MicPolicy::RawOnly => !self.is_in_spnego,
             MicPolicy::Off => false,
@@ -296,9 +296,9 @@ fn refuse_without_info(server: Option<&TargetInfo<'_>>, required: NegotiateFlags
 }
 
 /// A response over an old or a future time could be of use to somebody at another time.
-fn refuse_far_time(timestamp: Option<[u8; 8]>, policy: &Policy, host: &dyn Host) -> Result<()> {
+fn refuse_far_time(timestamp: Option<[u8; 8]>, env: &Env<'_>) -> Result<()> {
     match timestamp {
-        Some(time) if !FileTime::from_bytes(time).is_within(policy.max_skew_hours, host.now()) => {
+        Some(time) if !FileTime::from_bytes(time).is_within(env.policy.max_skew_hours, env.host.now()) => {
             Err(PeerIncompatible::ClockSkew.into())
         }
         _ => Ok(()),

@@ -1,10 +1,9 @@
 //! Success as values that only this file can make. An acceptor's context is established with all three, or not at all.
 
 use crate::{
-    cred::{Claim, Verdict, Verifier},
+    cred::{Claim, Env, Verdict, Verifier},
     crypto::ExportedSessionKey,
     error::{Error, Fault, FieldName, InvalidMessage, Message, PeerMisbehaved, PolicyError, Result},
-    host::Host,
     policy::{BindingsPolicy, Minimum, Policy},
     wire::{AvFlags, TargetInfo},
 };
@@ -28,13 +27,8 @@ pub(super) struct BindingsChecked {
 
 impl ProofVerified {
     /// Lets `verifier` judge `claim`, and gives what it says of a good proof.
-    pub(super) fn check(
-        verifier: &dyn Verifier,
-        claim: &Claim<'_>,
-        policy: &Policy,
-        host: &dyn Host,
-    ) -> Result<(Self, Verdict)> {
-        Ok((Self(()), verifier.judge(claim, policy, host)?))
+    pub(super) fn check(verifier: &dyn Verifier, claim: &Claim<'_>, env: &Env<'_>) -> Result<(Self, Verdict)> {
+        Ok((Self(()), verifier.judge(claim, env)?))
     }
 
     /// Lets a client that claims nothing pass, where `policy` does. Its messages are protected by a key that everybody knows,

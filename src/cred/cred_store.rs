@@ -3,10 +3,9 @@
 use crate::{
     crypto::NtHash,
     error::{ApiMisuse, Result},
-    policy::Policy,
 };
 
-use super::DomainService;
+use super::{DomainService, Env};
 
 /// What a credential store says. Keys of other mechanisms are none of ours: SPNEGO hands the same store to all.
 #[derive(Default)]
@@ -19,8 +18,6 @@ pub struct CredStore<'a> {
     pub password: Option<&'a [u8]>,
     /// `ntlmssp_keyfile`: a user file, then the only one looked at.
     pub key_file: Option<&'a str>,
-    /// The domain that this computer belongs to, if it may be asked at all.
-    pub winbind: Option<&'static dyn DomainService>,
 }
 
 impl<'a> CredStore<'a> {
@@ -43,8 +40,8 @@ impl<'a> CredStore<'a> {
 
     /// The domain to ask for what the user file does not have: none where the file is to be the only source.
     #[must_use]
-    pub(super) fn domain_to_ask(&self, policy: &Policy) -> Option<&'static dyn DomainService> {
-        self.winbind.filter(|_| self.key_file.is_none() && policy.winbind)
+    pub(super) fn domain_to_ask(&self, env: &Env<'_>) -> Option<&'static dyn DomainService> {
+        env.domain.filter(|_| self.key_file.is_none())
     }
 
     /// Adds one element.

@@ -16,10 +16,9 @@ use crate::{
     },
     error::{CredentialError, Error, Fault, FieldName, InvalidMessage, Message, Result},
     name::Name,
-    policy::Policy,
 };
 
-use super::{Acceptor, Account, Accounts, CachedLogon, Credential, DomainService, Halves, Initiator, Options, Secret};
+use super::{Acceptor, Account, Accounts, CachedLogon, Credential, Env, Halves, Initiator, Options, Secret};
 
 /// The form of the token; another one is refused.
 const VERSION: u8 = 2;
@@ -66,12 +65,11 @@ impl Credential {
         Ok(out)
     }
 
-    /// The credential that [`Credential::export`] wrote, with the `domain` of this computer where it is to ask one; without
-    /// its LM hash where the level of `policy` does not use it.
+    /// The credential that [`Credential::export`] wrote, without its LM hash where the policy's level does not use it.
     ///
     /// # Errors
-    /// [`Error::InvalidMessage`] for anything else; [`CredentialError::NoUserFile`] when a domain is needed and there is none.
-    pub fn import(token: &[u8], domain: Option<&'static dyn DomainService>, policy: &Policy) -> Result<Self> {
+    /// [`Error::InvalidMessage`] for anything else; [`CredentialError::NoUserFile`] when an initiator needs the domain and may not ask it.
+    pub fn import(token: &[u8], env: &Env<'_>) -> Result<Self> {
         let body = strip_md5(token).ok_or_else(|| defect(Fault::WrongValue))?;
         let mut reader = Reader::new(Message::ExportedCredential, body);
         if reader.array(FieldName::Version)? != [VERSION] {
@@ -81,8 +79,8 @@ impl Credential {
         let has_neg_flags = reader.boolean(FIELD)?;
         let neg_flags = reader.u32(FIELD)?;
         let options = Options { no_ci_flags, neg_flags: has_neg_flags.then_some(neg_flags) };
-        let acceptor = if reader.boolean(FIELD)? { Some(Acceptor::import(&mut reader, domain)?) } else { None };
-        let initiator = if reader.boolean(FIELD)? { Some(initiator(&mut reader, domain, policy)?) } else { None };
+        let acceptor = if reader.boolean(FIELD)? { Some(Acceptor::import(&mut reader)?) } else { None };
+        let initiator = if reader.boolean(FIELD)? { Some(initiator(&mut reader, env)?) } else { None };
         reader.end(FIELD)?;
         if initiator.is_none() && acceptor.is_none() {
             return Err(defect(Fault::Missing));
@@ -93,20 +91,16 @@ impl Credential {
     }
 }
 
-fn initiator(
-    reader: &mut Reader<'_>,
-    domain: Option<&'static dyn DomainService>,
-    policy: &Policy,
-) -> Result<Initiator> {
+fn initiator(reader: &mut Reader<'_>, env: &Env<'_>) -> Result<Initiator> {
     match Name::import(reader)? {
         Name::User(name) if reader.boolean(FIELD)? => {
-            let domain = domain.filter(|_| policy.winbind).ok_or(CredentialError::NoUserFile)?;
-            Ok(Initiator::CachedLogon(CachedLogon { name, domain }))
+            env.domain.ok_or(CredentialError::NoUserFile)?;
+            Ok(Initiator::CachedLogon(CachedLogon { name }))
         }
         Name::User(name) => {
             let nt_hash = NtHash::new(reader.array(FIELD)?);
             let lm_hash = if reader.boolean(FIELD)? { Some(LmHash::new(reader.array(FIELD)?)) } else { None };
-            let lm_hash = lm_hash.filter(|_| policy.lm_level.uses_lm());
+            let lm_hash = lm_hash.filter(|_| env.policy.lm_level.uses_lm());
             Ok(Initiator::Account(Account { name, secret: Secret { nt_hash, lm_hash } }))
         }
         Name::Anonymous => Ok(Initiator::Anonymous),
@@ -124,25 +118,25 @@ impl Acceptor {
         out.push(u8::from(self.is_named));
         let user_file = self.accounts.user_file().map_or(&b""[..], |path| path.as_os_str().as_bytes());
         bytes::put(out, user_file)?;
-        out.push(u8::from(self.accounts.has_domain()));
+        out.push(u8::from(self.accounts.asks_domain()));
         Ok(())
     }
 
-    /// The acceptor that [`Acceptor::export`] wrote, with the `domain` of this computer where it is to ask one.
+    /// The acceptor that [`Acceptor::export`] wrote.
     ///
     /// # Errors
     /// As [`Credential::import`].
-    pub fn import(reader: &mut Reader<'_>, domain: Option<&'static dyn DomainService>) -> Result<Self> {
+    pub fn import(reader: &mut Reader<'_>) -> Result<Self> {
         let name = Name::import(reader)?;
         let is_named = reader.boolean(FIELD)?;
         let path = PathBuf::from(OsStr::from_bytes(reader.counted(FIELD)?));
         let user_file = Some(path).filter(|path| !path.as_os_str().is_empty());
-        let domain = if reader.boolean(FIELD)? { Some(domain.ok_or(CredentialError::NoUserFile)?) } else { None };
-        let is_somewhere = user_file.as_ref().map_or(domain.is_some(), |path| path.is_absolute());
+        let asks_domain = reader.boolean(FIELD)?;
+        let is_somewhere = user_file.as_ref().map_or(asks_domain, |path| path.is_absolute());
         if !is_somewhere {
             return Err(reader.error(FIELD, Fault::WrongValue));
         }
-        Ok(Self { name, is_named, accounts: Accounts::new(user_file, domain) })
+        Ok(Self { name, is_named, accounts: Accounts::new(user_file, asks_domain) })
     }
 }
 
@@ -154,21 +148,23 @@ fn defect(fault: Fault) -> Error {
 mod tests {
     use crate::{
         cred::{Usage, responder::tests::Gullible},
+        host::tests::Silent,
         name::UserName,
-        policy::LmLevel,
+        policy::{LmLevel, Policy},
     };
 
     use super::*;
 
     fn import(token: &[u8]) -> Result<Credential> {
-        Credential::import(token, None, &Policy { lm_level: LmLevel::new(1).unwrap(), ..Policy::default() })
+        let policy = Policy { lm_level: LmLevel::new(1).unwrap(), ..Policy::default() };
+        Credential::import(token, &Env::without_domain(policy, &Silent::default()))
     }
 
     fn sample() -> Credential {
         let name = UserName { user: "alice".to_owned(), domain: "DOM".to_owned() };
         let secret = Secret { nt_hash: NtHash::new([7; 16]), lm_hash: Some(LmHash::new([8; 16])) };
         let initiator = Initiator::Account(Account { name, secret });
-        let accounts = Accounts::new(Some("/etc/users".into()), None);
+        let accounts = Accounts::new(Some("/etc/users".into()), false);
         let acceptor = Acceptor { name: Name::parse_service("HTTP@www", "").unwrap(), is_named: true, accounts };
         Credential::new(Some(initiator), Some(acceptor))
     }
@@ -185,7 +181,11 @@ mod tests {
         let Ok(Initiator::Account(account)) = again.initiator() else { panic!("{again:?}") };
         assert_eq!(account.secret.nt_hash.expose(), &[7; 16]);
         assert_eq!(account.secret.lm_hash.as_ref().unwrap().expose(), &[8; 16]);
-        let at_default_level = Credential::import(&credential.export().unwrap(), None, &Policy::default()).unwrap();
+        let at_default_level = Credential::import(
+            &credential.export().unwrap(),
+            &Env::without_domain(Policy::default(), &Silent::default()),
+        )
+        .unwrap();
         let Ok(Initiator::Account(account)) = at_default_level.initiator() else { panic!("{at_default_level:?}") };
         assert!(account.secret.lm_hash.is_none());
         assert_eq!(again.acceptor().unwrap().accounts.user_file(), Some(std::path::Path::new("/etc/users")));
@@ -212,26 +212,29 @@ mod tests {
 
     #[test]
     fn who_needs_a_domain_needs_it_again() {
-        let domain = || Some(Gullible::default().domain());
+        let host = Silent::default();
+        let without = Env::without_domain(Policy::default(), &host);
+        let with = Env { domain: Some(Gullible::default().domain()), ..without };
         let name = UserName { user: "alice".to_owned(), domain: "AD".to_owned() };
-        let logon = Initiator::CachedLogon(CachedLogon { name, domain: Gullible::default().domain() });
+        let logon = Initiator::CachedLogon(CachedLogon { name });
         let service = Name::parse_service("HTTP@www", "").unwrap();
-        let acceptor = Acceptor { name: service, is_named: false, accounts: Accounts::new(None, domain()) };
+        let acceptor = Acceptor { name: service, is_named: false, accounts: Accounts::new(None, true) };
         for credential in [Credential::new(Some(logon), None), Credential::new(None, Some(acceptor))] {
             let token = credential.export().unwrap();
-            let again = Credential::import(&token, domain(), &Policy::default()).unwrap();
+            let again = Credential::import(&token, &with).unwrap();
             assert_eq!((again.usage(), again.name()), (credential.usage(), credential.name()));
             assert_eq!(again.export().unwrap(), token);
-            let without = Credential::import(&token, None, &Policy::default());
-            assert_eq!(without.unwrap_err(), CredentialError::NoUserFile.into());
-            // An acceptor does not ask it then.
-            let not_allowed = Credential::import(&token, domain(), &Policy { winbind: false, ..Policy::default() });
-            assert_eq!(not_allowed.is_ok(), credential.usage() == Ok(Usage::Accept));
+            let not_allowed = Credential::import(&token, &without);
+            match credential.usage() {
+                // It finds no account when it accepts.
+                Ok(Usage::Accept) => assert!(not_allowed.is_ok()),
+                _ => assert_eq!(not_allowed.unwrap_err(), CredentialError::NoUserFile.into()),
+            }
         }
-        let nowhere = Accounts::new(None, None);
+        let nowhere = Accounts::new(None, false);
         let acceptor = Acceptor { name: Name::parse_service("x", "y").unwrap(), is_named: true, accounts: nowhere };
         let token = Credential::new(None, Some(acceptor)).export().unwrap();
-        assert!(matches!(Credential::import(&token, domain(), &Policy::default()), Err(Error::InvalidMessage(_))));
+        assert!(matches!(Credential::import(&token, &with), Err(Error::InvalidMessage(_))));
     }
 
     #[test]

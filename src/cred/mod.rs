@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod cred_store;
+mod env;
 mod export;
 mod responder;
 mod user_file;
@@ -12,6 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 pub use self::{
     cred_store::CredStore,
+    env::Env,
     responder::{Challenged, DomainService, Responder, Response},
     user_file::UserFile,
     verifier::{Accounts, Claim, Proof, Verdict, Verifier},
@@ -26,7 +28,6 @@ use crate::{
         ntowf::{lm_hash, nt_hash},
     },
     error::{ApiMisuse, CredentialError, Error, Result},
-    host::Host,
     name::{Name, ServiceName, UserName},
     policy::Policy,
 };
@@ -83,8 +84,6 @@ pub struct Account {
 pub struct CachedLogon {
     /// The account.
     pub name: UserName,
-    /// Who answers for it.
-    pub domain: &'static dyn DomainService,
 }
 
 /// What is kept of a password, and is as good as the password.
@@ -126,15 +125,9 @@ impl Credential {
     /// # Errors
     /// [`crate::error::Error::Credential`] when there is no secret (the error says where it was looked for), [`crate::error::Error::ApiMisuse`] for a
     /// password that cannot be one or a secret without a user's name.
-    pub fn acquire(
-        name: Option<&Name>,
-        usage: Usage,
-        store: &CredStore<'_>,
-        policy: &Policy,
-        host: &dyn Host,
-    ) -> Result<Self> {
-        let initiator = || Initiator::acquire(name, store, policy, host);
-        let acceptor = || Acceptor::acquire(name, store, policy, host);
+    pub fn acquire(name: Option<&Name>, usage: Usage, store: &CredStore<'_>, env: &Env<'_>) -> Result<Self> {
+        let initiator = || Initiator::acquire(name, store, env);
+        let acceptor = || Acceptor::acquire(name, store, env);
         let (initiator, acceptor) = match usage {
             Usage::Initiate => (Some(initiator()?), None),
             Usage::Accept => (None, Some(acceptor()?)),
@@ -262,7 +255,7 @@ impl Initiator {
         }
     }
 
-    fn acquire(name: Option<&Name>, store: &CredStore<'_>, policy: &Policy, host: &dyn Host) -> Result<Self> {
+    fn acquire(name: Option<&Name>, store: &CredStore<'_>, env: &Env<'_>) -> Result<Self> {
         let mut asked = match name {
             None => None,
             Some(Name::User(user)) => Some(user.clone()),
@@ -275,18 +268,18 @@ impl Initiator {
         }
         let given = match (&store.nt_hash, store.password) {
             (Some(hash), _) => Some(Secret { nt_hash: NtHash::new(*hash.expose()), lm_hash: None }),
-            (None, Some(password)) => Some(Secret::of_password(password, policy).ok_or(ApiMisuse::BadPassword)?),
+            (None, Some(password)) => Some(Secret::of_password(password, &env.policy).ok_or(ApiMisuse::BadPassword)?),
             (None, None) => None,
         };
         let account = match (given, asked) {
             (Some(secret), Some(name)) => Account { name, secret },
             (Some(_), None) => return Err(ApiMisuse::BadName.into()),
             (None, asked) => {
-                let file = UserFile::configured(store.key_file, policy, host);
-                match (file.and_then(|file| file.account_of(asked.as_ref())), store.domain_to_ask(policy)) {
+                let file = UserFile::configured(store.key_file, env);
+                match (file.and_then(|file| file.account_of(asked.as_ref())), store.domain_to_ask(env)) {
                     (Ok(account), _) => account,
                     (Err(error), Some(domain)) if is_elsewhere(&error) => {
-                        return Self::cached_logon(asked, domain, error, policy, host);
+                        return Self::cached_logon(asked, domain, error, env);
                     }
                     (Err(error), _) => return Err(error),
                 }
@@ -301,14 +294,13 @@ impl Initiator {
         asked: Option<UserName>,
         domain: &'static dyn DomainService,
         error: Error,
-        policy: &Policy,
-        host: &dyn Host,
+        env: &Env<'_>,
     ) -> Result<Self> {
-        if domain.reach(policy, host).is_err() {
+        if domain.reach(env).is_err() {
             return Err(error);
         }
         let of_variable = |variable| {
-            let text = host.variable(variable).filter(|text| !text.is_empty())?;
+            let text = env.host.variable(variable).filter(|text| !text.is_empty())?;
             match Name::parse_user(&text) {
                 Ok(Name::User(user)) => Some(user),
                 Ok(Name::Service(_) | Name::Anonymous) | Err(_) => None,
@@ -319,8 +311,8 @@ impl Initiator {
             let nobody = CredentialError::NoCachedLogon { name: String::new() }.into();
             return Err(if error.is_to_mend() { error } else { nobody });
         };
-        match domain.find(&asked, policy, host)? {
-            Some(name) => Ok(Self::CachedLogon(CachedLogon { name, domain })),
+        match domain.find(&asked, env)? {
+            Some(name) => Ok(Self::CachedLogon(CachedLogon { name })),
             // A user file that has nobody at all is to be mended.
             None if error.is_to_mend() => Err(error),
             None => Err(CredentialError::NoCachedLogon { name: Name::User(asked).to_string() }.into()),
@@ -335,15 +327,15 @@ const fn is_elsewhere(error: &Error) -> bool {
 }
 
 impl Acceptor {
-    fn acquire(name: Option<&Name>, store: &CredStore<'_>, policy: &Policy, host: &dyn Host) -> Result<Self> {
+    fn acquire(name: Option<&Name>, store: &CredStore<'_>, env: &Env<'_>) -> Result<Self> {
         if matches!(name, Some(Name::Anonymous)) {
             return Err(ApiMisuse::BadName.into());
         }
-        let accounts = Self::accounts(store, policy, host)?;
+        let accounts = Self::accounts(store, env)?;
         let (name, is_named) = match name {
             Some(name) => (name.clone(), true),
             None => {
-                let name = ServiceName { service: String::new(), host: host.names().computer };
+                let name = ServiceName { service: String::new(), host: env.host.names().net_bios_name() };
                 name.check()?;
                 (Name::Service(name), false)
             }
@@ -351,13 +343,13 @@ impl Acceptor {
         Ok(Self { name, is_named, accounts })
     }
 
-    fn accounts(store: &CredStore<'_>, policy: &Policy, host: &dyn Host) -> Result<Accounts> {
-        let domain = store.domain_to_ask(policy);
-        let path = match (UserFile::configured_path(store.key_file, host), domain) {
+    fn accounts(store: &CredStore<'_>, env: &Env<'_>) -> Result<Accounts> {
+        let domain = store.domain_to_ask(env);
+        let path = match (UserFile::configured_path(store.key_file, env.host), domain) {
             (Ok(path), _) => path,
             (Err(_), Some(domain)) => {
-                domain.reach(policy, host)?;
-                return Ok(Accounts::new(None, Some(domain)));
+                domain.reach(env)?;
+                return Ok(Accounts::new(None, true));
             }
             (Err(error), None) => return Err(error),
         };
@@ -365,16 +357,24 @@ impl Acceptor {
         let path = std::path::absolute(path)
             .map_err(|error| CredentialError::Unreadable { path: String::new(), reason: error.to_string() })?;
         // Read now, so that a file that cannot be read is told where the administrator looks.
-        UserFile::load(&path, policy, host)?;
-        Ok(Accounts::new(Some(path), domain))
+        UserFile::load(&path, env)?;
+        Ok(Accounts::new(Some(path), domain.is_some()))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::{cred::responder::tests::Gullible, error::PolicyError, host::tests::Silent};
+    use crate::{
+        cred::responder::tests::Gullible,
+        error::PolicyError,
+        host::{Host, tests::Silent},
+    };
 
     use super::*;
+
+    fn at<'a>(host: &'a dyn Host, domain: Option<&'static dyn DomainService>) -> Env<'a> {
+        Env { domain, ..Env::without_domain(Policy::default(), host) }
+    }
 
     #[test]
     fn for_both_usages_one_half_is_enough_unless_a_user_is_named_or_a_secret_given() {
@@ -382,7 +382,7 @@ mod tests {
         std::fs::write(&path, "DOM:alice:x\n").unwrap();
         let host = Silent { user_file: Some(path.display().to_string()), ..Silent::default() };
         let usage = |name: Option<Name>, store: &CredStore<'_>| {
-            Credential::acquire(name.as_ref(), Usage::Both, store, &Policy::default(), &host)
+            Credential::acquire(name.as_ref(), Usage::Both, store, &at(&host, None))
                 .and_then(|credential| credential.usage())
         };
         let user = |name| Some(Name::parse_user(name).unwrap());
@@ -423,41 +423,33 @@ mod tests {
         // A file that is where the tests run, whatever is in it.
         let host = Silent { user_file: Some("Cargo.toml".to_owned()), ..Silent::default() };
         let store = CredStore::default();
-        let credential = Credential::acquire(None, Usage::Accept, &store, &Policy::default(), &host).unwrap();
+        let credential = Credential::acquire(None, Usage::Accept, &store, &at(&host, None)).unwrap();
         assert!(credential.acceptor().unwrap().accounts.user_file().unwrap().is_absolute());
         let name = Name::parse_service("HTTP@www", "").unwrap();
-        let relative = Acceptor { name, is_named: true, accounts: Accounts::new(Some("Cargo.toml".into()), None) };
+        let relative = Acceptor { name, is_named: true, accounts: Accounts::new(Some("Cargo.toml".into()), false) };
         let token = Credential::new(None, Some(relative)).export().unwrap();
-        assert!(Credential::import(&token, None, &Policy::default()).is_err());
-    }
-
-    fn with(domain: &'static dyn DomainService) -> CredStore<'static> {
-        CredStore { winbind: Some(domain), ..CredStore::default() }
+        assert!(Credential::import(&token, &at(&host, None)).is_err());
     }
 
     #[test]
     fn a_domain_accepts_without_a_user_file_if_it_is_there() {
-        let accept = |store: &CredStore<'_>, policy: &Policy| -> Result<bool> {
-            let credential = Credential::acquire(None, Usage::Accept, store, policy, &Silent::default())?;
-            Ok(credential.acceptor()?.accounts.has_domain())
+        let accept = |store: &CredStore<'_>, domain| -> Result<bool> {
+            let credential = Credential::acquire(None, Usage::Accept, store, &at(&Silent::default(), domain))?;
+            Ok(credential.acceptor()?.accounts.asks_domain())
         };
-        let policy = Policy::default();
-        let missing = || Err(CredentialError::NoUserFile.into());
-        assert_eq!(accept(&with(Gullible::default().domain()), &policy), Ok(true));
+        let (store, there) = (CredStore::default(), Some(Gullible::default().domain()));
+        assert_eq!(accept(&store, there), Ok(true));
         let gone = Gullible { is_there: false, ..Gullible::default() };
-        assert_eq!(accept(&with(gone.domain()), &policy), Err(CredentialError::NoDomain.into()));
-        assert_eq!(accept(&CredStore::default(), &policy), missing());
-        let without = Policy { winbind: false, ..policy };
-        assert_eq!(accept(&with(Gullible::default().domain()), &without), missing());
+        assert_eq!(accept(&store, Some(gone.domain())), Err(CredentialError::NoDomain.into()));
+        assert_eq!(accept(&store, None), Err(CredentialError::NoUserFile.into()));
         let elsewhere = Silent { user_file: Some("/nowhere/users".to_owned()), ..Silent::default() };
-        let store = with(Gullible::default().domain());
-        let broken = Credential::acquire(None, Usage::Accept, &store, &policy, &elsewhere).unwrap_err();
+        let broken = Credential::acquire(None, Usage::Accept, &store, &at(&elsewhere, there)).unwrap_err();
         assert!(
             matches!(broken, Error::Credential(CredentialError::Unreadable { .. })),
             "it is not passed over: {broken:?}"
         );
-        let with_key_file = CredStore { key_file: Some("Cargo.toml"), ..with(Gullible::default().domain()) };
-        assert_eq!(accept(&with_key_file, &policy), Ok(false));
+        let with_key_file = CredStore { key_file: Some("Cargo.toml"), ..CredStore::default() };
+        assert_eq!(accept(&with_key_file, there), Ok(false));
     }
 
     #[test]
@@ -465,32 +457,32 @@ mod tests {
         let path = std::env::temp_dir().join(format!("gss-ntlm-logon-{}", std::process::id()));
         std::fs::write(&path, "DOM:alice:x\n").unwrap();
         let with_file = Silent { user_file: Some(path.display().to_string()), ..Silent::default() };
-        let initiator = |host: &dyn Host, user: Option<&str>, store: &CredStore<'_>| -> Result<_> {
+        let initiator = |env: Env<'_>, user: Option<&str>, store: &CredStore<'_>| -> Result<_> {
             let name = user.map(|user| Name::parse_user(user).unwrap());
-            let credential = Credential::acquire(name.as_ref(), Usage::Initiate, store, &Policy::default(), host)?;
+            let credential = Credential::acquire(name.as_ref(), Usage::Initiate, store, &env)?;
             let is_cached = matches!(credential.initiator()?, Initiator::CachedLogon(_));
             Ok((is_cached, credential.name()?.to_string()))
         };
-        let there = || with(Gullible::default().domain());
+        let (silent, store, domain) = (Silent::default(), CredStore::default(), Some(Gullible::default().domain()));
         let cached = Ok((true, "AD\\alice".to_owned()));
-        assert_eq!(initiator(&Silent::default(), Some("alice"), &there()), cached);
-        assert_eq!(initiator(&with_file, Some("alice"), &there()), Ok((false, "DOM\\alice".to_owned())));
-        assert_eq!(initiator(&with_file, Some("AD\\alice"), &there()), cached, "whom the file does not have");
-        let secret = there().with_password(b"x").unwrap();
-        assert_eq!(initiator(&Silent::default(), Some("alice"), &secret), Ok((false, "alice".to_owned())));
+        assert_eq!(initiator(at(&silent, domain), Some("alice"), &store), cached);
+        assert_eq!(initiator(at(&with_file, domain), Some("alice"), &store), Ok((false, "DOM\\alice".to_owned())));
+        assert_eq!(initiator(at(&with_file, domain), Some("AD\\alice"), &store), cached, "whom the file does not have");
+        let secret = CredStore::default().with_password(b"x").unwrap();
+        assert_eq!(initiator(at(&silent, domain), Some("alice"), &secret), Ok((false, "alice".to_owned())));
         std::fs::remove_file(&path).unwrap();
 
-        let refused = |host: &dyn Host, user, store: &CredStore<'_>| initiator(host, user, store).unwrap_err();
+        let refused = |host: &dyn Host, domain, user| initiator(at(host, domain), user, &store).unwrap_err();
         let no_logon = |name: &str| Error::from(CredentialError::NoCachedLogon { name: name.to_owned() });
-        assert_eq!(refused(&Silent::default(), Some("bob"), &there()), no_logon("bob"));
-        assert_eq!(refused(&Silent::default(), None, &there()), no_logon(""), "nor does the environment name anybody");
+        assert_eq!(refused(&silent, domain, Some("bob")), no_logon("bob"));
+        assert_eq!(refused(&silent, domain, None), no_logon(""), "nor does the environment name anybody");
         std::fs::write(&path, "# nobody\n").unwrap();
-        let empty = refused(&with_file, None, &there());
+        let empty = refused(&with_file, domain, None);
         std::fs::remove_file(&path).unwrap();
         assert!(empty.is_to_mend(), "{empty:?}");
-        let gone = with(Gullible { is_there: false, ..Gullible::default() }.domain());
-        assert_eq!(refused(&Silent::default(), Some("alice"), &gone), CredentialError::NoUserFile.into());
-        let unreadable = refused(&with_file, Some("alice"), &there());
+        let gone = Some(Gullible { is_there: false, ..Gullible::default() }.domain());
+        assert_eq!(refused(&silent, gone, Some("alice")), CredentialError::NoUserFile.into());
+        let unreadable = refused(&with_file, domain, Some("alice"));
         assert!(matches!(unreadable, Error::Credential(CredentialError::Unreadable { .. })), "{unreadable:?}");
     }
 }

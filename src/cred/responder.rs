@@ -2,9 +2,9 @@
 
 use core::fmt;
 
-use crate::{crypto::ExportedSessionKey, error::Result, host::Host, name::UserName, policy::Policy};
+use crate::{crypto::ExportedSessionKey, error::Result, host::Membership, name::UserName};
 
-use super::Verifier;
+use super::{Env, Verifier};
 
 /// Answers for an account whose secret it keeps to itself.
 pub trait Responder: fmt::Debug + Send + Sync {
@@ -14,19 +14,13 @@ pub trait Responder: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// When it does not work.
-    fn find(&self, asked: &UserName, policy: &Policy, host: &dyn Host) -> Result<Option<UserName>>;
+    fn find(&self, asked: &UserName, env: &Env<'_>) -> Result<Option<UserName>>;
 
     /// An AUTHENTICATE_MESSAGE of `account` that answers `challenge`.
     ///
     /// # Errors
     /// When it does not work, or no longer has a secret of that account.
-    fn respond(
-        &self,
-        account: &UserName,
-        challenge: &Challenged<'_>,
-        policy: &Policy,
-        host: &dyn Host,
-    ) -> Result<Response>;
+    fn respond(&self, account: &UserName, challenge: &Challenged<'_>, env: &Env<'_>) -> Result<Response>;
 }
 
 /// What is to be answered.
@@ -53,10 +47,17 @@ pub trait DomainService: Verifier + Responder {
     /// # Errors
     /// [`crate::error::CredentialError::NoDomain`], or [`crate::error::CredentialError::NoUserFile`] where there is no domain
     /// at all.
-    fn reach(&self, policy: &Policy, host: &dyn Host) -> Result<()>;
+    fn reach(&self, env: &Env<'_>) -> Result<()>;
 
-    /// Whether it has answered in this process: where not, and there is a user file, nobody expects it to.
-    fn has_answered(&self, host: &dyn Host) -> bool;
+    /// What it calls this computer. The first call sends a request; its answer is kept.
+    ///
+    /// # Errors
+    /// As [`DomainService::reach`].
+    fn membership(&self, env: &Env<'_>) -> Result<&Membership>;
+
+    /// The DNS name of the forest that the domain is in; `None` if no domain controller says. The first call sends a request;
+    /// its answer is kept.
+    fn dns_tree(&self, env: &Env<'_>) -> Option<&str>;
 }
 
 #[cfg(test)]
@@ -73,7 +74,7 @@ pub(crate) mod tests {
     /// A domain `AD` that believes everybody and keeps the logon of alice; `respond` is what it answers for her.
     pub(crate) struct Gullible {
         pub(crate) is_there: bool,
-        pub(crate) has_answered: bool,
+        pub(crate) membership: Option<Membership>,
         pub(crate) attributes: Attributes,
         pub(crate) respond: fn(&Challenged<'_>) -> Result<Response>,
     }
@@ -82,7 +83,11 @@ pub(crate) mod tests {
         fn default() -> Self {
             Self {
                 is_there: true,
-                has_answered: true,
+                membership: Some(Membership {
+                    computer: "SRV".to_owned(),
+                    domain: "AD".to_owned(),
+                    dns_domain: "ad.example".to_owned(),
+                }),
                 attributes: Attributes::new(),
                 respond: |_| Err(Error::Internal),
             }
@@ -102,7 +107,7 @@ pub(crate) mod tests {
     }
 
     impl Verifier for Gullible {
-        fn judge(&self, _: &Claim<'_>, _: &Policy, _: &dyn Host) -> Result<Verdict> {
+        fn judge(&self, _: &Claim<'_>, _: &Env<'_>) -> Result<Verdict> {
             Ok(Verdict {
                 account: UserName { user: "somebody".to_owned(), domain: "AD".to_owned() },
                 session_base_key: SessionBaseKey::new([1; 16]),
@@ -113,22 +118,26 @@ pub(crate) mod tests {
     }
 
     impl Responder for Gullible {
-        fn find(&self, asked: &UserName, _: &Policy, _: &dyn Host) -> Result<Option<UserName>> {
+        fn find(&self, asked: &UserName, _: &Env<'_>) -> Result<Option<UserName>> {
             Ok((asked.user == "alice").then(|| UserName { user: "alice".to_owned(), domain: "AD".to_owned() }))
         }
 
-        fn respond(&self, _: &UserName, challenged: &Challenged<'_>, _: &Policy, _: &dyn Host) -> Result<Response> {
+        fn respond(&self, _: &UserName, challenged: &Challenged<'_>, _: &Env<'_>) -> Result<Response> {
             (self.respond)(challenged)
         }
     }
 
     impl DomainService for Gullible {
-        fn reach(&self, _: &Policy, _: &dyn Host) -> Result<()> {
+        fn reach(&self, _: &Env<'_>) -> Result<()> {
             if self.is_there { Ok(()) } else { Err(CredentialError::NoDomain.into()) }
         }
 
-        fn has_answered(&self, _: &dyn Host) -> bool {
-            self.has_answered
+        fn membership(&self, _: &Env<'_>) -> Result<&Membership> {
+            self.membership.as_ref().ok_or_else(|| CredentialError::NoDomain.into())
+        }
+
+        fn dns_tree(&self, _: &Env<'_>) -> Option<&str> {
+            self.membership.as_ref().map(|membership| &*membership.dns_domain)
         }
     }
 }

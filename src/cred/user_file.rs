@@ -24,7 +24,7 @@ use crate::{
 };
 
 use super::{
-    Account, Secret,
+    Account, Env, Secret,
     cred_store::{parse_hash, parse_hex},
 };
 
@@ -102,19 +102,19 @@ impl UserFile {
     ///
     /// # Errors
     /// As [`UserFile::configured_path`] and [`UserFile::load`].
-    pub fn configured(key_file: Option<&str>, policy: &Policy, host: &dyn Host) -> Result<Arc<Self>> {
-        Self::load(&Self::configured_path(key_file, host)?, policy, host)
+    pub fn configured(key_file: Option<&str>, env: &Env<'_>) -> Result<Arc<Self>> {
+        Self::load(&Self::configured_path(key_file, env.host)?, env)
     }
 
     /// The user file at `path`: as read before, if it has not changed since.
     ///
     /// # Errors
     /// [`CredentialError`] when it cannot be read, is no regular file, is longer than 16 MiB, or may be written by anybody.
-    pub fn load(path: &Path, policy: &Policy, host: &dyn Host) -> Result<Arc<Self>> {
+    pub fn load(path: &Path, env: &Env<'_>) -> Result<Arc<Self>> {
         let unreadable = |reason: String| CredentialError::Unreadable { path: path.display().to_string(), reason };
         let metadata = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?;
         let stamp = Stamp::of(&metadata);
-        let with_lm = policy.lm_level.uses_lm();
+        let with_lm = env.policy.lm_level.uses_lm();
         let is_same = |cached: &&Cached| cached.path == path && cached.stamp == stamp && cached.with_lm == with_lm;
         if let Ok(cache) = CACHE.try_read()
             && let Some(cached) = cache.iter().find(is_same)
@@ -135,14 +135,14 @@ impl UserFile {
             return Err(CredentialError::Writable { path: path.display().to_string() }.into());
         }
         if metadata.mode() & 0o004 != 0 {
-            host.trace(format_args!("warning: anybody may read the user file {}", path.display()));
+            env.host.trace(format_args!("warning: anybody may read the user file {}", path.display()));
         }
         let stamp = Stamp::of(&metadata);
         let text = read(file).map_err(unreadable)?;
-        let file = Arc::new(Self::new(path, parse(&text, path, policy, host)));
+        let file = Arc::new(Self::new(path, parse(&text, path, env)));
 
         // A file that has just changed may change again within the same tick of its time stamps.
-        if stamp.is_older_than_a_moment(host)
+        if stamp.is_older_than_a_moment(env.host)
             && let Ok(mut cache) = CACHE.try_write()
         {
             cache.retain(|cached| cached.path != path);
@@ -244,7 +244,7 @@ fn read(file: File) -> core::result::Result<Zeroizing<Vec<u8>>, String> {
     Ok(text)
 }
 
-fn parse(text: &[u8], path: &Path, policy: &Policy, host: &dyn Host) -> Parsed {
+fn parse(text: &[u8], path: &Path, env: &Env<'_>) -> Parsed {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let lines = text.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let (mut entries, mut not_utf8) = (Vec::new(), None);
@@ -254,7 +254,7 @@ fn parse(text: &[u8], path: &Path, policy: &Policy, host: &dyn Host) -> Parsed {
         }
         let fault = if line.len() > MAX_LINE {
             "is too long"
-        } else if let Some(entry) = parse_line(line, policy) {
+        } else if let Some(entry) = parse_line(line, &env.policy) {
             entries.push(entry);
             continue;
         } else if str::from_utf8(line).is_err() {
@@ -263,7 +263,7 @@ fn parse(text: &[u8], path: &Path, policy: &Policy, host: &dyn Host) -> Parsed {
         } else {
             "is no entry"
         };
-        host.trace(format_args!("line {number} of the user file {} {fault}: ignored", path.display()));
+        env.host.trace(format_args!("line {number} of the user file {} {fault}: ignored", path.display()));
     }
     (entries, not_utf8)
 }
@@ -342,7 +342,7 @@ mod tests {
 
     fn file(text: &str) -> UserFile {
         let path = PathBuf::from("users");
-        UserFile::new(&path, parse(text.as_bytes(), &path, &Policy::default(), &Silent::default()))
+        UserFile::new(&path, parse(text.as_bytes(), &path, &Env::without_domain(Policy::default(), &Silent::default())))
     }
 
     const HASH: &str = "A4F49C406510BDCAB6824EE7C30FD852"; // of "Password"
@@ -429,7 +429,8 @@ mod tests {
     fn a_line_that_is_not_utf8_explains_why_somebody_is_missing() {
         let missing = |text: &[u8], name: Option<&str>| {
             let path = PathBuf::from("users");
-            let file = UserFile::new(&path, parse(text, &path, &Policy::default(), &Silent::default()));
+            let file =
+                UserFile::new(&path, parse(text, &path, &Env::without_domain(Policy::default(), &Silent::default())));
             let name = name.map(|user| UserName { user: user.to_owned(), domain: String::new() });
             file.account_of(name.as_ref()).unwrap_err().to_string()
         };
@@ -480,7 +481,7 @@ mod tests {
         let fifo = folder.join("fifo");
         assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
         let results = [&folder, &fifo, &folder.join("missing")]
-            .map(|path| UserFile::load(path, &Policy::default(), &Silent::default()));
+            .map(|path| UserFile::load(path, &Env::without_domain(Policy::default(), &Silent::default())));
         std::fs::remove_dir_all(&folder).unwrap();
         for result in results {
             assert!(matches!(result, Err(crate::error::Error::Credential(CredentialError::Unreadable { .. }))));
@@ -494,7 +495,7 @@ mod tests {
         let changed = u64::try_from(std::fs::metadata(&path).unwrap().ctime()).unwrap();
         let is_kept = |unix_seconds| {
             let host = Silent { unix_seconds, ..Silent::default() };
-            let load = || UserFile::load(&path, &Policy::default(), &host).unwrap();
+            let load = || UserFile::load(&path, &Env::without_domain(Policy::default(), &host)).unwrap();
             // While another test has the cache, nothing is kept.
             (0..10).any(|_| Arc::ptr_eq(&load(), &load()))
         };
@@ -528,7 +529,7 @@ mod tests {
         let host = Silent { unix_seconds: changed + 2, ..Silent::default() };
         let load = |level| {
             let policy = Policy { lm_level: LmLevel::new(level).unwrap(), ..Policy::default() };
-            UserFile::load(&path, &policy, &host).unwrap()
+            UserFile::load(&path, &Env::without_domain(policy, &host)).unwrap()
         };
         let has_lm_hash = |level| load(level).entry("alice", "DOM").unwrap().secret.lm_hash.is_some();
         // While another test has the cache, nothing is kept.

@@ -14,11 +14,10 @@ use crate::{
     error::{PeerMisbehaved, Result},
     host::Host,
     name::{Attribute, Attributes, Name, UserName},
-    policy::Policy,
     text::{Shown, from_utf16le, upper_utf16le},
 };
 
-use super::{DomainService, Secret, UserFile, user_file::Entry};
+use super::{Env, Secret, UserFile, user_file::Entry};
 
 /// What a client claims, and how it proves it.
 #[derive(Clone, Copy)]
@@ -81,7 +80,7 @@ pub trait Verifier: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`PeerMisbehaved::LogonFailure`] when its name or its proof is not, whichever: the trace tells unknown users from
     /// wrong passwords, the peer is not told. Others when the account must not log on, or the verifier cannot work.
-    fn judge(&self, claim: &Claim<'_>, policy: &Policy, host: &dyn Host) -> Result<Verdict>;
+    fn judge(&self, claim: &Claim<'_>, env: &Env<'_>) -> Result<Verdict>;
 }
 
 /// The accounts that an acceptor knows: those of a user file, which is read again when it has changed, and for all that it does
@@ -89,14 +88,14 @@ pub trait Verifier: fmt::Debug + Send + Sync {
 #[derive(Debug)]
 pub struct Accounts {
     user_file: Option<PathBuf>,
-    domain: Option<&'static dyn DomainService>,
+    asks_domain: bool,
 }
 
 impl Accounts {
-    /// Those of the user file at that path and of that domain.
+    /// Those of the user file at that path and, if `asks_domain`, of the domain of this computer.
     #[must_use]
-    pub const fn new(user_file: Option<PathBuf>, domain: Option<&'static dyn DomainService>) -> Self {
-        Self { user_file, domain }
+    pub const fn new(user_file: Option<PathBuf>, asks_domain: bool) -> Self {
+        Self { user_file, asks_domain }
     }
 
     /// The user file.
@@ -105,29 +104,29 @@ impl Accounts {
         self.user_file.as_deref()
     }
 
-    /// Whether a domain is asked.
+    /// Whether the domain is asked.
     #[must_use]
-    pub const fn has_domain(&self) -> bool {
-        self.domain.is_some()
+    pub const fn asks_domain(&self) -> bool {
+        self.asks_domain
     }
 }
 
 impl Verifier for Accounts {
-    fn judge(&self, claim: &Claim<'_>, policy: &Policy, host: &dyn Host) -> Result<Verdict> {
-        let file = self.user_file.as_ref().map(|path| UserFile::load(path, policy, host)).transpose()?;
+    fn judge(&self, claim: &Claim<'_>, env: &Env<'_>) -> Result<Verdict> {
+        let file = self.user_file.as_ref().map(|path| UserFile::load(path, env)).transpose()?;
         // A domain that is no text is not that of any entry, but one without a domain serves it.
         let domain = Shown(claim.domain).to_string();
         let user = from_utf16le(claim.user);
         let entry = file.as_ref().zip(user).and_then(|(file, user)| file.entry(&user, &domain));
-        match (entry, self.domain.filter(|_| policy.winbind)) {
+        match (entry, env.domain.filter(|_| self.asks_domain)) {
             // Whoever the file has is its own, wrong password or not. That others get another error where a domain does not
             // answer tells the two apart, so there must be one.
-            (None, Some(domain)) if file.is_none() || domain.has_answered(host) => {
-                let verdict = domain.judge(claim, policy, host)?;
-                file.map_or(Ok(()), |file| refuse_account_of(&file, &verdict, host))?;
+            (None, Some(domain)) if file.is_none() || domain.membership(env).is_ok() => {
+                let verdict = domain.judge(claim, env)?;
+                file.map_or(Ok(()), |file| refuse_account_of(&file, &verdict, env.host))?;
                 Ok(verdict)
             }
-            (entry, _) => judge_by(entry, claim, host),
+            (entry, _) => judge_by(entry, claim, env.host),
         }
     }
 }
@@ -205,7 +204,10 @@ fn prove(claim: &Claim<'_>, secret: &Secret) -> Option<SessionBaseKey> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{cred::responder::tests::Gullible, error::Error, host::tests::Silent, text::to_utf16le};
+    use crate::{
+        cred::DomainService, cred::responder::tests::Gullible, error::Error, host::tests::Silent, policy::Policy,
+        text::to_utf16le,
+    };
 
     use super::*;
 
@@ -214,21 +216,23 @@ mod tests {
         let path = std::env::temp_dir().join(format!("gss-ntlm-accounts-{}", std::process::id()));
         std::fs::write(&path, format!("AD:alice:x\n:bob:x\nold:1:{0}:{0}:[D]:LCT-0\n", "A".repeat(32))).unwrap();
         let file = || Some(path.clone());
-        let judged = |accounts: &Accounts, user: &str, policy: &Policy| {
+        let judged = |accounts: &Accounts, user: &str, domain: Option<&'static dyn DomainService>| {
+            let host = Silent::default();
+            let env = Env { domain, ..Env::without_domain(Policy::default(), &host) };
             let (user, domain) = (to_utf16le(user), to_utf16le("AD"));
             let proof = Proof::NtlmV2 { server_challenge: &[0; 8], nt_proof_str: &[0; 16], temp: &[] };
             let claim = Claim { user: &user, domain: &domain, workstation: &[], proof };
-            accounts.judge(&claim, policy, &Silent::default()).map(|verdict| verdict.account.user)
+            accounts.judge(&claim, &env).map(|verdict| verdict.account.user)
         };
         let (refused, believed) = (Err(PeerMisbehaved::LogonFailure.into()), Ok("somebody".to_owned()));
-        let (yes, no) = (Policy::default(), Policy { winbind: false, ..Policy::default() });
+        let domain = Some(Gullible::default().domain());
 
-        let both = Accounts::new(file(), Some(Gullible::default().domain()));
+        let both = Accounts::new(file(), true);
         for (user, by_both) in
             [("alice", &refused), ("ALICE", &refused), ("bob", &refused), ("old", &refused), ("carol", &believed)]
         {
-            assert_eq!(&judged(&both, user, &yes), by_both, "{user}");
-            assert_eq!(judged(&both, user, &no), refused, "{user}");
+            assert_eq!(&judged(&both, user, domain), by_both, "{user}");
+            assert_eq!(judged(&both, user, None), refused, "{user}");
         }
         for (line, by_both) in [
             ("AD:somebody:x\n", &refused),
@@ -237,32 +241,27 @@ mod tests {
             ("ELSEWHERE:somebody:x\n", &believed),
         ] {
             std::fs::write(&path, line).unwrap();
-            assert_eq!(&judged(&both, "by.another.name@ad.example", &yes), by_both, "{line}");
+            assert_eq!(&judged(&both, "by.another.name@ad.example", domain), by_both, "{line}");
         }
         let attributes = vec![
             (Attribute::DnsDomain, "ad.example".into()),
             (Attribute::UserPrincipalName, "some.body@else.example".into()),
         ];
-        let talkative = Accounts::new(file(), Some(Gullible { attributes, ..Gullible::default() }.domain()));
+        let talkative = Some(Gullible { attributes, ..Gullible::default() }.domain());
         for (line, by_both) in [
             ("ad.example:somebody:x\n", &refused),
             ("else.example:some.body:x\n", &refused),
             ("else.example:somebody:x\n", &believed),
         ] {
             std::fs::write(&path, line).unwrap();
-            assert_eq!(&judged(&talkative, "by.another.name@ad.example", &yes), by_both, "{line}");
+            assert_eq!(&judged(&both, "by.another.name@ad.example", talkative), by_both, "{line}");
         }
-        let silent = Gullible { has_answered: false, ..Gullible::default() };
-        assert_eq!(
-            judged(&Accounts::new(file(), Some(silent.domain())), "carol", &yes),
-            refused,
-            "as if it were not there"
-        );
-        let silent = Gullible { has_answered: false, ..Gullible::default() };
-        assert_eq!(judged(&Accounts::new(None, Some(silent.domain())), "alice", &yes), believed, "whom else to ask");
+        let silent = Some(Gullible { membership: None, ..Gullible::default() }.domain());
+        assert_eq!(judged(&both, "carol", silent), refused, "as if it were not there");
+        assert_eq!(judged(&Accounts::new(None, true), "alice", silent), believed, "whom else to ask");
         std::fs::remove_file(&path).unwrap();
         assert!(
-            matches!(judged(&both, "carol", &yes), Err(Error::Credential(_))),
+            matches!(judged(&both, "carol", domain), Err(Error::Credential(_))),
             "a file that is gone is not passed over"
         );
     }

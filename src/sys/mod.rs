@@ -13,30 +13,30 @@ mod winbind;
 use std::ffi::{CStr, CString};
 
 use self::finding::Finding;
+use self::winbind::Winbind;
 pub(crate) use self::{
     spnego::{is_finding_out as is_judging_spnego, note as note_spnego},
     trace::trace_to,
-    winbind::Winbind,
 };
 use crate::{
+    cred::{DomainService, Env},
     error::{HostError, Result},
-    host::{FileTime, Host, HostNames},
+    host::{FileTime, Host, LocalNames},
     policy::Policy,
-    text,
 };
 
 /// The host that this process runs on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct System;
 
-impl System {
-    /// The administrator's decisions, from the environment.
-    ///
-    /// # Errors
-    /// As [`Policy::from_variables`].
-    pub(crate) fn policy(self) -> Result<Policy> {
-        Policy::from_variables(environment::beginning_with(&Policy::VARIABLES))
-    }
+/// Where a call of this process runs. The C edge asks for it once per call.
+///
+/// # Errors
+/// As [`Policy::from_variables`].
+pub(crate) fn env() -> Result<Env<'static>> {
+    let policy = Policy::from_variables(environment::beginning_with(&Policy::VARIABLES))?;
+    let domain: Option<&dyn DomainService> = if policy.winbind { Some(&Winbind) } else { None };
+    Ok(Env { policy, host: &System, domain })
 }
 
 impl Host for System {
@@ -51,32 +51,13 @@ impl Host for System {
         getrandom::fill(out).map_err(|_| HostError::Randomness.into())
     }
 
-    fn names(&self) -> HostNames {
+    fn names(&self) -> LocalNames {
         let set = |name| self.variable(name).filter(|value| !value.is_empty());
-        let (computer, domain) = (set("NETBIOS_COMPUTER_NAME"), set("NETBIOS_DOMAIN_NAME"));
-        // Who names both means a computer that is in no domain that winbind knows of.
-        let of_winbind = if computer.is_some() && domain.is_some() { None } else { winbind::names(self) };
-
-        let mut dns_computer = host_name().to_owned();
-        let (label, own_domain) = host_name().split_once('.').unwrap_or((host_name(), ""));
-        let is_member = of_winbind.is_some_and(|names| domain.is_none() && names.domain != names.computer);
-        let mut dns_domain = own_domain.to_owned();
-        if let Some(names) = of_winbind.filter(|_| is_member) {
-            dns_domain.clone_from(&names.dns_domain);
-            if own_domain.is_empty() && !dns_domain.is_empty() {
-                dns_computer = format!("{label}.{dns_domain}");
-            }
+        LocalNames {
+            computer: set("NETBIOS_COMPUTER_NAME"),
+            domain: set("NETBIOS_DOMAIN_NAME"),
+            host_name: host_name().to_owned(),
         }
-        let computer = computer.or_else(|| of_winbind.map(|names| names.computer.clone()));
-        let computer = computer.unwrap_or_else(|| net_bios_name(label));
-        let has_domain = domain.is_some() || is_member;
-        let domain = domain.or_else(|| of_winbind.map(|names| names.domain.clone()));
-        let domain = domain.unwrap_or_else(|| computer.clone());
-        HostNames { computer, domain, has_domain, is_member, dns_computer, dns_domain }
-    }
-
-    fn dns_tree(&self) -> String {
-        winbind::dns_tree(self).cloned().unwrap_or_default()
     }
 
     fn version(&self) -> [u8; 8] {
@@ -134,10 +115,4 @@ fn ask_for_host_name() -> String {
     let failed = unsafe { libc::gethostname(buffer.as_mut_ptr().cast(), buffer.len().saturating_sub(1)) };
     let name = CStr::from_bytes_until_nul(&buffer).ok().filter(|_| failed == 0).and_then(|name| name.to_str().ok());
     name.filter(|name| !name.is_empty()).unwrap_or("localhost").to_owned()
-}
-
-/// The NetBIOS name that belongs to a host name: 15 characters at most, in upper case.
-fn net_bios_name(label: &str) -> String {
-    let label = if label.is_empty() { "localhost" } else { label };
-    text::upper(label).chars().take(15).collect()
 }

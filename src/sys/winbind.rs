@@ -21,29 +21,20 @@ use std::{
 
 use super::finding::Finding;
 use crate::{
-    cred::{Challenged, Claim, DomainService, Proof, Responder, Response, Verdict, Verifier},
+    cred::{Challenged, Claim, DomainService, Env, Proof, Responder, Response, Verdict, Verifier},
     crypto::{ExportedSessionKey, LmHash, SessionBaseKey, keys::kxkey_non_nt},
     error::{CredentialError, DomainError, Error, HostError, PeerIncompatible, PeerMisbehaved, PolicyError, Result},
-    host::Host,
+    host::{Host, Membership},
     name::{Attribute, Name, UserName},
     policy::{Minimum, Policy},
     text::{OneLine, Shown, from_utf16le, same_name},
 };
 
-use super::System;
 use library::{Account, Connection, Failure, Logon};
 
 /// The domain that winbind knows.
 #[derive(Debug)]
 pub(crate) struct Winbind;
-
-/// What winbind says that this computer is called.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Names {
-    pub(super) computer: String,
-    pub(super) domain: String,
-    pub(super) dns_domain: String,
-}
 
 /// How long winbind may take for what it knows without a domain controller.
 const MOMENT: Duration = Duration::from_secs(5);
@@ -53,27 +44,27 @@ const PAUSE: Duration = Duration::from_secs(10);
 const LONG_PAUSE: Duration = Duration::from_secs(600);
 
 impl Verifier for Winbind {
-    fn judge(&self, claim: &Claim<'_>, policy: &Policy, host: &dyn Host) -> Result<Verdict> {
+    fn judge(&self, claim: &Claim<'_>, env: &Env<'_>) -> Result<Verdict> {
         let Some(logon) = logon(claim) else {
-            host.trace(format_args!(
+            env.host.trace(format_args!(
                 "refused {}\\{}: no account of a domain can have this name, or be at this computer",
                 Shown(claim.domain),
                 Shown(claim.user)
             ));
             return Err(PeerMisbehaved::LogonFailure.into());
         };
-        let answer = ask(patience(policy), host, move |connection| connection.authenticate(&logon))?;
+        let answer = ask(patience(env), env.host, move |connection| connection.authenticate(&logon))?;
         match answer {
-            Ok(account) => verdict(account, claim, policy),
-            Err(failure) => Err(self.refusal(failure, claim, host)),
+            Ok(account) => verdict(account, claim, &env.policy),
+            Err(failure) => Err(self.refusal(failure, claim, env.host)),
         }
     }
 }
 
 impl Responder for Winbind {
-    fn find(&self, asked: &UserName, policy: &Policy, host: &dyn Host) -> Result<Option<UserName>> {
+    fn find(&self, asked: &UserName, env: &Env<'_>) -> Result<Option<UserName>> {
         let mut name = asked.clone();
-        if let Some(names) = names(host)
+        if let Ok(names) = self.membership(env)
             && (name.domain.is_empty() || same_name(&name.domain, &names.dns_domain))
         {
             // What winbindd keeps is filed under this name.
@@ -82,23 +73,17 @@ impl Responder for Winbind {
         let Some((user, domain)) = c_name(&name.user).zip(c_name(&name.domain)) else {
             return Ok(None);
         };
-        let answer = ask(moment(policy), host, move |connection| connection.has_cached_logon(&user, &domain))?;
+        let answer = ask(moment(env), env.host, move |connection| connection.has_cached_logon(&user, &domain))?;
         Ok(answer.then_some(name))
     }
 
-    fn respond(
-        &self,
-        account: &UserName,
-        challenged: &Challenged<'_>,
-        policy: &Policy,
-        host: &dyn Host,
-    ) -> Result<Response> {
+    fn respond(&self, account: &UserName, challenged: &Challenged<'_>, env: &Env<'_>) -> Result<Response> {
         let gone =
             || Error::Credential(CredentialError::NoCachedLogon { name: Name::User(account.clone()).to_string() });
         let (user, domain) = c_name(&account.user).zip(c_name(&account.domain)).ok_or_else(gone)?;
         let (negotiate, challenge) = (challenged.negotiate.to_vec(), challenged.challenge.to_vec());
         let answer =
-            ask(patience(policy), host, move |connection| connection.respond(&user, &domain, &negotiate, &challenge))?;
+            ask(patience(env), env.host, move |connection| connection.respond(&user, &domain, &negotiate, &challenge))?;
         match answer {
             Ok((authenticate, key)) => Ok(Response { authenticate, key: ExportedSessionKey::new(**key) }),
             Err(Failure::OddReply(what)) => Err(DomainError::OddReply(what).into()),
@@ -110,22 +95,29 @@ impl Responder for Winbind {
 }
 
 impl DomainService for Winbind {
-    fn reach(&self, policy: &Policy, host: &dyn Host) -> Result<()> {
+    fn reach(&self, env: &Env<'_>) -> Result<()> {
         /// A winbindd that hangs is not waited for again and again. One that is not there says so at once.
         static HANGS: Pause = Pause::new();
-        library::get(host).ok_or(CredentialError::NoUserFile)?;
+        library::get(env.host).ok_or(CredentialError::NoUserFile)?;
         if HANGS.is_on(PAUSE) {
             return Err(CredentialError::NoDomain.into());
         }
-        let is_there = ask(moment(policy), host, |connection| connection.ping());
+        let is_there = ask(moment(env), env.host, |connection| connection.ping());
         if is_there == Err(DomainError::TimedOut.into()) {
             HANGS.begin();
         }
         if is_there == Ok(true) { Ok(()) } else { Err(CredentialError::NoDomain.into()) }
     }
 
-    fn has_answered(&self, host: &dyn Host) -> bool {
-        names(host).is_some()
+    fn membership(&self, env: &Env<'_>) -> Result<&Membership> {
+        static MEMBERSHIP: Once<Membership> = Once::new();
+        library::get(env.host).ok_or(CredentialError::NoUserFile)?;
+        MEMBERSHIP.get(PAUSE, || ask_for_membership(env)).ok_or_else(|| CredentialError::NoDomain.into())
+    }
+
+    fn dns_tree(&self, env: &Env<'_>) -> Option<&str> {
+        static TREE: Once<String> = Once::new();
+        TREE.get(LONG_PAUSE, || ask_for_dns_tree(&self.membership(env).ok()?.dns_domain, env)).map(String::as_str)
     }
 }
 
@@ -227,52 +219,42 @@ fn verdict(account: Account, claim: &Claim<'_>, policy: &Policy) -> Result<Verdi
     Ok(Verdict { account: name, session_base_key, lm_hash, attributes })
 }
 
-fn patience(policy: &Policy) -> Duration {
-    Duration::from_secs(policy.winbind_timeout.into())
+fn patience(env: &Env<'_>) -> Duration {
+    Duration::from_secs(env.policy.winbind_timeout.into())
 }
 
-fn moment(policy: &Policy) -> Duration {
-    patience(policy).min(MOMENT)
+fn moment(env: &Env<'_>) -> Duration {
+    patience(env).min(MOMENT)
 }
 
-/// What winbind says that this computer is called, if it does.
-pub(super) fn names(host: &dyn Host) -> Option<&'static Names> {
-    static NAMES: Once<Names> = Once::new();
-    NAMES.get(PAUSE, || {
-        library::get(host)?;
-        let policy = System.policy().ok().filter(|policy| policy.winbind)?;
-        let names = ask(moment(&policy), host, |connection| connection.names()).ok().flatten();
-        let is_name = |name: &str| !name.is_empty() && c_name(name).is_some();
-        let names = names.filter(|names| is_name(&names.computer) && is_name(&names.domain)).map(|names| Names {
-            // Windows says it so. Samba 4.22 says the realm, in upper case.
-            dns_domain: Some(names.dns_domain.to_ascii_lowercase())
-                .filter(|domain| is_name(domain))
-                .unwrap_or_default(),
-            ..names
-        });
-        match &names {
-            None => host.trace(format_args!("winbind: winbindd does not answer, or knows of no domain")),
-            Some(Names { computer, domain, dns_domain }) => host.trace(format_args!(
-                "winbind: this computer is {} of the domain {} ({})",
-                OneLine(computer),
-                OneLine(domain),
-                OneLine(dns_domain)
-            )),
-        }
-        names
-    })
+/// What winbind calls this computer and its domain, if it answers.
+fn ask_for_membership(env: &Env<'_>) -> Option<Membership> {
+    let names = ask(moment(env), env.host, |connection| connection.names()).ok().flatten();
+    let is_name = |name: &str| !name.is_empty() && c_name(name).is_some();
+    let names = names.filter(|names| is_name(&names.computer) && is_name(&names.domain)).map(|names| Membership {
+        // Windows says it so. Samba 4.22 says the realm, in upper case.
+        dns_domain: Some(names.dns_domain.to_ascii_lowercase()).filter(|domain| is_name(domain)).unwrap_or_default(),
+        ..names
+    });
+    match &names {
+        None => env.host.trace(format_args!("winbind: winbindd does not answer, or knows of no domain")),
+        Some(Membership { computer, domain, dns_domain }) => env.host.trace(format_args!(
+            "winbind: this computer is {} of the domain {} ({})",
+            OneLine(computer),
+            OneLine(domain),
+            OneLine(dns_domain)
+        )),
+    }
+    names
 }
 
-/// What a domain controller says that the forest is called, if it does.
-pub(super) fn dns_tree(host: &dyn Host) -> Option<&'static String> {
-    static TREE: Once<String> = Once::new();
-    TREE.get(LONG_PAUSE, || {
-        let domain = c_name(&names(host)?.dns_domain).filter(|domain| !domain.is_empty())?;
-        let tree = ask(moment(&System.policy().ok()?), host, move |connection| connection.tree(&domain)).ok().flatten();
-        let tree = tree.filter(|tree| c_name(tree).is_some());
-        host.trace(format_args!("winbind: the forest is {}", OneLine(tree.as_deref().unwrap_or("not known"))));
-        tree
-    })
+/// What a domain controller of the domain calls the forest, if it answers.
+fn ask_for_dns_tree(dns_domain: &str, env: &Env<'_>) -> Option<String> {
+    let domain = c_name(dns_domain).filter(|domain| !domain.is_empty())?;
+    let tree = ask(moment(env), env.host, move |connection| connection.tree(&domain)).ok().flatten();
+    let tree = tree.filter(|tree| c_name(tree).is_some());
+    env.host.trace(format_args!("winbind: the forest is {}", OneLine(tree.as_deref().unwrap_or("not known"))));
+    tree
 }
 
 /// What is asked for until there is an answer, but not all the time.

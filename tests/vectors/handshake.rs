@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::{
     crypto::key_exchange_key,
     messages::same_pairs,
-    support::{Accounts, Bindings, Fixed, Map, Outcome, array, hex, same, unhex},
+    support::{Accounts, Bindings, Fixed, Map, Outcome, array, env, hex, same, unhex},
 };
 
 /// The AUTHENTICATE_MESSAGE is judged by a real acceptor that has sent the CHALLENGE_MESSAGE of the recording.
@@ -43,8 +43,7 @@ pub(crate) fn exchange(inputs: Map<'_>, expected: Map<'_>) -> Outcome {
         is_chosen: false,
         bindings: None,
         token: &token,
-        policy: &policy,
-        host: &host,
+        env: &env(policy, &host),
     };
     let accepted = context.accept(&request);
     same("accept", &accepted.is_ok(), &expected.boolean("accept"))
@@ -198,14 +197,9 @@ pub(crate) fn malformed(inputs: Map<'_>, expected: Map<'_>) -> Outcome {
 fn starts_connectionless(token: &[u8], circumstances: Map<'_>) -> Outcome {
     let accounts = Accounts::new(&[]);
     let (credential, policy) = (accounts.acceptor(), Policy { minimum: minimum(circumstances), ..Policy::default() });
-    let request = AcceptRequest {
-        credential: &credential,
-        is_chosen: false,
-        bindings: None,
-        token,
-        policy: &policy,
-        host: &Fixed::default(),
-    };
+    let host = Fixed::default();
+    let request =
+        AcceptRequest { credential: &credential, is_chosen: false, bindings: None, token, env: &env(policy, &host) };
     let step = Context::new(Role::Acceptor).accept(&request).map_err(|e| e.to_string())?;
     same("whether it is connectionless", &step.flags.contains(ContextFlags::DATAGRAM), &true)
 }
@@ -230,7 +224,7 @@ pub(crate) fn accept(mut context: Context, token: &[u8], circumstances: Map<'_>,
     let bindings = owned.as_ref().map(Bindings::borrow);
     let host = Fixed::default();
     let request =
-        AcceptRequest { credential: &credential, is_chosen: false, bindings, token, policy: &policy, host: &host };
+        AcceptRequest { credential: &credential, is_chosen: false, bindings, token, env: &env(policy, &host) };
     let result = context.accept(&request).map(drop);
     if result.is_err() {
         let again = context.accept(&request).expect_err("a failed context stays failed");
@@ -253,8 +247,7 @@ pub(crate) fn initiate(token: &[u8], circumstances: Map<'_>) -> Result<()> {
         requested,
         bindings: None,
         token: &[],
-        policy: &policy,
-        host: &host,
+        env: &env(policy, &host),
     };
     context.initiate(&request)?;
     request.token = token;
@@ -348,7 +341,7 @@ fn answer(lm_level: u8, challenge: &str, added: NegotiateFlags) -> (String, Cont
     let name = Name::User(UserName { user: "User".to_owned(), domain: "Domain".to_owned() });
     let store = CredStore::default().with_password(b"Password").unwrap();
     let host = Fixed::default();
-    let credential = Credential::acquire(Some(&name), Usage::Initiate, &store, &policy, &host).unwrap();
+    let credential = Credential::acquire(Some(&name), Usage::Initiate, &store, &env(policy, &host)).unwrap();
     let mut context = Context::new(Role::Initiator);
     let mut request = InitiateRequest {
         credential: &credential,
@@ -356,8 +349,7 @@ fn answer(lm_level: u8, challenge: &str, added: NegotiateFlags) -> (String, Cont
         requested: ContextFlags::INTEG | ContextFlags::CONF,
         bindings: None,
         token: &[],
-        policy: &policy,
-        host: &host,
+        env: &env(policy, &host),
     };
     context.initiate(&request).unwrap();
     request.token = &challenge;
@@ -398,7 +390,7 @@ fn the_whole_messages_of_ms_nlmp_4_2_4_come_out_byte_for_byte() {
 pub(crate) fn credential(name: &Name, password: &str) -> Credential {
     let store = CredStore::default().with_password(password.as_bytes()).expect("a password");
     let (policy, host) = (Policy::default(), Fixed::default());
-    Credential::acquire(Some(name), Usage::Initiate, &store, &policy, &host).expect("a credential")
+    Credential::acquire(Some(name), Usage::Initiate, &store, &env(policy, &host)).expect("a credential")
 }
 
 pub(crate) fn nt_hash(account: &Value) -> NtHash {

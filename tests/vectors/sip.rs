@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use crate::{
     crypto::session_from,
     handshake::credential,
-    support::{Accounts, Fixed, Map, Outcome, array, hex, same, unhex},
+    support::{Accounts, Fixed, Map, Outcome, array, env, hex, same, unhex},
 };
 
 /// A member of the file, and what judges it.
@@ -228,14 +228,9 @@ fn judged(recorded: Map<'_>, challenge: Vec<u8>, token: &[u8], level: u8) -> Res
     let accounts = Accounts::new(&[recorded.0]);
     let credential = accounts.acceptor();
     let policy = Policy { lm_level: LmLevel::new(level).expect("a level"), ..Policy::default() };
-    let request = AcceptRequest {
-        credential: &credential,
-        is_chosen: false,
-        bindings: None,
-        token,
-        policy: &policy,
-        host: &Fixed::default(),
-    };
+    let host = Fixed::default();
+    let request =
+        AcceptRequest { credential: &credential, is_chosen: false, bindings: None, token, env: &env(policy, &host) };
     let step = context.accept(&request).map_err(|e| e.to_string())?;
     if !step.flags.contains(ContextFlags::DATAGRAM | ContextFlags::INTEG) {
         return Err(format!("the context's flags are {:?}", step.flags));
@@ -292,15 +287,14 @@ fn real_flags(group: &Value) -> Outcome {
         };
         let name = Name::User(UserName { user: "user".to_owned(), domain: "COSMO".to_owned() });
         let credential = credential(&name, "secret");
-        let policy = Policy::default();
+        let host = Fixed { now: FileTime(0) };
         let request = InitiateRequest {
             credential: &credential,
             target: None,
             requested: ContextFlags::INTEG | ContextFlags::DATAGRAM,
             bindings: None,
             token: &challenge.encode().map_err(|e| e.to_string())?,
-            policy: &policy,
-            host: &Fixed { now: FileTime(0) },
+            env: &env(Policy::default(), &host),
         };
         let step = Context::new(Role::Initiator).initiate(&request).map_err(|e| e.to_string())?;
         let sent = Authenticate::decode(&step.token, NegotiateFlags::empty()).map_err(|e| e.to_string())?;

@@ -8,10 +8,11 @@ use std::{
 
 use gss_ntlm::{
     context::ChannelBindings,
-    cred::{self, Acceptor, Credential},
+    cred::{self, Acceptor, Credential, Env},
     error::Result,
-    host::{FileTime, Host, HostNames},
+    host::{FileTime, Host, LocalNames},
     name::Name,
+    policy::Policy,
     wire::NegotiateFlags,
 };
 use serde_json::Value;
@@ -40,8 +41,8 @@ impl Host for Fixed {
         Ok(())
     }
 
-    fn names(&self) -> HostNames {
-        HostNames { computer: "COMPUTER".to_owned(), domain: "COMPUTER".to_owned(), ..HostNames::default() }
+    fn names(&self) -> LocalNames {
+        LocalNames { computer: Some("COMPUTER".to_owned()), ..LocalNames::default() }
     }
 
     fn version(&self) -> [u8; 8] {
@@ -53,6 +54,11 @@ impl Host for Fixed {
     }
 
     fn trace(&self, _: fmt::Arguments<'_>) {}
+}
+
+/// Where a vector is run: there is no domain.
+pub(crate) fn env(policy: Policy, host: &dyn Host) -> Env<'_> {
+    Env { policy, host, domain: None }
 }
 
 /// A user file of its own for one vector.
@@ -77,7 +83,7 @@ impl Accounts {
 
     pub(crate) fn acceptor(&self) -> Credential {
         let name = Name::parse_service("host@server", "").expect("a name");
-        let accounts = cred::Accounts::new(Some(self.0.clone()), None);
+        let accounts = cred::Accounts::new(Some(self.0.clone()), false);
         Credential::new(None, Some(Acceptor { name, is_named: true, accounts }))
     }
 }

@@ -94,12 +94,12 @@ fn a_number_set_before_the_end_holds_and_goes_along() {
     let challenge = pair.accept(&mut server, b"").unwrap().token;
     for context in [&mut client, &mut server] {
         context.set_seq_num(100).unwrap();
-        *context = Context::import(&context.export().unwrap(), None).unwrap();
+        *context = Context::import(&context.export().unwrap()).unwrap();
     }
     let authenticate = pair.initiate(&mut client, &challenge).unwrap().token;
     pair.accept(&mut server, &authenticate).unwrap();
     for context in [&mut client, &mut server] {
-        *context = Context::import(&context.export().unwrap(), None).unwrap();
+        *context = Context::import(&context.export().unwrap()).unwrap();
     }
     let signature = sign(&mut client, b"x");
     assert_eq!(signature.seq_num(), 100);

@@ -11,7 +11,7 @@ fn sealed(parts: &[&[u8]]) -> Vec<u8> {
 
 /// The context that `token` is, which says the same again.
 fn imported(token: &[u8]) -> Context {
-    let context = Context::import(token, None).unwrap();
+    let context = Context::import(token).unwrap();
     assert_eq!(context.export().unwrap().as_slice(), token);
     context
 }

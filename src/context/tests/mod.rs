@@ -13,10 +13,10 @@ use std::{
 };
 
 use crate::{
-    cred::{Acceptor, Accounts, CredStore, Credential, Usage},
+    cred::{Acceptor, Accounts, CredStore, Credential, DomainService, Env, Usage},
     crypto::primitive::{append_md5, strip_md5},
     error::{ApiMisuse, Error, PeerIncompatible, PeerMisbehaved, PolicyError},
-    host::{FileTime, Host, HostNames},
+    host::{FileTime, Host, LocalNames},
     name::Name,
     policy::{BindingsPolicy, MicPolicy, Minimum, Policy, TargetNamePolicy},
     session::{Buffer, Role},
@@ -37,10 +37,9 @@ impl Host for Fixed {
         Ok(())
     }
 
-    fn names(&self) -> HostNames {
-        let [computer, domain, dns_computer, dns_domain] =
-            ["SRV", "DOM", "srv.dom.test", "dom.test"].map(str::to_owned);
-        HostNames { computer, domain, dns_computer, dns_domain, ..HostNames::default() }
+    fn names(&self) -> LocalNames {
+        let [computer, domain, host_name] = ["SRV", "DOM", "srv.dom.test"].map(str::to_owned);
+        LocalNames { computer: Some(computer), domain: Some(domain), host_name }
     }
 
     fn version(&self) -> [u8; 8] {
@@ -55,6 +54,11 @@ impl Host for Fixed {
 }
 
 const NOW: u64 = 1_700_000_000;
+
+const fn env(policy: Policy) -> Env<'static> {
+    Env::without_domain(policy, &Fixed(NOW))
+}
+
 const BINDINGS: ChannelBindings<'_> = ChannelBindings {
     initiator_addrtype: 0,
     initiator_address: &[],
@@ -74,6 +78,7 @@ struct Pair {
     client_bindings: Option<ChannelBindings<'static>>,
     server_bindings: Option<ChannelBindings<'static>>,
     client_host: Fixed,
+    client_domain: Option<&'static dyn DomainService>,
     _user_file: TemporaryFile,
 }
 
@@ -87,10 +92,10 @@ impl Pair {
         let store = CredStore::default().with_password(password.as_bytes()).unwrap();
         let service = Name::parse_service("HTTP@srv", "").unwrap();
         let user_file = TemporaryFile::new();
-        let accounts = Accounts::new(Some(user_file.0.clone()), None);
+        let accounts = Accounts::new(Some(user_file.0.clone()), false);
         let acceptor = Acceptor { name: service.clone(), is_named: true, accounts };
         Self {
-            client: Credential::acquire(Some(&name), Usage::Initiate, &store, &Policy::default(), &Fixed(NOW)).unwrap(),
+            client: Credential::acquire(Some(&name), Usage::Initiate, &store, &env(Policy::default())).unwrap(),
             server: Credential::new(None, Some(acceptor)),
             target: service,
             requested: ContextFlags::INTEG | ContextFlags::CONF,
@@ -99,6 +104,7 @@ impl Pair {
             client_bindings: None,
             server_bindings: None,
             client_host: Fixed(NOW),
+            client_domain: None,
             _user_file: user_file,
         }
     }
@@ -110,8 +116,7 @@ impl Pair {
             requested: self.requested,
             bindings: self.client_bindings,
             token,
-            policy: &self.client_policy,
-            host: &self.client_host,
+            env: &Env { policy: self.client_policy, host: &self.client_host, domain: self.client_domain },
         })
     }
 
@@ -121,8 +126,7 @@ impl Pair {
             is_chosen: true,
             bindings: self.server_bindings,
             token,
-            policy: &self.server_policy,
-            host: &Fixed(NOW),
+            env: &env(self.server_policy),
         })
     }
 
@@ -293,7 +297,7 @@ fn a_wrong_password_and_an_unknown_user_are_the_same_to_the_client() {
     assert_eq!(Pair::with_password("wrong").error(), PeerMisbehaved::LogonFailure.into());
     let name = Name::parse_user("DOM\\mallory").unwrap();
     let store = CredStore::default().with_password(b"secret").unwrap();
-    let client = Credential::acquire(Some(&name), Usage::Initiate, &store, &Policy::default(), &Fixed(NOW)).unwrap();
+    let client = Credential::acquire(Some(&name), Usage::Initiate, &store, &env(Policy::default())).unwrap();
     assert_eq!(Pair { client, ..Pair::new() }.error(), PeerMisbehaved::LogonFailure.into());
 }
 
@@ -302,8 +306,7 @@ fn a_domain_that_is_not_the_entrys_is_refused_and_none_is_served() {
     for (name, is_served) in [("alice", true), ("dom\\ALICE", true), ("OTHER\\alice", false)] {
         let store = CredStore::default().with_password(b"secret").unwrap();
         let name = Name::parse_user(name).unwrap();
-        let client =
-            Credential::acquire(Some(&name), Usage::Initiate, &store, &Policy::default(), &Fixed(NOW)).unwrap();
+        let client = Credential::acquire(Some(&name), Usage::Initiate, &store, &env(Policy::default())).unwrap();
         assert_eq!(Pair { client, ..Pair::new() }.handshake(|_, _| ()).is_ok(), is_served, "{name}");
     }
 }
@@ -407,7 +410,7 @@ fn credentials_of_the_other_usage_are_refused() {
 #[test]
 fn a_context_goes_on_in_another_process_from_every_state() {
     let pair = Pair::new();
-    let again = |context: Context| Context::import(&context.export().unwrap(), None).unwrap();
+    let again = |context: Context| Context::import(&context.export().unwrap()).unwrap();
     let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
     let negotiate = pair.initiate(&mut client, &[]).unwrap().token;
     let mut client = again(client);
@@ -427,25 +430,20 @@ fn a_context_goes_on_in_another_process_from_every_state() {
 fn the_credential_of_the_first_call_is_remembered_if_the_application_chose_it() {
     let pair = Pair::new();
     let negotiate = pair.initiate(&mut Context::new(Role::Initiator), &[]).unwrap().token;
-    let request = |is_chosen| AcceptRequest {
-        credential: &pair.server,
-        is_chosen,
-        bindings: None,
-        token: &negotiate,
-        policy: &pair.server_policy,
-        host: &Fixed(NOW),
-    };
+    let at = env(pair.server_policy);
+    let request =
+        |is_chosen| AcceptRequest { credential: &pair.server, is_chosen, bindings: None, token: &negotiate, env: &at };
     for is_chosen in [true, false] {
         let mut server = Context::new(Role::Acceptor);
         assert!(server.chosen_credential().is_none());
         server.accept(&request(is_chosen)).unwrap();
-        for context in [Context::import(&server.export().unwrap(), None).unwrap(), server] {
+        for context in [Context::import(&server.export().unwrap()).unwrap(), server] {
             let remembered = context.chosen_credential();
             assert_eq!(remembered.is_some(), is_chosen);
             if let Some(remembered) = remembered {
                 let of = |credential: &Credential| {
                     let Acceptor { name, is_named, accounts } = &**credential.acceptor().unwrap();
-                    (name.clone(), *is_named, accounts.user_file().map(PathBuf::from), accounts.has_domain())
+                    (name.clone(), *is_named, accounts.user_file().map(PathBuf::from), accounts.asks_domain())
                 };
                 assert_eq!(of(&remembered), of(&pair.server));
             }
@@ -458,12 +456,12 @@ fn every_truncation_and_bit_flip_of_an_exported_context_is_refused() {
     let (client, _, _) = Pair::new().handshake(|_, _| ()).unwrap();
     let token = client.export().unwrap();
     for len in 0..token.len() {
-        assert!(Context::import(&token[..len], None).is_err(), "accepted {len} bytes");
+        assert!(Context::import(&token[..len]).is_err(), "accepted {len} bytes");
     }
     for bit in 0..token.len() * 8 {
         let mut changed = token.clone();
         changed[bit / 8] ^= 1 << (bit % 8);
-        assert!(Context::import(&changed, None).is_err(), "accepted bit {bit}");
+        assert!(Context::import(&changed).is_err(), "accepted bit {bit}");
     }
 }
 
@@ -480,7 +478,7 @@ fn a_longer_exported_context_is_refused_even_with_a_right_sum() {
     let sealed = |body: &[u8]| {
         let mut token = body.to_vec();
         append_md5(&mut token);
-        Context::import(&token, None).map(drop)
+        Context::import(&token).map(drop)
     };
     assert_eq!(sealed(body), Ok(()));
     assert!(sealed(&[body, &[0]].concat()).is_err());
@@ -498,7 +496,7 @@ fn a_longer_exported_context_is_refused_even_with_a_right_sum() {
 fn an_acceptor_without_a_name_compares_no_target() {
     let required = Policy { target_name: TargetNamePolicy::Required, ..Policy::default() };
     let mut pair = Pair { server_policy: required, ..Pair::new() };
-    let accounts = Accounts::new(pair.server.acceptor().unwrap().accounts.user_file().map(Into::into), None);
+    let accounts = Accounts::new(pair.server.acceptor().unwrap().accounts.user_file().map(Into::into), false);
     let name = Name::parse_service("@srv", "").unwrap();
     pair.server = Credential::new(None, Some(Acceptor { name, is_named: false, accounts }));
     pair.target = Name::parse_service("HTTP@other", "").unwrap();
@@ -531,7 +529,7 @@ impl Host for Lossy {
         Fixed(NOW).random(out)
     }
 
-    fn names(&self) -> HostNames {
+    fn names(&self) -> LocalNames {
         Fixed(NOW).names()
     }
 
@@ -565,8 +563,7 @@ fn handshake_through_spnego(pair: &Pair, [client_is_lossy, server_is_lossy]: [bo
             requested: pair.requested,
             bindings: None,
             token,
-            policy: &pair.client_policy,
-            host: host(client_is_lossy),
+            env: &Env { policy: pair.client_policy, host: host(client_is_lossy), domain: pair.client_domain },
         };
         client.initiate(&request).unwrap().token
     };
@@ -576,8 +573,7 @@ fn handshake_through_spnego(pair: &Pair, [client_is_lossy, server_is_lossy]: [bo
             is_chosen: true,
             bindings: None,
             token,
-            policy: &pair.server_policy,
-            host: host(server_is_lossy),
+            env: &Env::without_domain(pair.server_policy, host(server_is_lossy)),
         };
         server.accept(&request).unwrap().token
     };
@@ -617,7 +613,7 @@ fn a_first_number_may_have_gone_to_a_mech_list_mic_only_where_that_gets_lost() {
             let lost = client.session().unwrap().get_mic(&[b"the list"]).unwrap();
             client.session().unwrap().reset_crypto(crate::session::Way::Send);
             if is_moved {
-                server = Context::import(&server.export().unwrap(), None).unwrap();
+                server = Context::import(&server.export().unwrap()).unwrap();
             }
             let session = server.session().unwrap();
             let first = client.session().unwrap().get_mic(&[b"first"]).unwrap();

@@ -22,7 +22,7 @@ fn at(level: u8) -> Policy {
 fn client(user: &str, password: &str, level: u8) -> Credential {
     let (name, store) =
         (Name::parse_user(user).unwrap(), CredStore::default().with_password(password.as_bytes()).unwrap());
-    Credential::acquire(Some(&name), Usage::Initiate, &store, &at(level), &Fixed(NOW)).unwrap()
+    Credential::acquire(Some(&name), Usage::Initiate, &store, &env(at(level))).unwrap()
 }
 
 /// Both sides at `level`, with an account of that password.
@@ -382,13 +382,13 @@ fn an_answer_without_flags_is_in_the_letters_of_the_challenge() {
 
 #[test]
 fn the_server_is_named_in_the_letters_of_its_client() {
-    let of_a_target = NegotiateFlags::REQUEST_TARGET | NegotiateFlags::TARGET_TYPE_SERVER | NegotiateFlags::TARGET_INFO;
+    let of_a_target = NegotiateFlags::REQUEST_TARGET | NegotiateFlags::TARGET_TYPE_DOMAIN | NegotiateFlags::TARGET_INFO;
     for (flags, expected) in [
-        (OEM, &b"SRV"[..]),
-        (OEM | UNICODE, b"S\0R\0V\0"),
+        (OEM, &b"DOM"[..]),
+        (OEM | UNICODE, b"D\0O\0M\0"),
         // Not asked for, and told all the same.
-        (UNICODE, b"S\0R\0V\0"),
-        (NegotiateFlags::OEM | NegotiateFlags::NTLM, b"SRV"),
+        (UNICODE, b"D\0O\0M\0"),
+        (NegotiateFlags::OEM | NegotiateFlags::NTLM, b"DOM"),
     ] {
         let pair = Pair { requested: ContextFlags::empty(), ..Pair::new() };
         choose(&pair.client, flags);
@@ -526,7 +526,7 @@ fn nobody_is_announced_at_once_and_stays_nobody_elsewhere() {
         assert!(first.flags.contains(ContextFlags::ANON | PROTECTED));
         let sent = crate::wire::Negotiate::decode(&first.token).unwrap().flags;
         assert!(!sent.contains(NegotiateFlags::ANONYMOUS), "the server hears of it in the last message");
-        let mut client = Context::import(&client.export().unwrap(), None).unwrap();
+        let mut client = Context::import(&client.export().unwrap()).unwrap();
         assert!(client.flags().contains(ContextFlags::ANON));
         let challenge = pair.accept(&mut server, &first.token).unwrap();
         assert!(!challenge.flags.contains(ContextFlags::ANON));
@@ -539,7 +539,7 @@ fn nobody_is_announced_at_once_and_stays_nobody_elsewhere() {
     }
     let mut somebody = Context::new(Role::Initiator);
     assert!(!Pair::new().initiate(&mut somebody, &[]).unwrap().flags.contains(ContextFlags::ANON));
-    let somebody = Context::import(&somebody.export().unwrap(), None).unwrap();
+    let somebody = Context::import(&somebody.export().unwrap()).unwrap();
     assert!(!somebody.flags().contains(ContextFlags::ANON));
 }
 

@@ -8,7 +8,7 @@ use std::ffi::CString;
 
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::Names;
+use crate::host::Membership;
 use crate::{host::Host, sys::finding::Finding};
 
 /// A claim as `wbcCtxAuthenticateUserEx` takes it.
@@ -362,7 +362,7 @@ impl Connection {
     }
 
     /// What winbindd says that this computer is called, if it is in a domain.
-    pub(super) fn names(&self) -> Option<Names> {
+    pub(super) fn names(&self) -> Option<Membership> {
         let mut details = Owned::<InterfaceDetails>::none(self.library);
         // SAFETY: the context is live and `details` writable.
         let code = unsafe { (self.library.interface_details)(self.context.as_ptr(), &raw mut details.value) };
@@ -371,7 +371,7 @@ impl Connection {
         if details.dns_domain.is_null() {
             return None;
         }
-        Some(Names {
+        Some(Membership {
             // SAFETY: strings of that structure.
             computer: unsafe { name(details.netbios_name) },
             // SAFETY: likewise.
