@@ -217,10 +217,10 @@ static const char *setting(const struct call *call, const char *key)
     return *line ? line + length : NULL;
 }
 
-static long number(const struct call *call, const char *key)
+static long long number(const struct call *call, const char *key)
 {
     const char *value = setting(call, key);
-    return value ? strtol(value, NULL, 10) : 0;
+    return value ? strtoll(value, NULL, 10) : 0;
 }
 
 /* An answer is pieces of memory that are given back together, and may have something secret in it. */
@@ -310,7 +310,7 @@ static void begin(struct call *call, const char *name, const void *context)
 /* What a call does besides answering. Its line is written first. */
 static void work(struct call *call)
 {
-    long sleep = number(call, "sleep"), signals = number(call, "signals");
+    long long sleep = number(call, "sleep"), signals = number(call, "signals");
 
     if (number(call, "pipe")) {
         int ends[2];

@@ -55,6 +55,8 @@ class SamplesTest(unittest.TestCase):
             [self.client_program, "-port", str(port), *options, "127.0.0.1", service, text],
             env=self.world.environment(**environment), cwd=self.world.path,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            # SIGPIPE stays ignored, as in Python: a server that has refused may be gone before the client has sent everything.
+            restore_signals=False,
         )
         self.addCleanup(client.stdout.close)
         self.addCleanup(end, client)
