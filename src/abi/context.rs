@@ -6,483 +6,269 @@ use std::sync::{Mutex, MutexGuard};
 use libgssapi_sys as g;
 
 use super::{
+    COMPLETE, Major,
     cred::{self, Borrowed},
-    entry,
-    oid::{self, private},
-    ptr::{self, Out},
-    types::{COMPLETE, Major, same_signature},
+    oid::{self, NTLM, StaticOid, ensure_ntlm, private},
+    ptr::{Bindings, BufferSet, Bytes, Malloced, Object, Oid, Out, Ref, Slot, Unused},
 };
 use crate::{
-    context::{AcceptRequest, ChannelBindings, Context, ContextFlags, InitiateRequest, Step},
+    context::{AcceptRequest, Context, ContextFlags, InitiateRequest, Step},
     cred::{Credential, Usage},
-    error::{ApiMisuse, Error, HostError, Result},
+    error::{ApiMisuse, Error, Result},
     name::Principal,
     session::{Role, Way},
     sys::{self, is_judging_spnego},
 };
 
 /// What a context handle stands for. Two threads in one context wait for each other.
-pub(super) struct Handle(Mutex<Context>);
+pub(super) struct ContextHandle(Mutex<Context>);
 
-impl Handle {
-    /// The context that a handle stands for.
+impl Object for ContextHandle {
+    type C = g::gss_ctx_id_struct;
+}
+
+impl ContextHandle {
+    fn new(context: Context) -> Box<Self> {
+        Box::new(Self(Mutex::new(context)))
+    }
+}
+
+impl Ref<ContextHandle> {
+    /// The context that the handle stands for.
     ///
     /// # Errors
     /// [`ApiMisuse::NoContext`] for NULL, for a context whose handshake failed, and for one in which a defect struck.
-    ///
-    /// # Safety
-    /// `context` is NULL or a live context handle of ours.
-    pub(super) unsafe fn lock<'call>(context: g::gss_ctx_id_t) -> Result<MutexGuard<'call, Context>> {
-        // SAFETY: by this function's contract.
-        let handle: &Self = unsafe { ptr::borrow(context) }.ok_or(ApiMisuse::NoContext)?;
-        let context = handle.0.lock().map_err(|_| ApiMisuse::NoContext)?;
-        if context.is_failed() { Err(ApiMisuse::NoContext.into()) } else { Ok(context) }
+    pub(super) fn lock(&self) -> Result<MutexGuard<'_, Context>> {
+        lock(self.get())
     }
+}
 
-    /// Takes a step in the context at `slot`, or in a fresh one of `role` that is stored there once the step has succeeded
-    /// and `put` has put its results.
-    ///
-    /// # Safety
-    /// `slot` is NULL or readable and writable; it has NULL or a live context handle of ours.
-    unsafe fn step(
-        slot: *mut g::gss_ctx_id_t,
-        role: Role,
-        take: impl FnOnce(&mut Context) -> Result<Step>,
-        put: impl FnOnce(&Context, Step) -> Result<Major>,
-    ) -> Result<Major> {
-        if slot.is_null() {
-            return Err(ApiMisuse::NullOutput.into());
-        }
-        // SAFETY: by this function's contract.
-        let existing = unsafe { slot.read() };
-        if !existing.is_null() {
-            // SAFETY: likewise.
-            let mut context = unsafe { Self::lock(existing) }?;
-            let step = take(&mut context)?;
-            return put(&context, step);
-        }
-        let mut context = Context::new(role);
+fn lock(handle: Option<&ContextHandle>) -> Result<MutexGuard<'_, Context>> {
+    let context = handle.ok_or(ApiMisuse::NoContext)?.0.lock().map_err(|_| ApiMisuse::NoContext)?;
+    if context.is_failed() { Err(ApiMisuse::NoContext.into()) } else { Ok(context) }
+}
+
+/// Takes a step in the context of `slot`, or in a fresh one of `role` that is put there once the step has succeeded and `put`
+/// has put its results.
+fn step(
+    slot: Slot<ContextHandle>,
+    role: Role,
+    take: impl FnOnce(&mut Context) -> Result<Step>,
+    put: impl FnOnce(&Context, Step) -> Result<Major>,
+) -> Result<Major> {
+    if slot.get().is_some() {
+        let mut context = lock(slot.get())?;
         let step = take(&mut context)?;
-        let major = put(&context, step)?;
-        // SAFETY: likewise; nothing after this can fail.
-        unsafe { slot.write(ptr::handle(Self(Mutex::new(context)))) };
-        Ok(major)
+        return put(&context, step);
     }
+    let mut context = Context::new(role);
+    let step = take(&mut context)?;
+    let major = put(&context, step)?;
+    slot.put(ContextHandle::new(context));
+    Ok(major)
 }
 
-/// # Safety
-/// As RFC 2744 5.19 says; handles are ours.
-#[cfg_attr(not(test), unsafe(no_mangle))]
-pub(super) unsafe extern "C" fn gss_init_sec_context(
-    minor_status: *mut g::OM_uint32,
-    claimant_cred_handle: g::gss_cred_id_t,
-    context_handle: *mut g::gss_ctx_id_t,
-    target_name: g::gss_name_t,
-    mech_type: g::gss_OID,
-    req_flags: g::OM_uint32,
-    _time_req: g::OM_uint32,
-    input_chan_bindings: g::gss_channel_bindings_t,
-    input_token: g::gss_buffer_t,
-    actual_mech_type: *mut g::gss_OID,
-    output_token: g::gss_buffer_t,
-    ret_flags: *mut g::OM_uint32,
-    time_rec: *mut g::OM_uint32,
-) -> Major {
-    // SAFETY: by this function's contract. Read before any output is cleared: the two may be the same.
-    let token = unsafe { ptr::bytes(input_token) };
-    // SAFETY: by this function's contract.
-    let mut mech = unsafe { Out::cleared(actual_mech_type, core::ptr::null_mut()) };
-    // SAFETY: likewise.
-    let output = unsafe { Out::cleared(output_token, ptr::EMPTY) };
-    // SAFETY: likewise.
-    let mut flags = unsafe { Out::cleared(ret_flags, 0) };
-    // SAFETY: likewise.
-    let mut time = unsafe { Out::cleared(time_rec, 0) };
-    let body = || {
-        let mut output = output.required()?;
-        // SAFETY: by this function's contract.
-        unsafe { oid::refuse_other_mech(mech_type) }?;
-        // SAFETY: likewise.
-        let target: Option<&Principal> = unsafe { ptr::borrow(target_name) };
-        // SAFETY: likewise.
-        let bindings = unsafe { channel_bindings(input_chan_bindings) }?;
-        let env = sys::env()?;
-        let requested = ContextFlags::from_bits_retain(req_flags);
-        let credential = if claimant_cred_handle.is_null() && requested.contains(ContextFlags::ANON) {
-            Borrowed::Default(Credential::anonymous())
-        } else {
-            // SAFETY: by this function's contract.
-            unsafe { cred::given_or_default(claimant_cred_handle, Usage::Initiate, &env) }?
-        };
-        let token = token?;
-        // SAFETY: by this function's contract.
-        if token.is_none() && unsafe { !context_handle.is_null() && !context_handle.read().is_null() } {
-            return Err(ApiMisuse::NullInput.into());
-        }
-        let request = InitiateRequest {
-            credential: &credential,
-            target: target.map(|principal| &principal.name),
-            requested,
-            bindings,
-            token: token.unwrap_or(&[]),
-            env: &env,
-        };
-        let put = |_: &Context, step: Step| {
-            output.put(ptr::buffer(&step.token)?);
-            mech.put(oid::ntlm());
-            flags.put(step.flags.bits());
-            time.put(g::_GSS_C_INDEFINITE);
-            Ok(if step.is_established { COMPLETE } else { g::_GSS_S_CONTINUE_NEEDED })
-        };
-        // SAFETY: by this function's contract.
-        unsafe { Handle::step(context_handle, Role::Initiator, |context| context.initiate(&request), put) }
+/// `gss_init_sec_context`, RFC 2744 5.19.
+#[expect(clippy::too_many_arguments, reason = "RFC 2744's")]
+pub(super) fn initiate(
+    credential: Ref<Credential>,
+    slot: Slot<ContextHandle>,
+    target: Ref<Principal>,
+    mech: Oid,
+    requested: u32,
+    _time: Unused<u32>,
+    bindings: Bindings,
+    token: Bytes,
+    actual_mech: Out<StaticOid>,
+    output: Out<Malloced>,
+    flags: Out<u32>,
+    time: Out<u32>,
+) -> Result<Major> {
+    output.ensure_given()?;
+    slot.ensure_given()?;
+    ensure_ntlm(&mech)?;
+    let bindings = bindings.get()?;
+    let env = sys::env()?;
+    let requested = ContextFlags::from_bits_retain(requested);
+    let credential = if credential.get().is_none() && requested.contains(ContextFlags::ANON) {
+        Borrowed::Default(Credential::anonymous())
+    } else {
+        cred::given_or_default(&credential, Usage::Initiate, &env)?
     };
-    // SAFETY: by this function's contract.
-    unsafe { entry(minor_status, body) }
+    let token = token.get()?;
+    if token.is_none() && slot.get().is_some() {
+        return Err(ApiMisuse::NullInput.into());
+    }
+    let request = InitiateRequest {
+        credential: &credential,
+        target: target.get().map(|principal| &principal.name),
+        requested,
+        bindings,
+        token: token.unwrap_or(&[]),
+        env: &env,
+    };
+    let put = |_: &Context, step: Step| {
+        output.put(Malloced::copy(&step.token)?);
+        actual_mech.put(NTLM);
+        flags.put(step.flags.bits());
+        time.put(g::_GSS_C_INDEFINITE);
+        Ok(if step.is_established { COMPLETE } else { g::_GSS_S_CONTINUE_NEEDED })
+    };
+    step(slot, Role::Initiator, |context| context.initiate(&request), put)
 }
 
-/// # Safety
-/// As RFC 2744 5.1 says; handles are ours.
-#[cfg_attr(not(test), unsafe(no_mangle))]
-pub(super) unsafe extern "C" fn gss_accept_sec_context(
-    minor_status: *mut g::OM_uint32,
-    context_handle: *mut g::gss_ctx_id_t,
-    acceptor_cred_handle: g::gss_cred_id_t,
-    input_token: g::gss_buffer_t,
-    input_chan_bindings: g::gss_channel_bindings_t,
-    src_name: *mut g::gss_name_t,
-    mech_type: *mut g::gss_OID,
-    output_token: g::gss_buffer_t,
-    ret_flags: *mut g::OM_uint32,
-    time_rec: *mut g::OM_uint32,
-    delegated_cred_handle: *mut g::gss_cred_id_t,
-) -> Major {
-    // SAFETY: by this function's contract. Read before any output is cleared: the two may be the same.
-    let token = unsafe { ptr::bytes(input_token) };
-    // SAFETY: by this function's contract.
-    let mut source = unsafe { Out::cleared(src_name, core::ptr::null_mut()) };
-    // SAFETY: likewise.
-    let mut mech = unsafe { Out::cleared(mech_type, core::ptr::null_mut()) };
-    // SAFETY: likewise.
-    let output = unsafe { Out::cleared(output_token, ptr::EMPTY) };
-    // SAFETY: likewise.
-    let mut flags = unsafe { Out::cleared(ret_flags, 0) };
-    // SAFETY: likewise.
-    let mut time = unsafe { Out::cleared(time_rec, 0) };
-    // SAFETY: likewise. NTLM delegates nothing.
-    let _delegated = unsafe { Out::cleared(delegated_cred_handle, core::ptr::null_mut()) };
-    let body = || {
-        let mut output = output.required()?;
-        let token = token?.ok_or(ApiMisuse::NullInput)?;
-        // SAFETY: by this function's contract.
-        let bindings = unsafe { channel_bindings(input_chan_bindings) }?;
+/// `gss_accept_sec_context`, RFC 2744 5.1. NTLM delegates no credential.
+#[expect(clippy::too_many_arguments, reason = "RFC 2744's")]
+pub(super) fn accept(
+    slot: Slot<ContextHandle>,
+    credential: Ref<Credential>,
+    token: Bytes,
+    bindings: Bindings,
+    source: Out<Box<Principal>>,
+    mech: Out<StaticOid>,
+    output: Out<Malloced>,
+    flags: Out<u32>,
+    time: Out<u32>,
+    _delegated: Out<Box<Credential>>,
+) -> Result<Major> {
+    let accept = || {
+        output.ensure_given()?;
+        slot.ensure_given()?;
+        let token = token.required()?;
+        let bindings = bindings.get()?;
         let env = sys::env()?;
         let take = |context: &mut Context| {
             if is_judging_spnego() {
                 // Another part than ours is judged: any answer will do.
                 return Ok(Step { token: token.to_vec(), flags: ContextFlags::empty(), is_established: false });
             }
-            let is_chosen = !acceptor_cred_handle.is_null();
+            let is_chosen = credential.get().is_some();
             let before = if is_chosen { None } else { context.chosen_credential() };
             let credential = match before {
                 Some(chosen) => Borrowed::Default(chosen),
-                // SAFETY: by this function's contract.
-                None => unsafe { cred::given_or_default(acceptor_cred_handle, Usage::Accept, &env) }?,
+                None => cred::given_or_default(&credential, Usage::Accept, &env)?,
             };
             context.accept(&AcceptRequest { credential: &credential, is_chosen, bindings, token, env: &env })
         };
         let put = |context: &Context, step: Step| {
-            output.put(ptr::buffer(&step.token)?);
-            mech.put(oid::ntlm());
+            let token = Malloced::copy(&step.token)?;
+            if step.is_established {
+                source.put(Box::new(context.established()?.initiator.clone()));
+            }
+            output.put(token);
+            mech.put(NTLM);
             flags.put(step.flags.bits());
             time.put(g::_GSS_C_INDEFINITE);
-            if !step.is_established {
-                return Ok(g::_GSS_S_CONTINUE_NEEDED);
-            }
-            if source.is_wanted() {
-                source.put(ptr::handle(context.established()?.initiator.clone()));
-            }
-            Ok(COMPLETE)
+            Ok(if step.is_established { COMPLETE } else { g::_GSS_S_CONTINUE_NEEDED })
         };
-        // SAFETY: by this function's contract.
-        unsafe { Handle::step(context_handle, Role::Acceptor, take, put) }
+        step(slot, Role::Acceptor, take, put)
     };
-    // SAFETY: by this function's contract.
-    unsafe { entry(minor_status, || cred::logged(body())) }
+    cred::logged(accept())
 }
 
-/// The caller's channel bindings.
-///
-/// # Safety
-/// `bindings` is NULL or points at a struct whose buffers are readable during the call.
-unsafe fn channel_bindings<'call>(bindings: g::gss_channel_bindings_t) -> Result<Option<ChannelBindings<'call>>> {
-    if bindings.is_null() {
-        return Ok(None);
+/// `gss_delete_sec_context`, RFC 2744 5.9.
+pub(super) fn delete(slot: Slot<ContextHandle>, _output: Out<Malloced>) -> Result<Major> {
+    slot.release();
+    Ok(COMPLETE)
+}
+
+/// `gss_context_time`, RFC 2744 5.8: a context does not expire.
+pub(super) fn time(context: Ref<ContextHandle>, time: Out<u32>) -> Result<Major> {
+    time.ensure_given()?;
+    context.lock()?.established()?;
+    time.put(g::_GSS_C_INDEFINITE);
+    Ok(COMPLETE)
+}
+
+/// `gss_inquire_context`, RFC 2744 5.21.
+#[expect(clippy::too_many_arguments, reason = "RFC 2744's")]
+pub(super) fn inquire(
+    context: Ref<ContextHandle>,
+    source: Out<Box<Principal>>,
+    target: Out<Box<Principal>>,
+    lifetime: Out<u32>,
+    mech: Out<StaticOid>,
+    flags: Out<u32>,
+    locally_initiated: Out<c_int>,
+    open: Out<c_int>,
+) -> Result<Major> {
+    let context = context.lock()?;
+    if let Ok(established) = context.established() {
+        source.put(Box::new(established.initiator.clone()));
+        if let Some(acceptor) = &established.acceptor {
+            target.put(Box::new(acceptor.clone().into()));
+        }
+        lifetime.put(g::_GSS_C_INDEFINITE);
+        open.put(1);
     }
-    // SAFETY: by this function's contract; read by value.
-    let bindings = unsafe { bindings.read() };
-    // SAFETY: likewise.
-    let initiator_address = unsafe { binding(bindings.initiator_address) }?;
-    // SAFETY: likewise.
-    let acceptor_address = unsafe { binding(bindings.acceptor_address) }?;
-    // SAFETY: likewise.
-    let application_data = unsafe { binding(bindings.application_data) }?;
-    Ok(Some(ChannelBindings {
-        initiator_addrtype: bindings.initiator_addrtype,
-        initiator_address,
-        acceptor_addrtype: bindings.acceptor_addrtype,
-        acceptor_address,
-        application_data,
-    }))
+    flags.put(context.flags().bits());
+    mech.put(NTLM);
+    locally_initiated.put(c_int::from(context.role() == Role::Initiator));
+    Ok(COMPLETE)
 }
 
-/// One buffer of channel bindings, whose length is hashed as 32 bits.
-///
-/// # Safety
-/// It describes bytes that are readable during the call.
-unsafe fn binding<'call>(buffer: g::gss_buffer_desc) -> Result<&'call [u8]> {
-    u32::try_from(buffer.length).map_err(|_| ApiMisuse::BadArgument)?;
-    // SAFETY: by this function's contract.
-    unsafe { ptr::slice(buffer.length, buffer.value) }
+/// `gss_export_sec_context`, RFC 2744 5.14.
+pub(super) fn export(slot: Slot<ContextHandle>, token: Out<Malloced>) -> Result<Major> {
+    token.ensure_given()?;
+    if !slot.is_given() {
+        return Err(ApiMisuse::NullInput.into());
+    }
+    token.put(Malloced::copy(&lock(slot.get())?.export()?)?);
+    slot.release();
+    Ok(COMPLETE)
 }
 
-/// # Safety
-/// As RFC 2744 5.9 says; the handle is ours.
-#[cfg_attr(not(test), unsafe(no_mangle))]
-pub(super) unsafe extern "C" fn gss_delete_sec_context(
-    minor_status: *mut g::OM_uint32,
-    context_handle: *mut g::gss_ctx_id_t,
-    output_token: g::gss_buffer_t,
-) -> Major {
-    // SAFETY: by this function's contract.
-    let _output = unsafe { Out::cleared(output_token, ptr::EMPTY) };
-    let body = || {
-        // SAFETY: by this function's contract.
-        unsafe { ptr::release::<Handle, _>(context_handle) };
-        Ok(COMPLETE)
-    };
-    // SAFETY: by this function's contract.
-    unsafe { entry(minor_status, body) }
+/// `gss_import_sec_context`, RFC 2744 5.20.
+pub(super) fn import(token: Bytes, context: Out<Box<ContextHandle>>) -> Result<Major> {
+    context.ensure_given()?;
+    context.put(ContextHandle::new(Context::import(token.required()?)?));
+    Ok(COMPLETE)
 }
 
-/// # Safety
-/// As RFC 2744 5.8 says; the handle is ours.
-#[cfg_attr(not(test), unsafe(no_mangle))]
-pub(super) unsafe extern "C" fn gss_context_time(
-    minor_status: *mut g::OM_uint32,
-    context_handle: g::gss_ctx_id_t,
-    time_rec: *mut g::OM_uint32,
-) -> Major {
-    // SAFETY: by this function's contract.
-    let time = unsafe { Out::cleared(time_rec, 0) };
-    let body = || {
-        let mut time = time.required()?;
-        // SAFETY: by this function's contract.
-        unsafe { Handle::lock(context_handle) }?.established()?;
-        time.put(g::_GSS_C_INDEFINITE);
-        Ok(COMPLETE)
-    };
-    // SAFETY: by this function's contract.
-    unsafe { entry(minor_status, body) }
-}
-
-/// # Safety
-/// As RFC 2744 5.21 says; the handle is ours.
-#[cfg_attr(not(test), unsafe(no_mangle))]
-pub(super) unsafe extern "C" fn gss_inquire_context(
-    minor_status: *mut g::OM_uint32,
-    context_handle: g::gss_ctx_id_t,
-    src_name: *mut g::gss_name_t,
-    targ_name: *mut g::gss_name_t,
-    lifetime_rec: *mut g::OM_uint32,
-    mech_type: *mut g::gss_OID,
-    ctx_flags: *mut g::OM_uint32,
-    locally_initiated: *mut c_int,
-    open: *mut c_int,
-) -> Major {
-    // SAFETY: by this function's contract.
-    let mut source = unsafe { Out::cleared(src_name, core::ptr::null_mut()) };
-    // SAFETY: likewise.
-    let mut target = unsafe { Out::cleared(targ_name, core::ptr::null_mut()) };
-    // SAFETY: likewise.
-    let mut lifetime = unsafe { Out::cleared(lifetime_rec, 0) };
-    // SAFETY: likewise.
-    let mut mech = unsafe { Out::cleared(mech_type, core::ptr::null_mut()) };
-    // SAFETY: likewise.
-    let mut flags = unsafe { Out::cleared(ctx_flags, 0) };
-    // SAFETY: likewise.
-    let mut local = unsafe { Out::cleared(locally_initiated, 0) };
-    // SAFETY: likewise.
-    let mut is_open = unsafe { Out::cleared(open, 0) };
-    let body = || {
-        // SAFETY: by this function's contract.
-        let context = unsafe { Handle::lock(context_handle) }?;
-        if let Ok(established) = context.established() {
-            if source.is_wanted() {
-                source.put(ptr::handle(established.initiator.clone()));
-            }
-            if let (true, Some(acceptor)) = (target.is_wanted(), &established.acceptor) {
-                target.put(ptr::handle(Principal::from(acceptor.clone())));
-            }
-            lifetime.put(g::_GSS_C_INDEFINITE);
-            is_open.put(1);
+/// `gss_inquire_sec_context_by_oid`, of krb5's `gssapi_ext.h`.
+pub(super) fn inquire_by_oid(context: Ref<ContextHandle>, object: Oid, data: Out<BufferSet>) -> Result<Major> {
+    data.ensure_given()?;
+    let object = object.required()?;
+    let mut context = context.lock()?;
+    let set = match object {
+        private::SPNEGO_REQUIRE_MIC => BufferSet::of([&[u8::from(context.requires_mech_list_mic())][..]]),
+        oid::SSPI_SESSION_KEY => {
+            let session = context.session().map_err(|_| ApiMisuse::NotAvailable)?;
+            BufferSet::of([&session.key().expose()[..]])
         }
-        flags.put(context.flags().bits());
-        mech.put(oid::ntlm());
-        local.put(c_int::from(context.role() == Role::Initiator));
-        Ok(COMPLETE)
-    };
-    // SAFETY: by this function's contract.
-    unsafe { entry(minor_status, body) }
-}
-
-/// # Safety
-/// As RFC 2744 5.14 says; the handle is ours.
-#[cfg_attr(not(test), unsafe(no_mangle))]
-pub(super) unsafe extern "C" fn gss_export_sec_context(
-    minor_status: *mut g::OM_uint32,
-    context_handle: *mut g::gss_ctx_id_t,
-    interprocess_token: g::gss_buffer_t,
-) -> Major {
-    // SAFETY: by this function's contract.
-    let token = unsafe { Out::cleared(interprocess_token, ptr::EMPTY) };
-    let body = || {
-        let mut token = token.required()?;
-        if context_handle.is_null() {
-            return Err(ApiMisuse::NullInput.into());
+        oid::SASL_SSF => {
+            let session = context.session().map_err(|_| ApiMisuse::NotAvailable)?;
+            BufferSet::of([&session.strength_factor().to_be_bytes()[..]])
         }
-        // SAFETY: by this function's contract.
-        let handle = unsafe { context_handle.read() };
-        // SAFETY: likewise.
-        let exported = unsafe { Handle::lock(handle) }?.export()?;
-        token.put(ptr::buffer(&exported)?);
-        // SAFETY: likewise; the lock is given back.
-        unsafe { ptr::release::<Handle, _>(context_handle) };
-        Ok(COMPLETE)
+        _ => Err(ApiMisuse::UnknownOption.into()),
     };
-    // SAFETY: by this function's contract.
-    unsafe { entry(minor_status, body) }
+    data.put(set?);
+    Ok(COMPLETE)
 }
 
-/// # Safety
-/// As RFC 2744 5.20 says.
-#[cfg_attr(not(test), unsafe(no_mangle))]
-pub(super) unsafe extern "C" fn gss_import_sec_context(
-    minor_status: *mut g::OM_uint32,
-    interprocess_token: g::gss_buffer_t,
-    context_handle: *mut g::gss_ctx_id_t,
-) -> Major {
-    // SAFETY: by this function's contract.
-    let handle = unsafe { Out::cleared(context_handle, core::ptr::null_mut()) };
-    let body = || {
-        let mut handle = handle.required()?;
-        // SAFETY: by this function's contract.
-        let token = unsafe { ptr::bytes(interprocess_token) }?.ok_or(ApiMisuse::NullInput)?;
-        handle.put(ptr::handle(Handle(Mutex::new(Context::import(token)?))));
-        Ok(COMPLETE)
-    };
-    // SAFETY: by this function's contract.
-    unsafe { entry(minor_status, body) }
-}
-
-/// # Safety
-/// As krb5's `gssapi_ext.h` says; the handle is ours.
-#[cfg_attr(not(test), unsafe(no_mangle))]
-pub(super) unsafe extern "C" fn gss_inquire_sec_context_by_oid(
-    minor_status: *mut g::OM_uint32,
-    context_handle: g::gss_ctx_id_t,
-    desired_object: g::gss_OID,
-    data_set: *mut g::gss_buffer_set_t,
-) -> Major {
-    // SAFETY: by this function's contract.
-    let data_set = unsafe { Out::cleared(data_set, core::ptr::null_mut()) };
-    let body = || {
-        let mut data_set = data_set.required()?;
-        // SAFETY: by this function's contract.
-        let object = unsafe { oid::bytes(desired_object) }?.ok_or(ApiMisuse::NullInput)?;
-        // SAFETY: likewise.
-        let mut context = unsafe { Handle::lock(context_handle) }?;
-        let set = match object {
-            private::SPNEGO_REQUIRE_MIC => buffer_set(&mut [u8::from(context.requires_mech_list_mic())]),
-            oid::SSPI_SESSION_KEY => {
-                let session = context.session().map_err(|_| ApiMisuse::NotAvailable)?;
-                buffer_set(zeroize::Zeroizing::new(*session.key().expose()).as_mut())
+/// `gss_set_sec_context_option`, of krb5's `gssapi_ext.h`.
+pub(super) fn set_option(slot: Slot<ContextHandle>, object: Oid, value: Bytes) -> Result<Major> {
+    if !slot.is_given() {
+        return Err(ApiMisuse::NullInput.into());
+    }
+    let object = object.required()?;
+    let value = value.get()?.unwrap_or(&[]);
+    let mut context = lock(slot.get())?;
+    let number = || value.try_into().map(u32::from_ne_bytes).map_err(|_| ApiMisuse::BadArgument);
+    match object {
+        private::RESET_CRYPTO => {
+            let way = if number()? == 1 { Way::Receive } else { Way::Send };
+            // A half-open context has nothing to reset, and some programs ask only to see that the option is there.
+            match context.session() {
+                Ok(session) => session.reset_crypto(way),
+                Err(Error::ApiMisuse(ApiMisuse::NotEstablished)) => {}
+                Err(error) => return Err(error),
             }
-            oid::SASL_SSF => {
-                let session = context.session().map_err(|_| ApiMisuse::NotAvailable)?;
-                buffer_set(&mut session.strength_factor().to_be_bytes())
-            }
-            _ => Err(ApiMisuse::UnknownOption.into()),
-        };
-        data_set.put(set?);
-        Ok(COMPLETE)
-    };
-    // SAFETY: by this function's contract.
-    unsafe { entry(minor_status, body) }
-}
-
-/// A set of one buffer for the caller.
-fn buffer_set(bytes: &mut [u8]) -> Result<g::gss_buffer_set_t> {
-    let mut minor = 0;
-    let mut set = core::ptr::null_mut();
-    let mut member = g::gss_buffer_desc { length: bytes.len(), value: bytes.as_mut_ptr().cast() };
-    // SAFETY: all places are writable, and `member` describes `bytes`, which are copied. The function is libgssapi's: we
-    // export none of this name.
-    let major = unsafe { g::gss_add_buffer_set_member(&raw mut minor, &raw mut member, &raw mut set) };
-    if major == COMPLETE { Ok(set) } else { Err(HostError::Memory.into()) }
-}
-
-/// # Safety
-/// As krb5's `gssapi_ext.h` says; the handle is ours.
-#[cfg_attr(not(test), unsafe(no_mangle))]
-pub(super) unsafe extern "C" fn gss_set_sec_context_option(
-    minor_status: *mut g::OM_uint32,
-    context_handle: *mut g::gss_ctx_id_t,
-    desired_object: g::gss_OID,
-    value: g::gss_buffer_t,
-) -> Major {
-    let body = || {
-        if context_handle.is_null() {
-            return Err(ApiMisuse::NullInput.into());
         }
-        // SAFETY: by this function's contract.
-        let object = unsafe { oid::bytes(desired_object) }?.ok_or(ApiMisuse::NullInput)?;
-        // SAFETY: likewise.
-        let value = unsafe { ptr::bytes(value) }?.unwrap_or(&[]);
-        // SAFETY: likewise.
-        let handle = unsafe { context_handle.read() };
-        // SAFETY: likewise.
-        let mut context = unsafe { Handle::lock(handle) }?;
-        let number = || value.try_into().map(u32::from_ne_bytes).map_err(|_| ApiMisuse::BadArgument);
-        match object {
-            private::RESET_CRYPTO => {
-                let way = if number()? == 1 { Way::Receive } else { Way::Send };
-                // A half-open context has nothing to reset, and some programs ask only to see that the option is there.
-                match context.session() {
-                    Ok(session) => session.reset_crypto(way),
-                    Err(Error::ApiMisuse(ApiMisuse::NotEstablished)) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            private::SET_SEQ_NUM => context.set_seq_num(number()?)?,
-            _ => return Err(ApiMisuse::UnknownOption.into()),
-        }
-        Ok(COMPLETE)
-    };
-    // SAFETY: by this function's contract.
-    unsafe { entry(minor_status, body) }
-}
-
-same_signature! {
-    gss_init_sec_context, _, _, _, _, _, _, _, _, _, _, _, _, _;
-    gss_accept_sec_context, _, _, _, _, _, _, _, _, _, _, _;
-    gss_delete_sec_context, _, _, _;
-    gss_context_time, _, _, _;
-    gss_inquire_context, _, _, _, _, _, _, _, _, _;
-    gss_export_sec_context, _, _, _;
-    gss_import_sec_context, _, _, _;
-    gss_inquire_sec_context_by_oid, _, _, _, _;
-    gss_set_sec_context_option, _, _, _, _;
+        private::SET_SEQ_NUM => context.set_seq_num(number()?)?,
+        _ => return Err(ApiMisuse::UnknownOption.into()),
+    }
+    Ok(COMPLETE)
 }
 
 const _: () = {

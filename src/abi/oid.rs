@@ -1,26 +1,76 @@
 //! Object identifiers and sets of them.
 
-use core::ptr;
+use core::{
+    mem::ManuallyDrop,
+    ptr::{NonNull, from_ref, null_mut},
+};
 
 use libgssapi_sys as g;
 
 use super::{
-    ptr::slice,
-    types::{COMPLETE, InternalReleaseOid, Major},
+    COMPLETE, Major,
+    ptr::{Argument, Oid, Output, Promise},
 };
 use crate::error::{ApiMisuse, HostError, Result};
 
-/// An OID of ours that lives as long as the process.
+/// An OID that lives as long as the process and that nobody frees or changes.
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
-pub(super) struct StaticOid(g::gss_OID_desc);
+pub(super) struct StaticOid(g::gss_OID);
 
-// SAFETY: nothing ever writes to it, and the bytes that it points at are static.
+// SAFETY: nothing is ever written to what it points at.
 unsafe impl Sync for StaticOid {}
 
+impl Output for StaticOid {
+    type C = g::gss_OID;
+    const CLEARED: g::gss_OID = null_mut();
+
+    fn into_c(self) -> g::gss_OID {
+        self.0
+    }
+}
+
+/// The descriptor of [`NTLM`].
+struct Descriptor(g::gss_OID_desc);
+
+// SAFETY: nothing is ever written to it, and the bytes that it points at are static.
+unsafe impl Sync for Descriptor {}
+
+static DESCRIPTOR: Descriptor =
+    Descriptor(g::gss_OID_desc { length: 10, elements: NTLM_BYTES.as_ptr().cast_mut().cast() });
+
 /// 1.3.6.1.4.1.311.2.2.10.
-static NTLM: StaticOid = StaticOid(g::gss_OID_desc { length: 10, elements: NTLM_BYTES.as_ptr().cast_mut().cast() });
+pub(super) static NTLM: StaticOid = StaticOid(from_ref(&DESCRIPTOR.0).cast_mut());
 /// Its elements.
 pub(super) static NTLM_BYTES: [u8; 10] = *b"\x2b\x06\x01\x04\x01\x82\x37\x02\x02\x0a";
+
+/// libgssapi's variables. The mechglue and some programs compare these pointers, so it must be they that are given out.
+pub(super) mod libgssapi {
+    use super::StaticOid;
+
+    // SAFETY: libgssapi has these variables, of this type, sets them when it is built and never changes them.
+    unsafe extern "C" {
+        pub(in crate::abi) safe static GSS_C_NT_USER_NAME: StaticOid;
+        pub(in crate::abi) safe static GSS_C_NT_HOSTBASED_SERVICE: StaticOid;
+        pub(in crate::abi) safe static GSS_C_NT_HOSTBASED_SERVICE_X: StaticOid;
+        pub(in crate::abi) safe static GSS_C_NT_MACHINE_UID_NAME: StaticOid;
+        pub(in crate::abi) safe static GSS_C_NT_STRING_UID_NAME: StaticOid;
+        pub(in crate::abi) safe static GSS_C_NT_ANONYMOUS: StaticOid;
+        pub(in crate::abi) safe static GSS_C_NT_EXPORT_NAME: StaticOid;
+        pub(in crate::abi) safe static GSS_C_MA_MECH_CONCRETE: StaticOid;
+        pub(in crate::abi) safe static GSS_C_MA_AUTH_INIT: StaticOid;
+        pub(in crate::abi) safe static GSS_C_MA_AUTH_INIT_INIT: StaticOid;
+        pub(in crate::abi) safe static GSS_C_MA_AUTH_INIT_ANON: StaticOid;
+        pub(in crate::abi) safe static GSS_C_MA_INTEG_PROT: StaticOid;
+        pub(in crate::abi) safe static GSS_C_MA_CONF_PROT: StaticOid;
+        pub(in crate::abi) safe static GSS_C_MA_MIC: StaticOid;
+        pub(in crate::abi) safe static GSS_C_MA_WRAP: StaticOid;
+        pub(in crate::abi) safe static GSS_C_MA_REPLAY_DET: StaticOid;
+        pub(in crate::abi) safe static GSS_C_MA_OOS_DET: StaticOid;
+        pub(in crate::abi) safe static GSS_C_MA_CBINDINGS: StaticOid;
+        pub(in crate::abi) safe static GSS_C_MA_CTX_TRANS: StaticOid;
+    }
+}
 
 /// The private OIDs of the mechanism, below 1.3.6.1.4.1.7165.655.1.
 pub(super) mod private {
@@ -61,97 +111,85 @@ pub(super) mod name_type {
     pub(in crate::abi) const EXPORT_NAME: &[u8] = b"\x2b\x06\x01\x05\x06\x04";
 }
 
-/// The mechanism's OID for the caller, who does not free it.
-pub(super) fn ntlm() -> g::gss_OID {
-    ptr::from_ref(&NTLM).cast_mut().cast()
-}
-
-/// The bytes of an OID of the caller's; `None` for NULL.
+/// Refuses a mechanism that is not NTLM; NULL stands for NTLM.
 ///
-/// # Safety
-/// `oid` is NULL or points at a descriptor of readable bytes.
-pub(super) unsafe fn bytes<'call>(oid: *const g::gss_OID_desc) -> Result<Option<&'call [u8]>> {
-    if oid.is_null() {
-        return Ok(None);
-    }
-    // SAFETY: by this function's contract; read by value.
-    let g::gss_OID_desc { length, elements } = unsafe { oid.read() };
-    let length = usize::try_from(length).map_err(|_| ApiMisuse::BadArgument)?;
-    // SAFETY: by this function's contract.
-    unsafe { slice(length, elements) }.map(Some)
-}
-
-/// Refuses a mechanism that is not NTLM; NULL stands for ours.
-///
-/// # Safety
-/// As [`bytes`].
-pub(super) unsafe fn refuse_other_mech(mech: *const g::gss_OID_desc) -> Result<()> {
-    // SAFETY: by this function's contract.
-    match unsafe { bytes(mech) }? {
+/// # Errors
+/// [`ApiMisuse::BadMech`].
+pub(super) fn ensure_ntlm<P>(mech: &Oid<P>) -> Result<()> {
+    match mech.get()? {
         None => Ok(()),
-        Some(bytes) if bytes == NTLM_BYTES => Ok(()),
+        Some(elements) if elements == NTLM_BYTES => Ok(()),
         Some(_) => Err(ApiMisuse::BadMech.into()),
     }
 }
 
-/// A set of libgssapi's own OIDs, given by where it keeps them, for the caller, who frees it with `gss_release_oid_set`.
-///
-/// # Errors
-/// [`HostError::Memory`].
-pub(super) fn set_of<const N: usize>(oids: [*const g::gss_const_OID; N]) -> Result<g::gss_OID_set> {
-    // SAFETY: libgssapi sets these variables when it is built and never again.
-    set(&oids.map(|oid| unsafe { oid.read() }))
-}
+/// A set of OIDs that the caller will free with `gss_release_oid_set`, ours until then.
+pub(super) struct OidSet(g::gss_OID_set);
 
-/// The set of this mechanism alone, likewise.
-///
-/// # Errors
-/// [`HostError::Memory`].
-pub(super) fn set_of_ntlm() -> Result<g::gss_OID_set> {
-    set(&[ntlm().cast_const()])
-}
-
-fn set(oids: &[g::gss_const_OID]) -> Result<g::gss_OID_set> {
-    let mut minor = 0;
-    let mut set = ptr::null_mut();
-    // SAFETY: both places are writable. The function is libgssapi's: we export none of this name.
-    if unsafe { g::gss_create_empty_oid_set(&raw mut minor, &raw mut set) } != COMPLETE {
-        return Err(HostError::Memory.into());
-    }
-    for oid in oids {
-        // SAFETY: the set is the one just made; the OID is static, and copied. Again libgssapi's.
-        if unsafe { g::gss_add_oid_set_member(&raw mut minor, oid.cast_mut(), &raw mut set) } != COMPLETE {
-            // SAFETY: nobody else has seen the set. Again libgssapi's.
-            unsafe { g::gss_release_oid_set(&raw mut minor, &raw mut set) };
+impl OidSet {
+    /// A set of copies.
+    ///
+    /// # Errors
+    /// [`HostError::Memory`].
+    pub(super) fn of(members: &[StaticOid]) -> Result<Self> {
+        let (mut set, mut minor) = (Self(null_mut()), 0);
+        // SAFETY: both variables are writable. The function is libgssapi's: we export none of this name.
+        if unsafe { g::gss_create_empty_oid_set(&raw mut minor, &raw mut set.0) } != COMPLETE {
             return Err(HostError::Memory.into());
         }
+        for member in members {
+            // SAFETY: the set is the one just made; the OID is copied. Again libgssapi's function.
+            if unsafe { g::gss_add_oid_set_member(&raw mut minor, member.0, &raw mut set.0) } != COMPLETE {
+                return Err(HostError::Memory.into());
+            }
+        }
+        Ok(set)
     }
-    Ok(set)
 }
 
-/// Called for every OID that a program releases: ours are static and not to be freed, which only their address tells.
-///
-/// The mechglue holds its lock meanwhile: nothing of it may be called here, which `entry` could do. Nothing here can fail.
-///
-/// # Safety
-/// As RFC 2744 says for `gss_release_oid`.
-#[cfg_attr(not(test), unsafe(no_mangle))]
-pub(super) unsafe extern "C" fn gss_internal_release_oid(
-    minor_status: *mut g::OM_uint32,
-    oid: *mut g::gss_OID,
-) -> Major {
-    // SAFETY: by this function's contract.
-    let _minor = unsafe { super::ptr::Out::cleared(minor_status, 0) };
-    if oid.is_null() {
-        return g::_GSS_S_CONTINUE_NEEDED;
+impl Output for OidSet {
+    type C = g::gss_OID_set;
+    const CLEARED: g::gss_OID_set = null_mut();
+
+    fn into_c(self) -> g::gss_OID_set {
+        ManuallyDrop::new(self).0
     }
-    // SAFETY: by this function's contract.
-    if unsafe { oid.read() } != ntlm() {
-        return g::_GSS_S_CONTINUE_NEEDED;
-    }
-    // SAFETY: likewise.
-    unsafe { oid.write(ptr::null_mut()) };
-    COMPLETE
 }
 
-const _: InternalReleaseOid = gss_internal_release_oid;
+impl Drop for OidSet {
+    fn drop(&mut self) {
+        let mut minor = 0;
+        // SAFETY: the set is NULL or one that libgssapi made and nobody else has seen.
+        unsafe { g::gss_release_oid_set(&raw mut minor, &raw mut self.0) };
+    }
+}
+
+/// A variable with an OID: NULL, or readable and writable. The OID may be any program's, and is not looked at.
+pub(super) struct OidVariable(Option<NonNull<g::gss_OID>>);
+
+impl Argument for OidVariable {
+    type C = *mut g::gss_OID;
+
+    fn new(argument: *mut g::gss_OID, _: &Promise) -> Self {
+        Self(NonNull::new(argument))
+    }
+}
+
+impl OidVariable {
+    /// Clears the variable if that very OID is in it.
+    fn clear_if(self, oid: StaticOid) -> bool {
+        // SAFETY: the variable is readable.
+        let Some(variable) = self.0.filter(|variable| unsafe { variable.read() } == oid.0) else { return false };
+        // SAFETY: the variable is writable.
+        unsafe { variable.write(null_mut()) };
+        true
+    }
+}
+
+/// `gss_internal_release_oid`: called for every OID that a program releases. Ours are static and not to be freed, which only
+/// their address tells.
+///
+/// The mechglue holds its lock meanwhile, so no function of it may be called here.
+pub(super) fn internal_release(oid: OidVariable) -> Result<Major> {
+    Ok(if oid.clear_if(NTLM) { COMPLETE } else { g::_GSS_S_CONTINUE_NEEDED })
+}

@@ -1,110 +1,414 @@
-//! The only pointer operations: outputs, buffers, handles, memory that the caller frees.
+//! The arguments of C: one type for each kind of them, made where the call comes in and nowhere else.
 //!
-//! C memory is touched by value: a caller's variable may be uninitialised, or passed twice, so no reference to one is made.
+//! Whoever calls an exported function promises that each argument is what the header says. [`Promise`] stands for this, and
+//! each type carries its part of it, so that what is done with an argument is safe.
+//!
+//! A variable of the caller may be uninitialised, or passed twice, so it is read and written by value, and no reference to it
+//! is made. All inputs are read before any output is cleared.
 
-use core::{ffi::c_void, marker::PhantomData, ptr::NonNull};
+use core::{
+    ffi::{CStr, c_char, c_int, c_void},
+    marker::PhantomData,
+    mem::ManuallyDrop,
+    ptr::{NonNull, null_mut},
+};
 
 use libgssapi_sys as g;
 use zeroize::Zeroize as _;
 
-use crate::error::{ApiMisuse, HostError, Result};
+use crate::{
+    context::ChannelBindings,
+    error::{ApiMisuse, HostError, Result},
+};
 
-/// A place of the caller's for one value; NULL where the caller does not want it.
-pub(super) struct Out<'call, T>(Option<NonNull<T>>, PhantomData<&'call ()>);
+/// The promise of a caller of an exported function: each argument is what the header says, and stays so during the call.
+pub(super) struct Promise(());
 
-impl<T> Out<'_, T> {
-    /// The place, with `cleared` in it.
+impl Promise {
+    /// The promise of one call.
     ///
     /// # Safety
-    /// `place` is NULL or writable during the call.
-    pub(super) unsafe fn cleared(place: *mut T, cleared: T) -> Self {
-        let mut out = Self(NonNull::new(place), PhantomData);
-        out.put(cleared);
-        out
+    /// Each argument that is made with it is an argument of this call: NULL, or what its type says. It is not used after the
+    /// call.
+    pub(super) const unsafe fn of_caller() -> Self {
+        Self(())
+    }
+}
+
+/// An argument as its own type.
+pub(super) trait Argument {
+    /// The type that C passes.
+    type C;
+
+    /// The argument; what it points at is read now if it is an input.
+    fn new(argument: Self::C, promise: &Promise) -> Self;
+
+    /// Writes the value of a failed call, if it is an output.
+    fn clear(&self) {}
+}
+
+impl Argument for u32 {
+    type C = Self;
+
+    fn new(argument: Self, _: &Promise) -> Self {
+        argument
+    }
+}
+
+impl Argument for c_int {
+    type C = Self;
+
+    fn new(argument: Self, _: &Promise) -> Self {
+        argument
+    }
+}
+
+/// An argument that says nothing to this mechanism.
+pub(super) struct Unused<C>(PhantomData<C>);
+
+impl<C> Argument for Unused<C> {
+    type C = C;
+
+    fn new(_: C, _: &Promise) -> Self {
+        Self(PhantomData)
+    }
+}
+
+/// What a pointer of the caller points at, by value; `None` for NULL.
+fn read<T: Copy>(pointer: *const T, _: &Promise) -> Option<T> {
+    // SAFETY: an argument that is not NULL points at what its type says.
+    NonNull::new(pointer.cast_mut()).map(|pointer| unsafe { pointer.read() })
+}
+
+/// Bytes of the caller, which do not change during the call.
+struct Span {
+    length: usize,
+    value: *mut c_void,
+}
+
+impl Span {
+    const fn new(length: usize, value: *mut c_void, _: &Promise) -> Self {
+        Self { length, value }
     }
 
-    /// The place, if the caller gave one.
+    /// The bytes.
+    ///
+    /// # Errors
+    /// [`ApiMisuse::NullInput`] for a length without a value, [`ApiMisuse::BadArgument`] for one that no object has.
+    fn get(&self) -> Result<&[u8]> {
+        let value = start(self.length, self.value)?;
+        // SAFETY: the caller promised that so many bytes are readable there; `start` has refused what no slice can be.
+        Ok(unsafe { core::slice::from_raw_parts(value.as_ptr(), self.length) })
+    }
+}
+
+/// Where bytes start, which need not be anywhere if there are none.
+fn start(length: usize, value: *mut c_void) -> Result<NonNull<u8>> {
+    match NonNull::new(value.cast()) {
+        _ if length == 0 => Ok(NonNull::dangling()),
+        None => Err(ApiMisuse::NullInput.into()),
+        Some(_) if isize::try_from(length).is_err() => Err(ApiMisuse::BadArgument.into()),
+        Some(value) => Ok(value),
+    }
+}
+
+/// A buffer with bytes to read: NULL, or a descriptor of readable bytes.
+pub(super) struct Bytes(Option<Span>);
+
+impl Argument for Bytes {
+    type C = g::gss_buffer_t;
+
+    fn new(argument: g::gss_buffer_t, promise: &Promise) -> Self {
+        Self(read(argument, promise).map(|buffer| Span::new(buffer.length, buffer.value, promise)))
+    }
+}
+
+impl Bytes {
+    /// The bytes; `None` for a NULL descriptor.
+    ///
+    /// # Errors
+    /// [`ApiMisuse::NullInput`] for a length without a value, [`ApiMisuse::BadArgument`] for one that no object has.
+    pub(super) fn get(&self) -> Result<Option<&[u8]>> {
+        self.0.as_ref().map(Span::get).transpose()
+    }
+
+    /// The bytes.
+    ///
+    /// # Errors
+    /// As [`Bytes::get`], and [`ApiMisuse::NullInput`] for a NULL descriptor.
+    pub(super) fn required(&self) -> Result<&[u8]> {
+        Ok(self.get()?.ok_or(ApiMisuse::NullInput)?)
+    }
+}
+
+/// An OID: NULL, or a descriptor of readable bytes.
+pub(super) struct Oid<P = g::gss_OID>(Option<Span>, PhantomData<P>);
+
+/// An OID that the header declares `const`.
+pub(super) type ConstOid = Oid<g::gss_const_OID>;
+
+impl Argument for Oid {
+    type C = g::gss_OID;
+
+    fn new(argument: g::gss_OID, promise: &Promise) -> Self {
+        Self(ConstOid::new(argument, promise).0, PhantomData)
+    }
+}
+
+impl Argument for ConstOid {
+    type C = g::gss_const_OID;
+
+    fn new(argument: g::gss_const_OID, promise: &Promise) -> Self {
+        let span = |g::gss_OID_desc { length, elements }| {
+            // A length that does not fit is one that no object has.
+            Span::new(usize::try_from(length).unwrap_or(usize::MAX), elements, promise)
+        };
+        Self(read(argument, promise).map(span), PhantomData)
+    }
+}
+
+impl<P> Oid<P> {
+    /// The elements; `None` for NULL.
+    ///
+    /// # Errors
+    /// As [`Bytes::get`].
+    pub(super) fn get(&self) -> Result<Option<&[u8]>> {
+        self.0.as_ref().map(Span::get).transpose()
+    }
+
+    /// The elements.
+    ///
+    /// # Errors
+    /// As [`Bytes::required`].
+    pub(super) fn required(&self) -> Result<&[u8]> {
+        Ok(self.get()?.ok_or(ApiMisuse::NullInput)?)
+    }
+}
+
+/// Channel bindings: NULL, or a struct whose buffers describe readable bytes.
+pub(super) struct Bindings(Option<(u32, Span, u32, Span, Span)>);
+
+impl Argument for Bindings {
+    type C = g::gss_channel_bindings_t;
+
+    fn new(argument: g::gss_channel_bindings_t, promise: &Promise) -> Self {
+        let span = |buffer: g::gss_buffer_desc| Span::new(buffer.length, buffer.value, promise);
+        Self(read(argument, promise).map(|read| {
+            let (initiator, acceptor) = (span(read.initiator_address), span(read.acceptor_address));
+            (read.initiator_addrtype, initiator, read.acceptor_addrtype, acceptor, span(read.application_data))
+        }))
+    }
+}
+
+impl Bindings {
+    /// The bindings, if there are any.
+    ///
+    /// # Errors
+    /// [`ApiMisuse::NullInput`] for a length without a value, [`ApiMisuse::BadArgument`] for one of more than 32 bits, which
+    /// is how it is hashed.
+    pub(super) fn get(&self) -> Result<Option<ChannelBindings<'_>>> {
+        let Some((initiator_addrtype, initiator, acceptor_addrtype, acceptor, data)) = &self.0 else { return Ok(None) };
+        if [initiator, acceptor, data].iter().any(|span| u32::try_from(span.length).is_err()) {
+            return Err(ApiMisuse::BadArgument.into());
+        }
+        Ok(Some(ChannelBindings {
+            initiator_addrtype: *initiator_addrtype,
+            initiator_address: initiator.get()?,
+            acceptor_addrtype: *acceptor_addrtype,
+            acceptor_address: acceptor.get()?,
+            application_data: data.get()?,
+        }))
+    }
+}
+
+/// The elements of a credential store: NULL, or a set of pairs of C strings.
+pub(super) struct KeyValues(Option<g::gss_key_value_set_desc>);
+
+impl Argument for KeyValues {
+    type C = g::gss_const_key_value_set_t;
+
+    fn new(argument: g::gss_const_key_value_set_t, promise: &Promise) -> Self {
+        Self(read(argument, promise))
+    }
+}
+
+impl KeyValues {
+    /// The elements, in their order: key and value.
+    ///
+    /// # Errors
+    /// [`ApiMisuse::NullInput`] where a string or the array is missing.
+    pub(super) fn get(&self) -> impl Iterator<Item = Result<(&[u8], &[u8])>> {
+        let (count, elements) = self.0.map_or((0, null_mut()), |set| (set.count, set.elements));
+        (0..count).map(move |at| {
+            let elements = NonNull::new(elements).ok_or(ApiMisuse::NullInput)?;
+            let at = usize::try_from(at).map_err(|_| ApiMisuse::BadArgument)?;
+            // SAFETY: the array has `count` elements, and `at` is below that.
+            let element = unsafe { elements.add(at) };
+            // SAFETY: it is one of those elements.
+            let g::gss_key_value_element_desc { key, value } = unsafe { element.read() };
+            let bytes = |text: *const c_char| -> Result<&[u8]> {
+                let text = NonNull::new(text.cast_mut()).ok_or(ApiMisuse::NullInput)?;
+                // SAFETY: the strings of a set are C strings, and do not change during the call.
+                Ok(unsafe { CStr::from_ptr(text.as_ptr()) }.to_bytes())
+            };
+            Ok((bytes(key)?, bytes(value)?))
+        })
+    }
+}
+
+/// What a handle of this mechanism stands for.
+pub(super) trait Object {
+    /// What the header has its pointers point at.
+    type C;
+}
+
+/// A handle: NULL, or one that [`Out::put`] or [`Slot::put`] gave to the caller and that was not released since.
+pub(super) struct Ref<T: Object>(Option<NonNull<T>>);
+
+impl<T: Object> Argument for Ref<T> {
+    type C = *mut T::C;
+
+    fn new(argument: *mut T::C, _: &Promise) -> Self {
+        Self(NonNull::new(argument.cast()))
+    }
+}
+
+impl<T: Object> Ref<T> {
+    /// What the handle stands for; `None` for NULL. Other threads may use it as well.
+    pub(super) fn get(&self) -> Option<&T> {
+        // SAFETY: a handle is a `Box` that lives until it is released, which nobody does during the call.
+        self.0.map(|object| unsafe { object.as_ref() })
+    }
+}
+
+/// A variable with a handle: NULL, or the place of a handle as in [`Ref`].
+pub(super) struct Slot<T: Object>(Option<NonNull<*mut T>>);
+
+impl<T: Object> Argument for Slot<T> {
+    type C = *mut *mut T::C;
+
+    fn new(argument: *mut *mut T::C, _: &Promise) -> Self {
+        Self(NonNull::new(argument.cast()))
+    }
+}
+
+impl<T: Object> Slot<T> {
+    /// Refuses NULL.
     ///
     /// # Errors
     /// [`ApiMisuse::NullOutput`].
-    pub(super) fn required(self) -> Result<Self> {
-        if self.0.is_some() { Ok(self) } else { Err(ApiMisuse::NullOutput.into()) }
+    pub(super) fn ensure_given(&self) -> Result<()> {
+        if self.is_given() { Ok(()) } else { Err(ApiMisuse::NullOutput.into()) }
     }
 
-    /// Whether the caller wants the value.
-    pub(super) const fn is_wanted(&self) -> bool {
+    /// Whether there is a variable.
+    pub(super) const fn is_given(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Puts the value.
-    pub(super) fn put(&mut self, value: T) {
-        if let Some(place) = self.0 {
-            // SAFETY: `cleared` was promised a writable place.
-            unsafe { place.write(value) };
+    /// What the handle stands for; `None` where the variable or the handle is NULL.
+    pub(super) fn get(&self) -> Option<&T> {
+        // SAFETY: the variable is initialised, with NULL at least.
+        let handle = unsafe { self.0?.read() };
+        // SAFETY: a handle is a `Box` that lives until it is released, which nobody does during the call.
+        unsafe { handle.as_ref() }
+    }
+
+    /// Puts the handle of `object`, which lives until it is released.
+    pub(super) fn put(self, object: Box<T>) {
+        if let Some(slot) = self.0 {
+            // SAFETY: the variable is writable.
+            unsafe { slot.write(Box::into_raw(object)) };
+        }
+    }
+
+    /// Ends the life of what the handle stands for, and clears the variable.
+    pub(super) fn release(self) {
+        let Some(slot) = self.0 else { return };
+        // SAFETY: the variable is initialised and writable.
+        let handle = unsafe { slot.replace(null_mut()) };
+        if !handle.is_null() {
+            // SAFETY: it came from `Box::into_raw`, and who releases a handle does not use it again.
+            drop(unsafe { Box::from_raw(handle) });
         }
     }
 }
 
-/// No bytes.
-pub(super) const EMPTY: g::gss_buffer_desc = g::gss_buffer_desc { length: 0, value: core::ptr::null_mut() };
+/// A value as the caller gets it.
+pub(super) trait Output {
+    /// The type of the caller's variable.
+    type C;
+    /// What is in it after a call that failed.
+    const CLEARED: Self::C;
 
-/// The bytes of a caller's buffer: `None` for a NULL descriptor, empty for one of length 0.
-///
-/// # Errors
-/// [`ApiMisuse::NullInput`] for a length without a value, [`ApiMisuse::BadArgument`] for one that no object has.
-///
-/// # Safety
-/// `buffer` is NULL or points at a descriptor of readable bytes that stay unchanged during the call.
-pub(super) unsafe fn bytes<'call>(buffer: g::gss_buffer_t) -> Result<Option<&'call [u8]>> {
-    if buffer.is_null() {
-        return Ok(None);
-    }
-    // SAFETY: by this function's contract; read by value.
-    let g::gss_buffer_desc { length, value } = unsafe { buffer.read() };
-    // SAFETY: by this function's contract.
-    unsafe { slice(length, value) }.map(Some)
+    /// The value for the caller, to whom it belongs from now on.
+    fn into_c(self) -> Self::C;
 }
 
-/// The bytes that a length and a pointer describe.
-///
-/// # Errors
-/// As [`bytes`].
-///
-/// # Safety
-/// As [`bytes`].
-pub(super) unsafe fn slice<'call>(length: usize, value: *const c_void) -> Result<&'call [u8]> {
-    if length == 0 {
-        return Ok(&[]);
+impl Output for u32 {
+    type C = Self;
+    const CLEARED: Self = 0;
+
+    fn into_c(self) -> Self {
+        self
     }
-    if value.is_null() {
-        return Err(ApiMisuse::NullInput.into());
-    }
-    if isize::try_from(length).is_err() {
-        return Err(ApiMisuse::BadArgument.into());
-    }
-    // SAFETY: by this function's contract; not NULL, and no longer than an object can be.
-    Ok(unsafe { core::slice::from_raw_parts(value.cast(), length) })
 }
 
-/// The same, to be changed in place.
-///
-/// # Errors
-/// As [`bytes`].
-///
-/// # Safety
-/// The bytes are readable and writable during the call, and nobody else uses them meanwhile.
-pub(super) unsafe fn slice_mut<'call>(length: usize, value: *mut c_void) -> Result<&'call mut [u8]> {
-    if length == 0 {
-        return Ok(&mut []);
+impl Output for c_int {
+    type C = Self;
+    const CLEARED: Self = 0;
+
+    fn into_c(self) -> Self {
+        self
     }
-    if value.is_null() {
-        return Err(ApiMisuse::NullInput.into());
+}
+
+impl<T: Object> Output for Box<T> {
+    type C = *mut T::C;
+    const CLEARED: Self::C = null_mut();
+
+    fn into_c(self) -> Self::C {
+        Self::into_raw(self).cast()
     }
-    if isize::try_from(length).is_err() {
-        return Err(ApiMisuse::BadArgument.into());
+}
+
+/// A variable for a result: NULL where the caller does not want it, or writable.
+pub(super) struct Out<V: Output>(Option<NonNull<V::C>>);
+
+impl<V: Output> Argument for Out<V> {
+    type C = *mut V::C;
+
+    fn new(argument: *mut V::C, _: &Promise) -> Self {
+        Self(NonNull::new(argument))
     }
-    // SAFETY: by this function's contract; not NULL, and no longer than an object can be.
-    Ok(unsafe { core::slice::from_raw_parts_mut(value.cast(), length) })
+
+    fn clear(&self) {
+        self.write(V::CLEARED);
+    }
+}
+
+impl<V: Output> Out<V> {
+    /// Refuses NULL.
+    ///
+    /// # Errors
+    /// [`ApiMisuse::NullOutput`].
+    pub(super) fn ensure_given(&self) -> Result<()> {
+        if self.0.is_some() { Ok(()) } else { Err(ApiMisuse::NullOutput.into()) }
+    }
+
+    /// Gives the value to the caller, who frees it; one that is not wanted is dropped.
+    pub(super) fn put(&self, value: V) {
+        if self.0.is_some() {
+            self.write(value.into_c());
+        }
+    }
+
+    fn write(&self, value: V::C) {
+        if let Some(place) = self.0 {
+            // SAFETY: a pointer that is not NULL points at a writable variable.
+            unsafe { place.write(value) };
+        }
+    }
 }
 
 /// Memory that the caller will free with `free`, ours until then.
@@ -120,33 +424,55 @@ impl Malloced {
     /// [`HostError::Memory`].
     pub(super) fn concat(parts: &[&[u8]]) -> Result<Self> {
         let length = total(parts.iter().map(|part| part.len())).ok_or(HostError::Memory)?;
-        // SAFETY: malloc takes any length; 0 would be allowed to give NULL.
+        // SAFETY: malloc takes any length; for 0 it could give NULL.
         let value = unsafe { libc::malloc(length.max(1)) };
         let value = NonNull::new(value.cast::<u8>()).ok_or(HostError::Memory)?;
         let mut at = value;
         for part in parts {
             // SAFETY: `at` is as far into the fresh memory as the parts before are long, and it has room for all of them.
             unsafe { at.as_ptr().copy_from_nonoverlapping(part.as_ptr(), part.len()) };
-            // SAFETY: likewise; at the end one past the last byte.
+            // SAFETY: the part was copied to there, so this is inside the memory or one past its end.
             at = unsafe { at.add(part.len()) };
         }
         Ok(Self { value, length })
     }
 
-    /// The bytes.
-    pub(super) const fn as_mut_slice(&mut self) -> &mut [u8] {
-        // SAFETY: `concat` initialised that many bytes, and they are ours.
-        unsafe { core::slice::from_raw_parts_mut(self.value.as_ptr(), self.length) }
+    /// A copy of `bytes`.
+    ///
+    /// # Errors
+    /// [`HostError::Memory`].
+    pub(super) fn copy(bytes: &[u8]) -> Result<Self> {
+        Self::concat(&[bytes])
     }
 
-    /// The descriptor for the caller, who frees it. Where there are no bytes there is no memory either: `gss_release_buffer`
-    /// would not free it.
-    pub(super) fn into_buffer(self) -> g::gss_buffer_desc {
+    /// A copy of `text`, with a NUL behind it that the length does not count.
+    ///
+    /// # Errors
+    /// [`HostError::Memory`].
+    pub(super) fn text(text: &str) -> Result<Self> {
+        let mut memory = Self::concat(&[text.as_bytes(), b"\0"])?;
+        memory.length = text.len();
+        Ok(memory)
+    }
+
+    /// The bytes.
+    pub(super) const fn as_mut_slice(&mut self) -> &mut [u8] {
+        // SAFETY: `concat` initialised at least that many bytes, and they are ours.
+        unsafe { core::slice::from_raw_parts_mut(self.value.as_ptr(), self.length) }
+    }
+}
+
+impl Output for Malloced {
+    type C = g::gss_buffer_desc;
+    const CLEARED: g::gss_buffer_desc = g::gss_buffer_desc { length: 0, value: null_mut() };
+
+    /// Where there are no bytes there is no memory either: `gss_release_buffer` would not free it.
+    fn into_c(self) -> g::gss_buffer_desc {
         if self.length == 0 {
-            return EMPTY;
+            return Self::CLEARED;
         }
-        let owned = core::mem::ManuallyDrop::new(self);
-        g::gss_buffer_desc { length: owned.length, value: owned.value.as_ptr().cast() }
+        let given = ManuallyDrop::new(self);
+        g::gss_buffer_desc { length: given.length, value: given.value.as_ptr().cast() }
     }
 }
 
@@ -164,53 +490,126 @@ fn total(lengths: impl IntoIterator<Item = usize>) -> Option<usize> {
     lengths.into_iter().try_fold(0_usize, usize::checked_add).filter(|sum| isize::try_from(*sum).is_ok())
 }
 
-/// A copy of `bytes` for the caller.
-///
-/// # Errors
-/// [`HostError::Memory`].
-pub(super) fn buffer(bytes: &[u8]) -> Result<g::gss_buffer_desc> {
-    Ok(Malloced::concat(&[bytes])?.into_buffer())
-}
+/// A set of buffers that the caller will free with `gss_release_buffer_set`, ours until then; NULL if it has no member.
+pub(super) struct BufferSet(g::gss_buffer_set_t);
 
-/// A copy of `text` for the caller, with a NUL behind it that the length does not count.
-///
-/// # Errors
-/// [`HostError::Memory`].
-pub(super) fn text(text: &str) -> Result<g::gss_buffer_desc> {
-    if text.is_empty() {
-        return Ok(EMPTY);
+impl BufferSet {
+    /// A set with copies of the members.
+    ///
+    /// # Errors
+    /// [`HostError::Memory`].
+    pub(super) fn of<'a>(members: impl IntoIterator<Item = &'a [u8]>) -> Result<Self> {
+        let (mut set, mut minor) = (Self(null_mut()), 0);
+        for bytes in members {
+            let mut member = g::gss_buffer_desc { length: bytes.len(), value: bytes.as_ptr().cast_mut().cast() };
+            // SAFETY: all three variables are writable. libgssapi (we export no function of this name) copies the member.
+            let major = unsafe { g::gss_add_buffer_set_member(&raw mut minor, &raw mut member, &raw mut set.0) };
+            if major != 0 {
+                return Err(HostError::Memory.into());
+            }
+        }
+        Ok(set)
     }
-    let g::gss_buffer_desc { value, .. } = Malloced::concat(&[text.as_bytes(), b"\0"])?.into_buffer();
-    Ok(g::gss_buffer_desc { length: text.len(), value })
 }
 
-/// What a handle of ours stands for.
-///
-/// # Safety
-/// `handle` is NULL or came from [`handle`] with the same `T` and was not given to [`release`] since.
-pub(super) unsafe fn borrow<'call, T, H>(handle: *mut H) -> Option<&'call T> {
-    // SAFETY: by this function's contract; shared, for other threads may use the handle as well.
-    unsafe { handle.cast::<T>().as_ref() }
-}
+impl Output for BufferSet {
+    type C = g::gss_buffer_set_t;
+    const CLEARED: g::gss_buffer_set_t = null_mut();
 
-/// The handle of `value`, which lives until [`release`].
-pub(super) fn handle<T, H>(value: T) -> *mut H {
-    Box::into_raw(Box::new(value)).cast()
-}
-
-/// Ends the life of what the handle at `place` stands for, and clears the place. NULL is no handle.
-///
-/// # Safety
-/// `place` is NULL or readable and writable; the handle in it is as [`borrow`] says, and nobody uses it any more.
-pub(super) unsafe fn release<T, H>(place: *mut *mut H) {
-    if place.is_null() {
-        return;
+    fn into_c(self) -> g::gss_buffer_set_t {
+        ManuallyDrop::new(self).0
     }
-    // SAFETY: by this function's contract.
-    let handle = unsafe { place.replace(core::ptr::null_mut()) };
-    if !handle.is_null() {
-        // SAFETY: by this function's contract it came from `Box::into_raw` and is not used again.
-        drop(unsafe { Box::from_raw(handle.cast::<T>()) });
+}
+
+impl Drop for BufferSet {
+    fn drop(&mut self) {
+        let mut minor = 0;
+        // SAFETY: the set is NULL or one that libgssapi made and nobody else has seen.
+        unsafe { g::gss_release_buffer_set(&raw mut minor, &raw mut self.0) };
+    }
+}
+
+/// The buffers of an IOV call: NULL, or an array of as many descriptors as [`IovCount`] says, which are readable and writable
+/// as the bytes are that they describe.
+pub(super) struct IovArray(*mut g::gss_iov_buffer_desc);
+
+/// How many descriptors the [`IovArray`] of the same call has.
+pub(super) struct IovCount(c_int);
+
+impl Argument for IovArray {
+    type C = *mut g::gss_iov_buffer_desc;
+
+    fn new(argument: Self::C, _: &Promise) -> Self {
+        Self(argument)
+    }
+}
+
+impl Argument for IovCount {
+    type C = c_int;
+
+    fn new(argument: c_int, _: &Promise) -> Self {
+        Self(argument)
+    }
+}
+
+impl IovArray {
+    /// The descriptors. A call has one array and one count, so these belong together.
+    ///
+    /// # Errors
+    /// [`ApiMisuse::BadBuffers`] for a negative count, [`ApiMisuse::NullInput`] for an array that is missing.
+    pub(super) fn get(&self, IovCount(count): &IovCount) -> Result<impl ExactSizeIterator<Item = IovPlace>> {
+        let count = usize::try_from(*count).map_err(|_| ApiMisuse::BadBuffers)?;
+        if self.0.is_null() && count > 0 {
+            return Err(ApiMisuse::NullInput.into());
+        }
+        // SAFETY: the array has `count` descriptors, and `at` is below that.
+        Ok((0..count).map(|at| IovPlace(unsafe { self.0.add(at) })))
+    }
+}
+
+/// One descriptor of an [`IovArray`].
+pub(super) struct IovPlace(*mut g::gss_iov_buffer_desc);
+
+impl IovPlace {
+    /// The descriptor.
+    pub(super) const fn get(&self) -> g::gss_iov_buffer_desc {
+        // SAFETY: it is one of the array, which is readable.
+        unsafe { self.0.read() }
+    }
+
+    /// Changes the descriptor.
+    pub(super) const fn put(&self, type_: u32, buffer: g::gss_buffer_desc) {
+        // SAFETY: it is one of the array, which is writable.
+        unsafe { self.0.write(g::gss_iov_buffer_desc { type_, buffer }) };
+    }
+
+    /// The bytes of the buffer, which the header has readable and, but for SIGN_ONLY, writable.
+    ///
+    /// # Errors
+    /// As [`Bytes::get`].
+    ///
+    /// # Safety
+    /// No other slice with one of these bytes is in use.
+    #[expect(clippy::mut_from_ref, reason = "they are bytes of the caller's")]
+    pub(super) unsafe fn bytes_mut(&self) -> Result<&mut [u8]> {
+        let g::gss_buffer_desc { length, value } = self.get().buffer;
+        let value = start(length, value)?;
+        // SAFETY: `start` has refused what no slice can be; the rest is this function's promise.
+        Ok(unsafe { core::slice::from_raw_parts_mut(value.as_ptr(), length) })
+    }
+
+    /// The bytes of the buffer, to be read.
+    ///
+    /// # Errors
+    /// As [`Bytes::get`].
+    ///
+    /// # Safety
+    /// No slice with one of these bytes that can be written to is in use.
+    pub(super) unsafe fn bytes(&self) -> Result<&[u8]> {
+        let g::gss_buffer_desc { length, value } = self.get().buffer;
+        let value = start(length, value)?;
+        // SAFETY: `start` has refused what no slice can be; the rest is this function's promise.
+        Ok(unsafe { core::slice::from_raw_parts(value.as_ptr(), length) })
     }
 }
 
@@ -218,11 +617,18 @@ pub(super) unsafe fn release<T, H>(place: *mut *mut H) {
 mod tests {
     use super::*;
 
+    /// The bytes of a descriptor.
+    fn bytes(descriptor: *mut g::gss_buffer_desc) -> Bytes {
+        // SAFETY: the tests give NULL, and descriptors of readable bytes or none.
+        Bytes::new(descriptor, &unsafe { Promise::of_caller() })
+    }
+
     #[test]
     fn empty_memory_is_no_memory() {
-        let g::gss_buffer_desc { length, value } = buffer(b"").unwrap();
-        assert_eq!((length, value), (0, core::ptr::null_mut()));
-        assert_eq!(text("").unwrap().value, core::ptr::null_mut());
+        for empty in [Malloced::copy(b""), Malloced::text("")] {
+            let g::gss_buffer_desc { length, value } = empty.unwrap().into_c();
+            assert_eq!((length, value), (0, null_mut()));
+        }
     }
 
     #[test]
@@ -235,19 +641,24 @@ mod tests {
 
     #[test]
     fn a_length_without_a_value_is_refused() {
-        let mut descriptor = g::gss_buffer_desc { length: 1, value: core::ptr::null_mut() };
-        // SAFETY: the descriptor is one, and says nothing that is read.
-        assert!(unsafe { bytes(&raw mut descriptor) }.is_err());
+        let mut descriptor = g::gss_buffer_desc { length: 1, value: null_mut() };
+        assert!(bytes(&raw mut descriptor).get().is_err());
         descriptor.length = 0;
-        // SAFETY: likewise.
-        assert_eq!(unsafe { bytes(&raw mut descriptor) }, Ok(Some(&[][..])));
-        // SAFETY: NULL is allowed.
-        assert_eq!(unsafe { bytes(core::ptr::null_mut()) }, Ok(None));
+        assert_eq!(bytes(&raw mut descriptor).get(), Ok(Some(&[][..])));
+        assert_eq!(bytes(null_mut()).get(), Ok(None));
+        assert!(bytes(null_mut()).required().is_err());
+    }
+
+    #[test]
+    fn a_length_that_no_object_has_is_refused() {
+        let mut byte = 0_u8;
+        let mut descriptor = g::gss_buffer_desc { length: usize::MAX, value: (&raw mut byte).cast() };
+        assert!(bytes(&raw mut descriptor).get().is_err());
     }
 
     #[test]
     fn text_has_a_nul_behind_it() {
-        let g::gss_buffer_desc { length, value } = text("abc").unwrap();
+        let g::gss_buffer_desc { length, value } = Malloced::text("abc").unwrap().into_c();
         // SAFETY: `text` stored one byte more than the length.
         assert_eq!(unsafe { core::slice::from_raw_parts(value.cast::<u8>(), length + 1) }, b"abc\0");
         // SAFETY: it came from malloc.

@@ -9,15 +9,14 @@ use core::cell::RefCell;
 use libgssapi_sys as g;
 
 use super::{
-    entry,
-    oid::refuse_other_mech,
-    ptr::{self, Out},
-    types::{COMPLETE, Major, same_signature},
+    COMPLETE, Major,
+    oid::ensure_ntlm,
+    ptr::{Malloced, Oid, Out},
 };
 use crate::{
     error::{
         ApiMisuse, CredentialError, DomainError, Error, FieldName, HostError, InvalidMessage, Message,
-        PeerIncompatible, PeerMisbehaved, PolicyError, Sequence,
+        PeerIncompatible, PeerMisbehaved, PolicyError, Result, Sequence,
     },
     host::Host as _,
     sys::System,
@@ -321,39 +320,24 @@ fn sentence(minor: Minor) -> Option<String> {
     })
 }
 
-/// # Safety
-/// As RFC 2744 says for `gss_display_status`.
-#[cfg_attr(not(test), unsafe(no_mangle))]
-pub(super) unsafe extern "C" fn gss_display_status(
-    minor_status: *mut g::OM_uint32,
-    status_value: g::OM_uint32,
+/// `gss_display_status`, RFC 2744 5.11.
+pub(super) fn display(
+    status: u32,
     status_type: core::ffi::c_int,
-    mech_type: g::gss_OID,
-    message_context: *mut g::OM_uint32,
-    status_string: g::gss_buffer_t,
-) -> Major {
-    // SAFETY: by this function's contract.
-    let mut context = unsafe { Out::cleared(message_context, 0) };
-    // SAFETY: likewise.
-    let string = unsafe { Out::cleared(status_string, ptr::EMPTY) };
-    let body = || {
-        let mut string = string.required()?;
-        context.put(0);
-        // SAFETY: by this function's contract.
-        unsafe { refuse_other_mech(mech_type) }?;
-        if status_type != GSS_C_MECH_CODE {
-            return Err(ApiMisuse::BadStatus.into());
-        }
-        string.put(ptr::text(&sentence(status_value).ok_or(ApiMisuse::BadStatus)?)?);
-        Ok(COMPLETE)
-    };
-    // SAFETY: by this function's contract.
-    unsafe { entry(minor_status, body) }
+    mech: Oid,
+    _message_context: Out<u32>,
+    text: Out<Malloced>,
+) -> Result<Major> {
+    text.ensure_given()?;
+    ensure_ntlm(&mech)?;
+    if status_type != GSS_C_MECH_CODE {
+        return Err(ApiMisuse::BadStatus.into());
+    }
+    text.put(Malloced::text(&sentence(status).ok_or(ApiMisuse::BadStatus)?)?);
+    Ok(COMPLETE)
 }
 
 const GSS_C_MECH_CODE: core::ffi::c_int = 2;
-
-same_signature! { gss_display_status, _, _, _, _, _, _ }
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,95 @@
+//! What every exported function runs in: `minor_status` is set whatever happens, and no panic leaves.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Once,
+};
+
+use super::{Major, ptr::Out, status};
+use crate::{
+    error::{Error, Result},
+    host::Host as _,
+    sys::System,
+};
+
+/// Runs the body of a function that has to do with no secret. The error is remembered for `gss_display_status`.
+pub(super) fn plain(minor_status: Out<u32>, body: impl FnOnce() -> Result<Major>) -> Major {
+    if let Err(error) = minor_status.ensure_given() {
+        return status::code(&error).0;
+    }
+    trace_panics();
+    guarded(minor_status, body, status::remember)
+}
+
+/// The same for a function that works with passwords, hashes or keys.
+pub(super) fn keyed(minor_status: Out<u32>, body: impl FnOnce() -> Result<Major>) -> Major {
+    plain(minor_status, body)
+}
+
+/// Runs the body of a function that the mechglue calls of its own accord: the error is remembered by nobody, and
+/// `minor_status` may be NULL.
+pub(super) fn quiet(minor_status: Out<u32>, body: impl FnOnce() -> Result<Major>) -> Major {
+    guarded(minor_status, body, status::code)
+}
+
+fn guarded(
+    minor_status: Out<u32>,
+    body: impl FnOnce() -> Result<Major>,
+    code_of: impl FnOnce(&Error) -> (Major, u32),
+) -> Major {
+    let whole = || body().map_or_else(|error| code_of(&error), |major| (major, 0));
+    let (major, minor) = catch_unwind(AssertUnwindSafe(whole)).unwrap_or(status::code(&Error::Internal));
+    minor_status.put(minor);
+    major
+}
+
+/// A panic of ours goes to the trace, not to the application's standard error. The hook is the plugin's alone: its
+/// standard library is linked into it.
+fn trace_panics() {
+    static ONCE: Once = Once::new();
+    if !cfg!(test) {
+        ONCE.call_once(|| {
+            std::panic::set_hook(Box::new(|info| {
+                System
+                    .trace(format_args!("defect at {}", info.location().map_or_else(String::new, ToString::to_string)));
+            }));
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        abi::ptr::{Argument as _, Promise},
+        error::ApiMisuse,
+    };
+
+    /// A `minor_status`.
+    fn out(place: *mut u32) -> Out<u32> {
+        // SAFETY: the tests give NULL or a variable of their own.
+        Out::new(place, &unsafe { Promise::of_caller() })
+    }
+
+    fn defect() -> Result<Major> {
+        panic!("a defect")
+    }
+
+    #[test]
+    fn a_panic_becomes_a_failure() {
+        let mut minor = 0;
+        for guard in [plain, keyed, quiet] {
+            let major = guard(out(&raw mut minor), defect);
+            assert_eq!((major, core::mem::take(&mut minor)), status::code(&Error::Internal));
+        }
+    }
+
+    #[test]
+    fn a_null_minor_status_is_answered() {
+        for guard in [plain, keyed] {
+            let major = guard(out(core::ptr::null_mut()), defect);
+            assert_eq!(major, status::code(&ApiMisuse::NullOutput.into()).0);
+        }
+        assert_eq!(quiet(out(core::ptr::null_mut()), || Ok(7)), 7);
+    }
+}
