@@ -1,8 +1,14 @@
-//! A cursor over borrowed bytes: nothing is indexed, every length is checked, every error names the field.
+//! Reading and writing bytes: a cursor over borrowed bytes that checks every length and whose errors name the field, and the
+//! framing of exported tokens, which are a version (1), the contents, and a checksum of both (16).
 
 #![forbid(unsafe_code)]
 
+use md5::{Digest as _, Md5};
+
 use crate::error::{ApiMisuse, Error, Fault, FieldName, InvalidMessage, Message, Result};
+
+/// The length of the checksum at the end of an exported token, in bytes.
+pub const CHECKSUM_LEN: usize = 16;
 
 /// Reads a token from its start.
 #[derive(Debug, Clone)]
@@ -72,13 +78,41 @@ impl<'a> Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// The bytes that [`put`] wrote.
+    /// A reader of the contents of an exported token, which has this `version`.
+    ///
+    /// # Errors
+    /// When the checksum is missing or wrong, or the version is another one.
+    pub fn open_export(message: Message, version: u8, token: &'a [u8]) -> Result<Self> {
+        let body = token.split_last_chunk().filter(|(body, sum)| checksum(body) == **sum).map(|(body, _)| body);
+        let mut reader = Self::new(message, body.unwrap_or(&[]));
+        if body.is_none() {
+            return Err(reader.error(FieldName::Contents, Fault::WrongValue));
+        }
+        if reader.array(FieldName::Version)? != [version] {
+            return Err(reader.error(FieldName::Version, Fault::WrongValue));
+        }
+        Ok(reader)
+    }
+
+    /// The bytes that [`write_prefixed`] wrote.
     ///
     /// # Errors
     /// When there are fewer.
-    pub fn counted(&mut self, field: FieldName) -> Result<&'a [u8]> {
+    pub fn read_prefixed(&mut self, field: FieldName) -> Result<&'a [u8]> {
         let len = self.u32(field)?;
         self.take(usize::try_from(len).unwrap_or(usize::MAX), field)
+    }
+
+    /// What [`write_optional`] wrote; `read` reads the value where there is one.
+    ///
+    /// # Errors
+    /// When the byte before it is neither 0 nor 1, and as `read`.
+    pub fn read_optional<T>(
+        &mut self,
+        field: FieldName,
+        read: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<Option<T>> {
+        if self.boolean(field)? { read(self).map(Some) } else { Ok(None) }
     }
 
     /// A byte that is 0 or 1.
@@ -102,13 +136,104 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Appends `bytes` to an exported token, their 32-bit length before them.
+/// Appends `bytes` to an exported token, with their 32-bit length before them.
 ///
 /// # Errors
-/// [`ApiMisuse::BadArgument`] when they are longer than that can say.
-pub fn put(out: &mut Vec<u8>, bytes: &[u8]) -> Result<()> {
+/// [`ApiMisuse::BadArgument`] when they are longer than 32 bits can say.
+pub fn write_prefixed(out: &mut Vec<u8>, bytes: &[u8]) -> Result<()> {
     let len = u32::try_from(bytes.len()).map_err(|_| ApiMisuse::BadArgument)?;
     out.extend_from_slice(&len.to_le_bytes());
     out.extend_from_slice(bytes);
     Ok(())
+}
+
+/// Appends to an exported token whether there is a `value` (1 or 0) and, where there is, what `write` writes of it.
+///
+/// # Errors
+/// As `write`.
+pub fn write_optional<T>(
+    out: &mut Vec<u8>,
+    value: Option<T>,
+    write: impl FnOnce(&mut Vec<u8>, T) -> Result<()>,
+) -> Result<()> {
+    out.push(u8::from(value.is_some()));
+    value.map_or(Ok(()), |value| write(out, value))
+}
+
+/// Ends an exported token with its checksum. The checksum finds accidents only: it is no secret how to compute it.
+pub fn append_checksum(out: &mut Vec<u8>) {
+    let sum = checksum(out);
+    out.extend_from_slice(&sum);
+}
+
+fn checksum(body: &[u8]) -> [u8; CHECKSUM_LEN] {
+    Md5::digest(body).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VERSION: u8 = 7;
+
+    fn export() -> Vec<u8> {
+        let mut out = vec![VERSION];
+        write_prefixed(&mut out, b"contents").unwrap();
+        append_checksum(&mut out);
+        out
+    }
+
+    fn import(token: &[u8]) -> Result<Vec<u8>> {
+        let mut reader = Reader::open_export(Message::ExportedContext, VERSION, token)?;
+        let contents = reader.read_prefixed(FieldName::Contents)?.to_vec();
+        reader.end(FieldName::Contents)?;
+        Ok(contents)
+    }
+
+    #[test]
+    fn an_exported_token_reads_back_and_a_changed_one_is_refused() {
+        let token = export();
+        assert_eq!(import(&token).as_deref(), Ok(&b"contents"[..]));
+        for bit in 0..token.len() * 8 {
+            let mut changed = token.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(import(&changed).is_err(), "bit {bit}");
+        }
+        for len in 0..token.len() {
+            assert!(import(&token[..len]).is_err(), "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn a_token_of_another_version_or_with_more_in_it_is_refused() {
+        for (body, field, fault) in [
+            (&[VERSION + 1, 0, 0, 0, 0][..], FieldName::Version, Fault::WrongValue),
+            (&[VERSION, 0, 0, 0, 0, 0], FieldName::Contents, Fault::WrongLength),
+            (&[VERSION, 2, 0, 0, 0, 0], FieldName::Contents, Fault::Truncated),
+            (&[VERSION, 255, 255, 255, 255, 0], FieldName::Contents, Fault::Truncated),
+        ] {
+            let mut token = body.to_vec();
+            append_checksum(&mut token);
+            let error = InvalidMessage { message: Message::ExportedContext, field, fault };
+            assert_eq!(import(&token), Err(error.into()), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn an_optional_value_is_there_or_not_and_nothing_else() {
+        let read = |bytes: &[u8]| {
+            Reader::new(Message::ExportedContext, bytes)
+                .read_optional(FieldName::Contents, |reader| reader.u16(FieldName::Contents))
+        };
+        for value in [None, Some(0x0201)] {
+            let mut out = Vec::new();
+            write_optional(&mut out, value, |out, value: u16| {
+                out.extend_from_slice(&value.to_le_bytes());
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!(read(&out), Ok(value));
+        }
+        assert!(read(&[2, 1, 2]).is_err());
+    }
 }

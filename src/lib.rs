@@ -7,7 +7,7 @@
 //!
 //! | room | owns | may import |
 //! | --- | --- | --- |
-//! | [`error`], [`bytes`], [`text`] | what goes wrong, by whose fault; a cursor; strings as the protocol means them | each other |
+//! | [`error`], [`bytes`], [`text`] | what goes wrong, by whose fault; bytes read and framed; strings as the protocol means them | each other |
 //! | [`host`] | `trait Host`: clock, randomness, names, environment, trace, log | the above |
 //! | [`name`], [`policy`] | users and services; what is allowed: data and decisions, no I/O | the above |
 //! | [`wire`] | [MS-NLMP] 2.2: bytes to structs and back. No key, no policy, no clock | `error`, `bytes`, `text` |

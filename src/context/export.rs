@@ -3,13 +3,14 @@
 //! version (2) ‖ role (1) ‖ state (1) ‖ what the state needs ‖ MD5 of all before. Strings and messages have a 32-bit length
 //! before them; all numbers are little-endian. The token is a secret.
 
+use std::sync::Arc;
+
 use zeroize::Zeroizing;
 
 use crate::{
-    bytes::{self, Reader},
+    bytes::{self, CHECKSUM_LEN, Reader},
     cred::Acceptor,
-    crypto::primitive::{MD5_LEN, append_md5, strip_md5},
-    error::{ApiMisuse, Error, Fault, FieldName, InvalidMessage, Message, Result},
+    error::{ApiMisuse, Fault, FieldName, Message, Result},
     name::{Name, Principal},
     session::{Role, Session},
     wire::NegotiateFlags,
@@ -41,41 +42,36 @@ impl Context {
                 out.extend_from_slice(&state.requested.bits().to_le_bytes());
                 out.extend_from_slice(&state.offered.bits().to_le_bytes());
                 put_number(&mut out, state.seq_num);
-                bytes::put(&mut out, &state.negotiate)?;
+                bytes::write_prefixed(&mut out, &state.negotiate)?;
             }
             State::ExpectAuthenticate(state) => {
                 out.push(EXPECT_AUTHENTICATE);
                 put_number(&mut out, state.seq_num);
-                bytes::put(&mut out, &state.negotiate)?;
-                bytes::put(&mut out, &state.challenge)?;
-                out.push(u8::from(state.acceptor.is_some()));
-                state.acceptor.as_ref().map_or(Ok(()), |acceptor| acceptor.export(&mut out))?;
+                bytes::write_prefixed(&mut out, &state.negotiate)?;
+                bytes::write_prefixed(&mut out, &state.challenge)?;
+                bytes::write_optional(&mut out, state.acceptor.as_ref(), |out, acceptor| acceptor.export(out))?;
             }
             State::Established(state) => {
                 out.extend_from_slice(&[ESTABLISHED, u8::from(state.has_mic)]);
                 out.extend_from_slice(&state.flags.bits().to_le_bytes());
                 state.initiator.export(&mut out)?;
-                put_acceptor(&mut out, state.acceptor.as_ref())?;
+                bytes::write_optional(&mut out, state.acceptor.as_ref(), |out, acceptor| acceptor.export(out))?;
                 // What follows is secret: a vector that grows leaves copies behind.
-                out.reserve_exact(Session::EXPORTED_MAX.saturating_add(MD5_LEN));
+                out.reserve_exact(Session::EXPORTED_MAX.saturating_add(CHECKSUM_LEN));
                 state.session.export(&mut out);
             }
             State::Start | State::ExpectNegotiate | State::Failed => return Err(ApiMisuse::NoContext.into()),
         }
-        append_md5(&mut out);
+        bytes::append_checksum(&mut out);
         Ok(out)
     }
 
     /// The context that [`Context::export`] wrote.
     ///
     /// # Errors
-    /// [`Error::InvalidMessage`] for anything else.
+    /// [`crate::error::Error::InvalidMessage`] for anything else.
     pub fn import(token: &[u8]) -> Result<Self> {
-        let body = strip_md5(token).ok_or_else(|| defect(FieldName::Contents, Fault::WrongValue))?;
-        let mut reader = Reader::new(Message::ExportedContext, body);
-        if reader.array(FieldName::Version)? != [VERSION] {
-            return Err(defect(FieldName::Version, Fault::WrongValue));
-        }
+        let mut reader = Reader::open_export(Message::ExportedContext, VERSION, token)?;
         let role = if reader.boolean(FieldName::Contents)? { Role::Acceptor } else { Role::Initiator };
         let [state] = reader.array(FieldName::Contents)?;
         let state = match (state, role) {
@@ -84,35 +80,27 @@ impl Context {
                 requested: ContextFlags::from_bits_retain(reader.u32(FieldName::Contents)?),
                 offered: NegotiateFlags::from_bits_retain(reader.u32(FieldName::Contents)?),
                 seq_num: get_number(&mut reader)?,
-                negotiate: reader.counted(FieldName::Contents)?.to_vec(),
+                negotiate: reader.read_prefixed(FieldName::Contents)?.to_vec(),
             }),
             (EXPECT_AUTHENTICATE, Role::Acceptor) => State::ExpectAuthenticate(ExpectAuthenticate {
                 seq_num: get_number(&mut reader)?,
-                negotiate: reader.counted(FieldName::Contents)?.to_vec(),
-                challenge: reader.counted(FieldName::Contents)?.to_vec(),
-                acceptor: if reader.boolean(FieldName::Contents)? {
-                    Some(Acceptor::import(&mut reader)?.into())
-                } else {
-                    None
-                },
+                negotiate: reader.read_prefixed(FieldName::Contents)?.to_vec(),
+                challenge: reader.read_prefixed(FieldName::Contents)?.to_vec(),
+                acceptor: reader.read_optional(FieldName::Contents, Acceptor::import)?.map(Arc::new),
             }),
             (ESTABLISHED, role) => {
                 let has_mic = reader.boolean(FieldName::Contents)?;
                 let flags = ContextFlags::from_bits_retain(reader.u32(FieldName::Contents)?);
                 let initiator = Principal::import(&mut reader)?;
-                let acceptor = get_acceptor(&mut reader)?;
+                let acceptor = reader.read_optional(FieldName::Contents, Name::import)?;
                 let session = Session::import(role, &mut reader)?;
                 State::Established(Box::new(Established { session, flags, initiator, acceptor, has_mic }))
             }
-            _ => return Err(defect(FieldName::Contents, Fault::WrongValue)),
+            _ => return Err(reader.error(FieldName::Contents, Fault::WrongValue)),
         };
         reader.end(FieldName::Contents)?;
         Ok(Self { role, state })
     }
-}
-
-fn defect(field: FieldName, fault: Fault) -> Error {
-    InvalidMessage { message: Message::ExportedContext, field, fault }.into()
 }
 
 fn put_number(out: &mut Vec<u8>, number: Option<u32>) {
@@ -124,13 +112,4 @@ fn get_number(reader: &mut Reader<'_>) -> Result<Option<u32>> {
     let is_there = reader.boolean(FieldName::Contents)?;
     let number = reader.u32(FieldName::Contents)?;
     Ok(is_there.then_some(number))
-}
-
-fn put_acceptor(out: &mut Vec<u8>, name: Option<&Name>) -> Result<()> {
-    out.push(u8::from(name.is_some()));
-    name.map_or(Ok(()), |name| name.export(out))
-}
-
-fn get_acceptor(reader: &mut Reader<'_>) -> Result<Option<Name>> {
-    if reader.boolean(FieldName::Contents)? { Name::import(reader).map(Some) } else { Ok(None) }
 }

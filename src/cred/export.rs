@@ -9,11 +9,8 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::PathBuf};
 use zeroize::Zeroizing;
 
 use crate::{
-    bytes::{self, Reader},
-    crypto::{
-        LmHash, NtHash,
-        primitive::{MD5_LEN, append_md5, strip_md5},
-    },
+    bytes::{self, CHECKSUM_LEN, Reader, append_checksum},
+    crypto::{LmHash, NtHash},
     error::{CredentialError, Error, Fault, FieldName, InvalidMessage, Message, Result},
     name::Name,
 };
@@ -52,7 +49,7 @@ impl Credential {
             Some(Initiator::Account(Account { name, secret })) => {
                 Name::User(name.clone()).export(&mut out)?;
                 // What follows is secret: a vector that grows leaves copies behind.
-                out.reserve_exact(SECRET_MAX.saturating_add(MD5_LEN));
+                out.reserve_exact(SECRET_MAX.saturating_add(CHECKSUM_LEN));
                 out.push(u8::from(false));
                 out.extend_from_slice(secret.nt_hash.expose());
                 out.push(u8::from(secret.lm_hash.is_some()));
@@ -61,7 +58,7 @@ impl Credential {
                 }
             }
         }
-        append_md5(&mut out);
+        append_checksum(&mut out);
         Ok(out)
     }
 
@@ -70,11 +67,7 @@ impl Credential {
     /// # Errors
     /// [`Error::InvalidMessage`] for anything else; [`CredentialError::NoUserFile`] when an initiator needs the domain and may not ask it.
     pub fn import(token: &[u8], env: &Env<'_>) -> Result<Self> {
-        let body = strip_md5(token).ok_or_else(|| defect(Fault::WrongValue))?;
-        let mut reader = Reader::new(Message::ExportedCredential, body);
-        if reader.array(FieldName::Version)? != [VERSION] {
-            return Err(reader.error(FieldName::Version, Fault::WrongValue));
-        }
+        let mut reader = Reader::open_export(Message::ExportedCredential, VERSION, token)?;
         let no_ci_flags = reader.boolean(FIELD)?;
         let has_neg_flags = reader.boolean(FIELD)?;
         let neg_flags = reader.u32(FIELD)?;
@@ -117,7 +110,7 @@ impl Acceptor {
         self.name.export(out)?;
         out.push(u8::from(self.is_named));
         let user_file = self.accounts.user_file().map_or(&b""[..], |path| path.as_os_str().as_bytes());
-        bytes::put(out, user_file)?;
+        bytes::write_prefixed(out, user_file)?;
         out.push(u8::from(self.accounts.asks_domain()));
         Ok(())
     }
@@ -129,7 +122,7 @@ impl Acceptor {
     pub fn import(reader: &mut Reader<'_>) -> Result<Self> {
         let name = Name::import(reader)?;
         let is_named = reader.boolean(FIELD)?;
-        let path = PathBuf::from(OsStr::from_bytes(reader.counted(FIELD)?));
+        let path = PathBuf::from(OsStr::from_bytes(reader.read_prefixed(FIELD)?));
         let user_file = Some(path).filter(|path| !path.as_os_str().is_empty());
         let asks_domain = reader.boolean(FIELD)?;
         let is_somewhere = user_file.as_ref().map_or(asks_domain, |path| path.is_absolute());
@@ -205,7 +198,7 @@ mod tests {
             &[8; 16],
         ]
         .concat();
-        append_md5(&mut token);
+        append_checksum(&mut token);
         assert_eq!(*credential.export().unwrap(), token);
         assert_eq!(*import(&token).unwrap().export().unwrap(), token);
     }

@@ -1,13 +1,11 @@
-//! The hashes and ciphers of [MS-NLMP] 6. The one file that names their crates (RC4 apart).
+//! The hashes and ciphers of [MS-NLMP] 6. Only this file names their crates, but for RC4 and for the
+//! checksum of exported tokens.
 
 use des::cipher::{Array, BlockCipherEncrypt, KeyInit as _};
 use hmac::{Hmac, Mac};
 use md4::Md4;
 use md5::{Digest, Md5};
 use subtle::ConstantTimeEq as _;
-
-/// The length of an MD5, in bytes.
-pub const MD5_LEN: usize = 16;
 
 /// MD4 (RFC 1320) of the concatenated parts.
 #[must_use]
@@ -23,19 +21,6 @@ pub fn md5(parts: &[&[u8]]) -> [u8; 16] {
     let mut hash = Md5::new();
     parts.iter().for_each(|part| hash.update(part));
     hash.finalize().into()
-}
-
-/// Appends the MD5 of `token` to it: against accidents, for who can write the token can write that too.
-pub fn append_md5(token: &mut Vec<u8>) {
-    let sum = md5(&[token]);
-    token.extend_from_slice(&sum);
-}
-
-/// What [`append_md5`] was given; `None` when the sum is not there or not right.
-#[must_use]
-pub fn strip_md5(token: &[u8]) -> Option<&[u8]> {
-    let (body, sum) = token.split_last_chunk()?;
-    (md5(&[body]) == *sum).then_some(body)
 }
 
 /// HMAC_MD5 (RFC 2104) of the concatenated parts, under a key used once.

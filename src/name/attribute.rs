@@ -148,7 +148,7 @@ impl Principal {
         self.name.export(out)?;
         for (attribute, value) in &self.attributes {
             out.push(attribute.number());
-            bytes::put(out, value.as_bytes())?;
+            bytes::write_prefixed(out, value.as_bytes())?;
         }
         out.push(0);
         Ok(())
@@ -168,7 +168,7 @@ impl Principal {
             }
             let attribute = Attribute::ALL.into_iter().find(|attribute| attribute.number() == number);
             let attribute = attribute.filter(|attribute| principal.get(*attribute).is_none());
-            let value = str::from_utf8(reader.counted(field)?).ok().filter(|value| !value.is_empty());
+            let value = str::from_utf8(reader.read_prefixed(field)?).ok().filter(|value| !value.is_empty());
             let (Some(attribute), Some(value)) = (attribute, value) else {
                 return Err(reader.error(field, Fault::WrongValue));
             };

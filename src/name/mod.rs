@@ -136,8 +136,8 @@ impl Name {
         };
         out.push(kind);
         if let Some((first, second)) = parts {
-            bytes::put(out, first.as_bytes())?;
-            bytes::put(out, second.as_bytes())?;
+            bytes::write_prefixed(out, first.as_bytes())?;
+            bytes::write_prefixed(out, second.as_bytes())?;
         }
         Ok(())
     }
@@ -150,7 +150,7 @@ impl Name {
         let field = FieldName::Contents;
         let [kind] = reader.array(field)?;
         let mut text = || {
-            let bytes = reader.counted(field)?;
+            let bytes = reader.read_prefixed(field)?;
             str::from_utf8(bytes).map(str::to_owned).map_err(|_| reader.error(field, Fault::WrongValue))
         };
         match kind {

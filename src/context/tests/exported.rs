@@ -5,7 +5,7 @@ use super::*;
 
 fn sealed(parts: &[&[u8]]) -> Vec<u8> {
     let mut token = parts.concat();
-    append_md5(&mut token);
+    append_checksum(&mut token);
     token
 }
 
