@@ -141,13 +141,16 @@ impl<'a> Authenticate<'a> {
         if header >= Self::WITH_KEY {
             writer.field(key);
         }
-        if let Some(flags) = self.flags {
-            writer.u32(flags.bits());
+        if header >= Self::WITH_FLAGS {
+            writer.u32(self.flags.unwrap_or(NegotiateFlags::empty()).bits());
         }
-        if let Some(Version(version)) = self.version {
-            writer.bytes(&version);
+        if header >= Self::WITH_VERSION && self.mic_offset != Some(Self::WITH_FLAGS) {
+            writer.bytes(&self.version.unwrap_or(Version::UNSAID).0);
         }
-        Ok(writer.finish())
+        if self.mic_offset.is_some() {
+            writer.bytes(&[0; MIC_LEN]);
+        }
+        writer.finish()
     }
 }
 

@@ -81,7 +81,7 @@ impl<'a> Challenge<'a> {
         if let Some(Version(version)) = self.version {
             writer.bytes(&version);
         }
-        Ok(writer.finish())
+        writer.finish()
     }
 }
 

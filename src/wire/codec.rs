@@ -2,7 +2,7 @@
 
 use crate::{
     bytes::Reader,
-    error::{Fault, FieldName, InvalidMessage, Message, Result},
+    error::{Error, Fault, FieldName, InvalidMessage, Message, Result},
     text::Charset,
 };
 
@@ -88,12 +88,17 @@ impl Field {
     }
 }
 
-/// Writes a message: the fixed header from its start, payload behind it.
+/// Writes a message: the fixed header from its start, and the payload behind it.
+///
+/// A header field that is never written keeps bytes of 0xff, which point outside every message: the peer notices.
 #[derive(Debug)]
 pub(super) struct Writer {
     message: Message,
     bytes: Vec<u8>,
-    at: usize,
+    /// The length of the fixed header.
+    header: usize,
+    /// Where the next header field goes; `None` once one has not fitted.
+    at: Option<usize>,
 }
 
 impl Writer {
@@ -101,8 +106,8 @@ impl Writer {
     #[must_use]
     pub(super) fn new(message: Message, message_type: u32, header: usize, payload: usize) -> Self {
         let mut bytes = Vec::with_capacity(header.saturating_add(payload));
-        bytes.resize(header, 0);
-        let mut writer = Self { message, bytes, at: 0 };
+        bytes.resize(header, 0xff);
+        let mut writer = Self { message, bytes, header, at: Some(0) };
         writer.bytes(&SIGNATURE).u32(message_type);
         writer
     }
@@ -131,17 +136,63 @@ impl Writer {
 
     /// Writes bytes into the header.
     pub(super) fn bytes(&mut self, data: &[u8]) -> &mut Self {
-        let end = self.at.saturating_add(data.len());
-        if let Some(place) = self.bytes.get_mut(self.at..end) {
-            place.copy_from_slice(data);
-        }
-        self.at = end;
+        self.at = self.at.and_then(|at| {
+            let end = at.checked_add(data.len()).filter(|end| *end <= self.header)?;
+            self.bytes.get_mut(at..end)?.copy_from_slice(data);
+            Some(end)
+        });
         self
     }
 
     /// The message.
-    #[must_use]
-    pub(super) fn finish(self) -> Vec<u8> {
-        self.bytes
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when more was written into the header than it has room for.
+    pub(super) fn finish(self) -> Result<Vec<u8>> {
+        self.at.map(|_| self.bytes).ok_or(Error::Internal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MESSAGE: Message = Message::Challenge;
+    const HEADER: usize = 12 + 2 * Field::LEN;
+
+    fn writer() -> (Writer, Field) {
+        let mut writer = Writer::new(MESSAGE, 2, HEADER, 4);
+        let field = writer.place(FieldName::TargetName, b"name").unwrap();
+        (writer, field)
+    }
+
+    #[test]
+    fn what_does_not_fit_into_the_header_is_an_internal_error() {
+        let (mut writer, field) = writer();
+        writer.field(field).field(field);
+        let at_the_limit = writer.finish().unwrap();
+        assert_eq!(at_the_limit.len(), HEADER + 4);
+        for too_much in [1, 5] {
+            let (mut writer, field) = self::writer();
+            writer.field(field).field(field).bytes(&vec![0; too_much]);
+            assert_eq!(writer.finish(), Err(Error::Internal), "and the payload is not overwritten");
+        }
+        // What would still fit does not hide what did not.
+        let (mut writer, field) = self::writer();
+        writer.field(field).bytes(&[0; 9]).bytes(&[0; 8]);
+        assert_eq!(writer.finish(), Err(Error::Internal));
+    }
+
+    #[test]
+    fn a_forgotten_field_points_outside_the_message() {
+        let (mut writer, field) = writer();
+        writer.field(field);
+        let token = writer.finish().unwrap();
+        let mut reader = open(MESSAGE, 2, &token).unwrap();
+        let [written, forgotten] = [(); 2].map(|()| Field::read(&mut reader, FieldName::TargetName).unwrap());
+        assert_eq!(written.resolve(MESSAGE, &token, HEADER), Ok(&b"name"[..]));
+        let (field, fault) = (FieldName::TargetName, Fault::OutsideMessage);
+        let outside = InvalidMessage { message: MESSAGE, field, fault };
+        assert_eq!(forgotten.resolve(MESSAGE, &token, HEADER), Err(outside.into()));
     }
 }

@@ -9,11 +9,14 @@ use super::{
 
 /// VERSION, [MS-NLMP] 2.2.2.10: what the sender runs on. For debugging only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Version(pub [u8; 8]);
+pub struct Version(pub [u8; Self::LEN]);
 
 impl Version {
     /// Its length in bytes.
     pub const LEN: usize = 8;
+
+    /// What stands in its place where NTLMSSP_NEGOTIATE_VERSION is not set.
+    pub const UNSAID: Self = Self([0; Self::LEN]);
 
     /// NTLMSSP_REVISION_W2K3.
     pub const W2K3: u8 = 15;
@@ -105,7 +108,7 @@ impl<'a> Negotiate<'a> {
         if let Some(Version(version)) = self.version {
             writer.bytes(&version);
         }
-        Ok(writer.finish())
+        writer.finish()
     }
 }
 
