@@ -10,12 +10,12 @@ use libgssapi_sys as g;
 use super::{
     COMPLETE, Major,
     context::ContextHandle,
-    message::{ensure_default_qop, wrong_length},
+    message::ensure_default_qop,
     ptr::{IovArray, IovCount, IovPlace, Malloced, Out, Output as _, Ref, Unused},
 };
 use crate::{
-    error::{ApiMisuse, Message, Result},
-    session::{self, MessageSignature},
+    error::{ApiMisuse, Result},
+    session::{self, SIGNATURE_LEN, split_token_mut},
 };
 
 /// What a buffer of the caller's is for: GSS_IOV_BUFFER_TYPE_*.
@@ -201,7 +201,7 @@ impl IovBuffers {
 /// Where a signature is put: HEADER or MIC_TOKEN.
 enum SignaturePlace<'call> {
     Allocated(&'call IovBuffer, Malloced),
-    OfCaller(&'call IovBuffer, &'call mut [u8; MessageSignature::LEN]),
+    OfCaller(&'call IovBuffer, &'call mut [u8; SIGNATURE_LEN]),
 }
 
 impl<'call> SignaturePlace<'call> {
@@ -211,9 +211,9 @@ impl<'call> SignaturePlace<'call> {
     /// As [`IovBuffer::bytes_mut`].
     unsafe fn new(buffer: &'call IovBuffer) -> Result<Self> {
         if buffer.is_to_allocate() {
-            return Ok(Self::Allocated(buffer, Malloced::copy(&[0; MessageSignature::LEN])?));
+            return Ok(Self::Allocated(buffer, Malloced::copy(&[0; SIGNATURE_LEN])?));
         }
-        if buffer.length < MessageSignature::LEN {
+        if buffer.length < SIGNATURE_LEN {
             return Err(ApiMisuse::BadBuffers.into());
         }
         if buffer.value.is_null() {
@@ -224,23 +224,18 @@ impl<'call> SignaturePlace<'call> {
         Ok(Self::OfCaller(buffer, bytes.first_chunk_mut().ok_or(ApiMisuse::BadBuffers)?))
     }
 
-    fn put(self, signature: &MessageSignature) {
+    fn put(self, signature: &[u8; SIGNATURE_LEN]) {
         match self {
             Self::Allocated(buffer, mut memory) => {
-                memory.as_mut_slice().copy_from_slice(&signature.0);
+                memory.as_mut_slice().copy_from_slice(signature);
                 buffer.put_allocated(memory);
             }
             Self::OfCaller(buffer, place) => {
-                *place = signature.0;
-                buffer.put_length(MessageSignature::LEN);
+                *place = *signature;
+                buffer.put_length(SIGNATURE_LEN);
             }
         }
     }
-}
-
-/// The signature that came in a HEADER or MIC_TOKEN.
-fn signature_in(buffer: &IovBuffer, message: Message) -> Result<MessageSignature> {
-    buffer.bytes()?.try_into().map(MessageSignature).map_err(|_| wrong_length(message))
 }
 
 /// `gss_wrap_iov`, of krb5's `gssapi_ext.h`.
@@ -285,8 +280,8 @@ pub(super) fn wrap_length(
     buffers.ensure_none(BufferType::Stream)?;
     buffers.ensure_none(BufferType::MicToken)?;
     let header = buffers.one(BufferType::Header)?;
-    context.lock()?.session()?.refuse_unprotected()?;
-    header.put_length(MessageSignature::LEN);
+    context.lock()?.session()?.ensure_can_wrap()?;
+    header.put_length(SIGNATURE_LEN);
     buffers.clear_filler();
     conf_state.put(1);
     Ok(COMPLETE)
@@ -306,11 +301,11 @@ pub(super) fn unwrap(
     if buffers.of(BufferType::Stream).next().is_some() {
         unwrap_stream(&context, &buffers)?;
     } else {
-        let signature = signature_in(buffers.one(BufferType::Header)?, Message::WrapToken)?;
+        let signature = buffers.one(BufferType::Header)?.bytes()?;
         buffers.ensure_apart(&[BufferType::SignOnly], |buffer| buffer.kind == BufferType::Data)?;
         // SAFETY: DATA has just passed `ensure_apart`.
         let mut message = unsafe { buffers.message(None) }?;
-        context.lock()?.session()?.unwrap(&mut message, &signature)?;
+        context.lock()?.session()?.unwrap(&mut message, signature)?;
     }
     conf_state.put(1);
     Ok(COMPLETE)
@@ -324,14 +319,13 @@ fn unwrap_stream(context: &Ref<ContextHandle>, buffers: &IovBuffers) -> Result<(
     buffers.ensure_apart(&[BufferType::SignOnly], |buffer| buffer.kind == BufferType::Stream)?;
     // SAFETY: STREAM has just passed `ensure_apart`.
     let token = unsafe { stream.bytes_mut() }?;
-    let (signature, sealed) = token.split_first_chunk_mut().ok_or_else(|| wrong_length(Message::WrapToken))?;
-    let signature = MessageSignature(*signature);
+    let (signature, sealed) = split_token_mut(token)?;
     let in_place = g::gss_buffer_desc { length: sealed.len(), value: sealed.as_mut_ptr().cast() };
     let mut copy = if data.is_to_allocate() { Some(Malloced::copy(sealed)?) } else { None };
     let sealed = copy.as_mut().map_or(sealed, Malloced::as_mut_slice);
     // SAFETY: the bytes of DATA itself are not used.
     let mut message = unsafe { buffers.message(Some(sealed)) }?;
-    context.lock()?.session()?.unwrap(&mut message, &signature)?;
+    context.lock()?.session()?.unwrap(&mut message, signature)?;
     drop(message);
     match copy {
         Some(copy) => data.put_allocated(copy),
@@ -365,7 +359,7 @@ pub(super) fn get_mic_length(context: Ref<ContextHandle>, qop: u32, iov: IovArra
     buffers.ensure_none(BufferType::Header)?;
     let token = buffers.one(BufferType::MicToken)?;
     context.lock()?.established()?;
-    token.put_length(MessageSignature::LEN);
+    token.put_length(SIGNATURE_LEN);
     Ok(COMPLETE)
 }
 
@@ -379,7 +373,7 @@ pub(super) fn verify_mic(
     let buffers = IovBuffers::new(&iov, &count)?;
     buffers.ensure_none(BufferType::Stream)?;
     buffers.ensure_none(BufferType::Header)?;
-    let signature = signature_in(buffers.one(BufferType::MicToken)?, Message::MicToken)?;
-    context.lock()?.session()?.verify_mic(&buffers.signed()?, &signature)?;
+    let signature = buffers.one(BufferType::MicToken)?.bytes()?;
+    context.lock()?.session()?.verify_mic(&buffers.signed()?, signature)?;
     Ok(COMPLETE)
 }

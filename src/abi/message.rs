@@ -8,9 +8,8 @@ use super::{
     ptr::{Bytes, Malloced, Out, Ref, Unused},
 };
 use crate::{
-    context::Context,
-    error::{ApiMisuse, Error, Fault, FieldName, InvalidMessage, Message, Result},
-    session::{Buffer, MessageSignature},
+    error::{ApiMisuse, Result},
+    session::{Buffer, split_token, unsealed_token},
 };
 
 /// `gss_get_mic`, RFC 2744 5.15.
@@ -19,7 +18,7 @@ pub(super) fn get_mic(context: Ref<ContextHandle>, qop: u32, message: Bytes, tok
     let message = message.required()?;
     ensure_default_qop(qop)?;
     let signature = context.lock()?.session()?.get_mic(&[message])?;
-    token.put(Malloced::copy(&signature.0)?);
+    token.put(Malloced::copy(&signature)?);
     Ok(COMPLETE)
 }
 
@@ -31,10 +30,7 @@ pub(super) fn verify_mic(
     _qop_state: Out<u32>,
 ) -> Result<Major> {
     let (message, token) = (message.required()?, token.required()?);
-    let mut context = context.lock()?;
-    let session = context.session()?;
-    let signature = token.try_into().map_err(|_| wrong_length(Message::MicToken))?;
-    session.verify_mic(&[message], &MessageSignature(signature))?;
+    context.lock()?.session()?.verify_mic(&[message], token)?;
     Ok(COMPLETE)
 }
 
@@ -52,9 +48,8 @@ pub(super) fn wrap(
     ensure_default_qop(qop)?;
     let mut context = context.lock()?;
     let session = context.session()?;
-    let mut token = Malloced::concat(&[&[0; MessageSignature::LEN], message])?;
-    let (signature, data) = token.as_mut_slice().split_first_chunk_mut().ok_or(Error::Internal)?;
-    *signature = session.wrap(&mut [Buffer::Data(data)])?.0;
+    let mut token = Malloced::concat(&unsealed_token(message))?;
+    session.wrap_token(token.as_mut_slice())?;
     output.put(token);
     conf_state.put(1);
     Ok(COMPLETE)
@@ -72,9 +67,9 @@ pub(super) fn unwrap(
     let token = token.required()?;
     let mut context = context.lock()?;
     let session = context.session()?;
-    let (signature, sealed) = token.split_first_chunk().ok_or_else(|| wrong_length(Message::WrapToken))?;
+    let (signature, sealed) = split_token(token)?;
     let mut data = Malloced::copy(sealed)?;
-    session.unwrap(&mut [Buffer::Data(data.as_mut_slice())], &MessageSignature(*signature))?;
+    session.unwrap(&mut [Buffer::Data(data.as_mut_slice())], signature)?;
     output.put(data);
     conf_state.put(1);
     Ok(COMPLETE)
@@ -90,17 +85,11 @@ pub(super) fn wrap_size_limit(
 ) -> Result<Major> {
     limit.ensure_given()?;
     ensure_default_qop(qop)?;
-    context.lock()?.session()?;
-    limit.put(Context::wrap_size_limit(output_size));
+    limit.put(context.lock()?.session()?.wrap_size_limit(output_size)?);
     Ok(COMPLETE)
 }
 
 /// NTLM has one quality of protection, the default.
 pub(super) fn ensure_default_qop(qop: u32) -> Result<()> {
     if qop == 0 { Ok(()) } else { Err(ApiMisuse::BadQop.into()) }
-}
-
-/// The error that a token of this kind is too short or too long.
-pub(super) fn wrong_length(message: Message) -> Error {
-    InvalidMessage { message, field: FieldName::Token, fault: Fault::WrongLength }.into()
 }

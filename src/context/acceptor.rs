@@ -8,7 +8,7 @@ use crate::{
     error::{Fault, FieldName, InvalidMessage, Message, PeerMisbehaved, PolicyError, Result},
     name::{Attribute, Attributes, Name, Principal},
     policy::{MicPolicy, TargetNamePolicy},
-    session::Role,
+    session::{Role, Session},
     text::{Shown, from_utf16le, same_name, to_utf16le},
     wire::{
         Authenticate, AvId, Challenge, Negotiate, NegotiateFlags, SIGNATURE, TargetInfo, TargetInfoBuilder, Version,
@@ -162,9 +162,9 @@ impl ExpectAuthenticate {
 
         let mut granted = flags::granted(received.flags);
         granted.set(ContextFlags::CHANNEL_BOUND, bindings.is_bound);
-        let version = received.answered.name();
+        let response = received.answered.name();
         host.trace(format_args!(
-            "acceptor: {name} is authenticated by {version}, MIC {}, channel bindings {}",
+            "acceptor: {name} is authenticated by {response}, MIC {}, channel bindings {}",
             mic.has_mic, bindings.is_bound
         ));
         let account_domain = if let Name::User(user) = &name { user.domain.clone() } else { String::new() };
@@ -173,10 +173,10 @@ impl ExpectAuthenticate {
             (Attribute::Workstation, Cow::Owned(shown_workstation(&received.workstation).to_string())),
             (Attribute::Mic, Cow::Borrowed(if mic.has_mic { "verified" } else { "none" })),
             (Attribute::ChannelBindings, Cow::Borrowed(if bindings.is_bound { "matched" } else { "none" })),
-            (Attribute::Version, Cow::Borrowed(version)),
+            (Attribute::Version, Cow::Borrowed(response)),
         ];
-        let mut session =
-            flags::session(Role::Acceptor, received.flags, key, received.authenticate.version, self.seq_num)?;
+        let version = received.authenticate.version;
+        let mut session = Session::new(Role::Acceptor, received.flags, key, version).numbered(self.seq_num)?;
         if received.was_not_told_the_time() {
             session.forgive_lost_mech_list_mic();
         }

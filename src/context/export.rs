@@ -21,7 +21,7 @@ use super::{
 };
 
 /// The form of the token; another one is refused.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 const EXPECT_CHALLENGE: u8 = 1;
 const EXPECT_AUTHENTICATE: u8 = 2;

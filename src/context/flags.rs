@@ -4,11 +4,9 @@ use bitflags::bitflags;
 
 use crate::{
     cred::Options,
-    crypto::ExportedSessionKey,
     error::{Fault, FieldName, InvalidMessage, Message, PeerIncompatible, Result},
     policy::{Minimum, Policy},
-    session::{Role, Session},
-    wire::{NegotiateFlags, Version},
+    wire::NegotiateFlags,
 };
 
 bitflags! {
@@ -263,28 +261,6 @@ fn without_what_datagrams_lack(mut flags: NegotiateFlags) -> NegotiateFlags {
     flags
 }
 
-/// The session of these flags. In a connectionless one without extended session security the key is cut if the
-/// AUTHENTICATE_MESSAGE has a Version of NTLMSSP_REVISION_W2K3 or later ([MS-NLMP] 3.4.5.3).
-///
-/// # Errors
-/// [`crate::error::ApiMisuse::NotDatagram`] for a number without a connectionless session.
-pub(super) fn session(
-    role: Role,
-    flags: NegotiateFlags,
-    key: ExportedSessionKey,
-    version: Option<Version>,
-    seq_num: Option<u32>,
-) -> Result<Session> {
-    let is_datagram = flags.contains(NegotiateFlags::DATAGRAM);
-    let is_extended = flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY);
-    let is_recent = version.is_some_and(|version| version.revision() >= Version::W2K3);
-    let mut session = Session::new(role, flags, key, is_datagram && !is_extended && is_recent);
-    if let Some(seq_num) = seq_num {
-        session.set_seq_num(seq_num)?;
-    }
-    Ok(session)
-}
-
 /// What `flags` give to the application. NTLM authenticates one side only, so never MUTUAL; never DELEG.
 pub(super) fn granted(flags: NegotiateFlags) -> ContextFlags {
     let mut granted = ContextFlags::TRANS;
@@ -345,7 +321,12 @@ fn refuse_without(flags: NegotiateFlags, required: NegotiateFlags) -> Result<()>
 
 #[cfg(test)]
 mod tests {
-    use crate::policy::LmLevel;
+    use crate::{
+        crypto::ExportedSessionKey,
+        policy::LmLevel,
+        session::{Role, Session},
+        wire::Version,
+    };
 
     use super::*;
 
@@ -470,8 +451,8 @@ mod tests {
         );
         let key = || ExportedSessionKey::new([7; 16]);
         let signature = |version, flags: NegotiateFlags| {
-            let mut session = session(Role::Initiator, flags, key(), version, Some(100)).unwrap();
-            session.get_mic(&[b"x"]).unwrap().0
+            let session = Session::new(Role::Initiator, flags, key(), version);
+            session.numbered(Some(100)).unwrap().get_mic(&[b"x"]).unwrap()
         };
         let [recent, old] = [15, 14].map(|revision| Some(Version([5, 1, 0, 0, 0, 0, 0, revision])));
         let whole = signature(None, settled);

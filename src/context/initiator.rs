@@ -177,7 +177,7 @@ impl ExpectChallenge {
         }
         host.trace(format_args!("initiator: sends AUTHENTICATE_MESSAGE of {name}, MIC {has_mic}, flags {flags}"));
 
-        let session = flags::session(Role::Initiator, flags, exported, version, self.seq_num)?;
+        let session = Session::new(Role::Initiator, flags, exported, version).numbered(self.seq_num)?;
         Ok(conclude(token, session, flags::granted(flags), name, has_mic, request))
     }
 
@@ -230,7 +230,7 @@ impl ExpectChallenge {
         host.trace(format_args!(
             "initiator: sends AUTHENTICATE_MESSAGE of {name}, by winbind, MIC {has_mic}, flags {flags}"
         ));
-        let session = flags::session(Role::Initiator, flags, key, authenticate.version, self.seq_num)?;
+        let session = Session::new(Role::Initiator, flags, key, authenticate.version).numbered(self.seq_num)?;
         Ok(conclude(token, session, flags::granted(flags), name, has_mic, request))
     }
 

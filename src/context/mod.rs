@@ -28,7 +28,6 @@ use crate::{
     error::{ApiMisuse, Error, Result},
     name::{Name, Principal},
     session::{Role, Session},
-    wire::MessageSignature,
 };
 
 /// A security context in any of its states. A step that fails leaves it in `Failed`, for good.
@@ -234,12 +233,6 @@ impl Context {
             State::Established(established) => established.has_mic,
             State::Start | State::ExpectNegotiate | State::ExpectAuthenticate(_) | State::Failed => false,
         }
-    }
-
-    /// The most that `wrap` takes for a token of at most `output` bytes.
-    #[must_use]
-    pub fn wrap_size_limit(output: u32) -> u32 {
-        output.saturating_sub(u32::try_from(MessageSignature::LEN).unwrap_or(u32::MAX))
     }
 
     /// Only a context of `role` whose handshake is not over takes a step.

@@ -28,6 +28,15 @@ pub enum Strength {
     Bits40,
 }
 
+/// How many bytes of the ExportedSessionKey a sealing key of LM_KEY is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LmKeyLength {
+    /// Seven: NTLMSSP_NEGOTIATE_56.
+    SevenBytes,
+    /// Five.
+    FiveBytes,
+}
+
 /// KXKEY with NTLMv2, and with NTLMv1 where none of the others applies: the SessionBaseKey itself.
 #[must_use]
 pub const fn kxkey(key: &SessionBaseKey) -> KeyExchangeKey {
@@ -116,9 +125,12 @@ pub const fn seal_key_whole(key: &ExportedSessionKey) -> SealingKey {
 /// SEALKEY without extended session security where LM_KEY was negotiated: seven bytes of the key and one constant, or five
 /// and three. RC4 goes round its key, so that the eight bytes twice are the same key as the eight bytes.
 #[must_use]
-pub fn seal_key_lm(key: &ExportedSessionKey, is_56_bits: bool) -> SealingKey {
+pub fn seal_key_lm(key: &ExportedSessionKey, length: LmKeyLength) -> SealingKey {
     let [k0, k1, k2, k3, k4, k5, k6, ..] = *key.expose();
-    let half = if is_56_bits { [k0, k1, k2, k3, k4, k5, k6, 0xa0] } else { [k0, k1, k2, k3, k4, 0xe5, 0x38, 0xb0] };
+    let half = match length {
+        LmKeyLength::SevenBytes => [k0, k1, k2, k3, k4, k5, k6, 0xa0],
+        LmKeyLength::FiveBytes => [k0, k1, k2, k3, k4, 0xe5, 0x38, 0xb0],
+    };
     SealingKey::new(*two_halves(half, half))
 }
 

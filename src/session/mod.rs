@@ -3,9 +3,12 @@
 #![forbid(unsafe_code)]
 
 mod protect;
+mod token;
 
-pub use self::protect::Buffer;
-pub use crate::wire::MessageSignature;
+pub use self::{
+    protect::Buffer,
+    token::{SIGNATURE_LEN, split_token, split_token_mut, unsealed_token},
+};
 
 use zeroize::Zeroizing;
 
@@ -13,12 +16,12 @@ use crate::{
     bytes::Reader,
     crypto::{
         ExportedSessionKey, SealingKey, SigningKey,
-        keys::{self, Direction, Strength},
+        keys::{self, Direction, LmKeyLength, Strength},
         primitive::HmacMd5,
         rc4::Handle,
     },
-    error::{ApiMisuse, Fault, FieldName, Result},
-    wire::NegotiateFlags,
+    error::{ApiMisuse, Error, Fault, FieldName, Result},
+    wire::{NegotiateFlags, Version},
 };
 
 /// Which side of a context this is.
@@ -43,12 +46,23 @@ pub enum Way {
 #[derive(Debug)]
 pub struct Session {
     flags: NegotiateFlags,
-    is_weakened: bool,
+    seal_key: SealKey,
     /// The application has set the number of connectionless messages.
     is_numbered: bool,
     key: ExportedSessionKey,
     /// Nothing without SIGN and SEAL.
     protection: Option<Protection>,
+}
+
+/// How SEALKEY makes the sealing keys of a session ([MS-NLMP] 3.4.5.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SealKey {
+    /// With extended session security: one key for each direction.
+    Extended,
+    /// Without it: the ExportedSessionKey, for both directions.
+    Whole,
+    /// Without it, too: seven or five bytes of the ExportedSessionKey.
+    Cut,
 }
 
 #[derive(Debug)]
@@ -91,12 +105,13 @@ impl Session {
     /// The length of an exported session at most, in bytes.
     pub const EXPORTED_MAX: usize = 23 + 2 * (4 + Handle::EXPORTED_LEN);
 
-    /// The session that `flags`, the ones both sides agreed on, and the ExportedSessionKey make; `is_weakened` is as in
-    /// [`seal_key`]. Its sequence numbers start at 0.
+    /// The session that `flags`, which both sides agreed on, and the ExportedSessionKey make; `version` is that of the
+    /// AUTHENTICATE_MESSAGE. Its sequence numbers start at 0.
     #[must_use]
-    pub fn new(role: Role, flags: NegotiateFlags, key: ExportedSessionKey, is_weakened: bool) -> Self {
-        let [send, receive] = Keys::of_both_ways(role, flags, &key, is_weakened);
-        Self { is_weakened, ..Self::with_keys(flags, key, send, receive) }
+    pub fn new(role: Role, flags: NegotiateFlags, key: ExportedSessionKey, version: Option<Version>) -> Self {
+        let seal_key = SealKey::of(flags, version);
+        let [send, receive] = Keys::of_both_ways(role, flags, &key, seal_key);
+        Self { seal_key, ..Self::with_keys(flags, key, send, receive) }
     }
 
     /// The same with the signing and sealing keys of both directions given. Without extended session security only the
@@ -106,7 +121,16 @@ impl Session {
         let half = |keys: Keys| Half::new(flags, Handle::new(&keys.sealing), 0, keys);
         let receive = is_extended(flags).then_some(receive);
         let protection = flags.protects().then(|| Protection { send: half(send), receive: receive.map(half) });
-        Self { flags, is_weakened: false, is_numbered: false, key, protection }
+        Self { flags, seal_key: SealKey::of(flags, None), is_numbered: false, key, protection }
+    }
+
+    /// The same session with `seq_num` for all messages, if there is one, as [`Session::set_seq_num`] sets it.
+    ///
+    /// # Errors
+    /// As [`Session::set_seq_num`].
+    pub fn numbered(mut self, seq_num: Option<u32>) -> Result<Self> {
+        seq_num.map_or(Ok(()), |seq_num| self.set_seq_num(seq_num))?;
+        Ok(self)
     }
 
     /// Whether the session is connectionless.
@@ -152,19 +176,31 @@ impl Session {
         self.flags
     }
 
-    /// Refuses a session that cannot wrap. A connectionless one can with extended session security ([MS-NLMP] 3.4.3); without
-    /// it only one that SEAL was given to, which no handshake does. And its number must have been set: one number is one key
-    /// stream, and a program that does not know of the mode would use it again and again.
+    /// Whether messages can be signed: with SIGN or SEAL, or with the dummy signature of ALWAYS_SIGN alone.
+    ///
+    /// # Errors
+    /// [`ApiMisuse::NoProtection`] where not even that was negotiated.
+    pub const fn ensure_can_sign(&self) -> Result<()> {
+        if self.protection.is_some() || self.flags.contains(NegotiateFlags::ALWAYS_SIGN) {
+            Ok(())
+        } else {
+            Err(Error::ApiMisuse(ApiMisuse::NoProtection))
+        }
+    }
+
+    /// Whether messages can be wrapped. A connectionless session can with extended session security ([MS-NLMP] 3.4.3);
+    /// without it only one that SEAL was given to, which no handshake does. And its number must have been set: one number is
+    /// one key stream, and a program that does not know of the mode would use it again and again.
     ///
     /// # Errors
     /// [`ApiMisuse::NoProtection`] without SIGN and SEAL, and without extended session security there;
     /// [`ApiMisuse::NoSeqNum`].
-    pub fn refuse_unprotected(&self) -> Result<()> {
+    pub const fn ensure_can_wrap(&self) -> Result<()> {
         let can_seal = !self.is_datagram() || is_extended(self.flags) || self.flags.contains(NegotiateFlags::SEAL);
         if self.protection.is_none() || !can_seal {
-            Err(ApiMisuse::NoProtection.into())
+            Err(Error::ApiMisuse(ApiMisuse::NoProtection))
         } else if self.is_datagram() && !self.is_numbered {
-            Err(ApiMisuse::NoSeqNum.into())
+            Err(Error::ApiMisuse(ApiMisuse::NoSeqNum))
         } else {
             Ok(())
         }
@@ -205,7 +241,8 @@ impl Session {
     /// the RC4 state. A secret.
     pub fn export(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.flags.bits().to_le_bytes());
-        out.extend_from_slice(&[self.is_weakened, self.is_numbered, self.may_start_at_one()].map(u8::from));
+        let truths = [self.seal_key == SealKey::Cut, self.is_numbered, self.may_start_at_one()];
+        out.extend_from_slice(&truths.map(u8::from));
         out.extend_from_slice(self.key.expose());
         if let Some(Protection { send, receive }) = &self.protection {
             for half in [Some(send), receive.as_ref()].into_iter().flatten() {
@@ -222,12 +259,18 @@ impl Session {
     pub fn import(role: Role, reader: &mut Reader<'_>) -> Result<Self> {
         let field = FieldName::Contents;
         let flags = NegotiateFlags::from_bits_retain(reader.u32(field)?);
-        let is_weakened = reader.boolean(field)?;
+        let is_cut = reader.boolean(field)?;
         let is_numbered = reader.boolean(field)?;
         let may_start_at_one = reader.boolean(field)?;
         let key = ExportedSessionKey::new(reader.array(field)?);
+        let seal_key = match (is_extended(flags), is_cut) {
+            (true, false) => SealKey::Extended,
+            (false, false) => SealKey::Whole,
+            (false, true) => SealKey::Cut,
+            (true, true) => return Err(reader.error(field, Fault::WrongValue)),
+        };
         if !flags.protects() {
-            return Ok(Self { flags, is_weakened, is_numbered, key, protection: None });
+            return Ok(Self { flags, seal_key, is_numbered, key, protection: None });
         }
         let mut half = |keys| -> Result<_> {
             let seq_num = reader.u32(field)?;
@@ -235,10 +278,10 @@ impl Session {
             let handle = Handle::import(&state).ok_or_else(|| reader.error(field, Fault::WrongValue))?;
             Ok(Half::new(flags, handle, seq_num, keys))
         };
-        let [send, receive] = Keys::of_both_ways(role, flags, &key, is_weakened);
+        let [send, receive] = Keys::of_both_ways(role, flags, &key, seal_key);
         let send = half(send)?;
         let receive = if is_extended(flags) { Some(half(receive)?) } else { None };
-        let mut session = Self { flags, is_weakened, is_numbered, key, protection: Some(Protection { send, receive }) };
+        let mut session = Self { flags, seal_key, is_numbered, key, protection: Some(Protection { send, receive }) };
         if may_start_at_one {
             session.forgive_lost_mech_list_mic();
         }
@@ -265,10 +308,10 @@ impl Role {
 }
 
 impl Keys {
-    fn of_both_ways(role: Role, flags: NegotiateFlags, key: &ExportedSessionKey, is_weakened: bool) -> [Self; 2] {
+    fn of_both_ways(role: Role, flags: NegotiateFlags, key: &ExportedSessionKey, seal_key: SealKey) -> [Self; 2] {
         [Way::Send, Way::Receive].map(|way| role.direction(way)).map(|direction| Self {
             signing: keys::sign_key(key, direction),
-            sealing: seal_key(flags, key, direction, is_weakened),
+            sealing: seal_key.make(flags, key, direction),
         })
     }
 }
@@ -296,22 +339,39 @@ const fn is_extended(flags: NegotiateFlags) -> bool {
     flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY)
 }
 
-/// SEALKEY, [MS-NLMP] 3.4.5.3. `is_weakened` says that a connectionless session without extended session security has a client
-/// of NTLMRevisionCurrent 15 or later, whose key is cut like that of LM_KEY.
+impl SealKey {
+    /// Where the key is cut, in a session without extended session security: with LM_KEY, and in a connectionless session
+    /// whose client has the Version NTLMSSP_REVISION_W2K3 or a later one.
+    fn of(flags: NegotiateFlags, version: Option<Version>) -> Self {
+        let is_recent = version.is_some_and(|version| version.revision() >= Version::W2K3);
+        if is_extended(flags) {
+            Self::Extended
+        } else if flags.contains(NegotiateFlags::LM_KEY) || flags.contains(NegotiateFlags::DATAGRAM) && is_recent {
+            Self::Cut
+        } else {
+            Self::Whole
+        }
+    }
+
+    fn make(self, flags: NegotiateFlags, key: &ExportedSessionKey, direction: Direction) -> SealingKey {
+        match self {
+            Self::Extended => keys::seal_key(key, strength(flags), direction),
+            Self::Whole => keys::seal_key_whole(key),
+            Self::Cut if flags.contains(NegotiateFlags::BITS_56) => keys::seal_key_lm(key, LmKeyLength::SevenBytes),
+            Self::Cut => keys::seal_key_lm(key, LmKeyLength::FiveBytes),
+        }
+    }
+}
+
+/// SEALKEY, [MS-NLMP] 3.4.5.3, with the `version` of the AUTHENTICATE_MESSAGE.
 #[must_use]
 pub fn seal_key(
     flags: NegotiateFlags,
     key: &ExportedSessionKey,
     direction: Direction,
-    is_weakened: bool,
+    version: Option<Version>,
 ) -> SealingKey {
-    if is_extended(flags) {
-        keys::seal_key(key, strength(flags), direction)
-    } else if is_weakened || flags.contains(NegotiateFlags::LM_KEY) {
-        keys::seal_key_lm(key, flags.contains(NegotiateFlags::BITS_56))
-    } else {
-        keys::seal_key_whole(key)
-    }
+    SealKey::of(flags, version).make(flags, key, direction)
 }
 
 const fn strength(flags: NegotiateFlags) -> Strength {
@@ -330,8 +390,7 @@ mod tests {
 
     #[test]
     fn the_strength_factor_is_that_of_the_sealing_key() {
-        let of =
-            |flags| Session::new(Role::Initiator, flags, ExportedSessionKey::new([0; 16]), false).strength_factor();
+        let of = |flags| Session::new(Role::Initiator, flags, ExportedSessionKey::new([0; 16]), None).strength_factor();
         let seal = NegotiateFlags::SIGN | NegotiateFlags::SEAL;
         assert_eq!(of(seal | NegotiateFlags::BITS_128 | NegotiateFlags::BITS_56), 64);
         assert_eq!(of(seal | NegotiateFlags::BITS_56), 56);

@@ -4,11 +4,14 @@ use subtle::ConstantTimeEq;
 
 use crate::{
     crypto::{keys, primitive::crc32, rc4::Handle},
-    error::{ApiMisuse, PeerMisbehaved, Result, Sequence},
-    wire::{MessageSignature, NegotiateFlags},
+    error::{ApiMisuse, Message, PeerMisbehaved, Result, Sequence},
+    wire::MessageSignature,
 };
 
-use super::{Checksum, Half, Session, Way};
+use super::{
+    Checksum, Half, Session, Way,
+    token::{self, SIGNATURE_LEN},
+};
 
 /// A part of a message to wrap or unwrap. All parts are signed, in their order.
 #[derive(Debug)]
@@ -34,50 +37,46 @@ impl Session {
     /// With ALWAYS_SIGN alone this is the dummy of 3.4.4.3, which protects nothing and counts nothing.
     ///
     /// # Errors
-    /// [`ApiMisuse::NoProtection`] when not even that was negotiated.
-    pub fn get_mic(&mut self, message: &[&[u8]]) -> Result<MessageSignature> {
-        match &mut self.protection {
-            Some(protection) => {
-                let send = protection.half(Way::Send);
-                send.begin();
-                let signature = send.signature(message.iter().copied());
-                send.count();
-                Ok(signature)
-            }
-            None if has_dummy(self.flags) => Ok(MessageSignature::DUMMY),
-            None => Err(ApiMisuse::NoProtection.into()),
-        }
+    /// As [`Session::ensure_can_sign`].
+    pub fn get_mic(&mut self, message: &[&[u8]]) -> Result<[u8; SIGNATURE_LEN]> {
+        self.ensure_can_sign()?;
+        let Some(protection) = &mut self.protection else { return Ok(MessageSignature::DUMMY.0) };
+        let send = protection.half(Way::Send);
+        send.begin();
+        let signature = send.signature(message.iter().copied());
+        send.count();
+        Ok(signature.0)
     }
 
-    /// Verifies the peer's signature of `message`. A signature that is refused leaves the session as it was.
+    /// Verifies the peer's `signature` of `message`. A signature that is refused leaves the session as it was.
     ///
     /// # Errors
-    /// [`PeerMisbehaved::BadSignature`]; [`ApiMisuse::NoProtection`] as [`Session::get_mic`].
-    pub fn verify_mic(&mut self, message: &[&[u8]], signature: &MessageSignature) -> Result<()> {
-        match &mut self.protection {
-            Some(protection) => {
-                let receive = protection.half(Way::Receive);
-                let first = receive.expect(signature);
-                receive.begin();
-                let before = receive.handle.clone();
-                let expected = receive.signature(message.iter().copied());
-                receive.judge(&expected, signature).inspect_err(|_| {
-                    receive.handle = before;
-                    receive.seq_num = first;
-                })
-            }
-            None if !has_dummy(self.flags) => Err(ApiMisuse::NoProtection.into()),
-            None if equal(&MessageSignature::DUMMY, signature) => Ok(()),
-            None => Err(PeerMisbehaved::BadSignature(Sequence::Expected).into()),
-        }
+    /// [`PeerMisbehaved::BadSignature`]; [`crate::error::InvalidMessage`] for a signature of another length; as
+    /// [`Session::ensure_can_sign`].
+    pub fn verify_mic(&mut self, message: &[&[u8]], signature: &[u8]) -> Result<()> {
+        let signature = &token::signature(Message::MicToken, signature)?;
+        self.ensure_can_sign()?;
+        let Some(protection) = &mut self.protection else {
+            let is_dummy = equal(&MessageSignature::DUMMY, signature);
+            return if is_dummy { Ok(()) } else { Err(PeerMisbehaved::BadSignature(Sequence::Expected).into()) };
+        };
+        let receive = protection.half(Way::Receive);
+        let first = receive.skip_lost_message(signature);
+        receive.begin();
+        let before = receive.handle.clone();
+        let expected = receive.signature(message.iter().copied());
+        receive.verify(&expected, signature).inspect_err(|_| {
+            receive.handle = before;
+            receive.seq_num = first;
+        })
     }
 
     /// Encrypts the data in place, also where only SIGN was negotiated, and gives the signature that goes before it.
     ///
     /// # Errors
-    /// [`ApiMisuse::NoProtection`] without SIGN and SEAL.
-    pub fn wrap(&mut self, message: &mut [Buffer<'_>]) -> Result<MessageSignature> {
-        self.refuse_unprotected()?;
+    /// As [`Session::ensure_can_wrap`].
+    pub fn wrap(&mut self, message: &mut [Buffer<'_>]) -> Result<[u8; SIGNATURE_LEN]> {
+        self.ensure_can_wrap()?;
         let send = self.protection.as_mut().ok_or(ApiMisuse::NoProtection)?.half(Way::Send);
         send.begin();
         // The checksum is over the clear text, but encrypted behind it ([MS-NLMP] 3.4.3).
@@ -85,23 +84,25 @@ impl Session {
         send.apply(message);
         let signature = send.seal(sum);
         send.count();
-        Ok(signature)
+        Ok(signature.0)
     }
 
     /// Decrypts the data in place and verifies the `signature` that came before it. When it is refused, the data is encrypted
     /// again and the session is as it was.
     ///
     /// # Errors
-    /// [`PeerMisbehaved::BadSignature`]; [`ApiMisuse::NoProtection`] without SIGN and SEAL.
-    pub fn unwrap(&mut self, message: &mut [Buffer<'_>], signature: &MessageSignature) -> Result<()> {
-        self.refuse_unprotected()?;
+    /// [`PeerMisbehaved::BadSignature`]; [`crate::error::InvalidMessage`] for a signature of another length; as
+    /// [`Session::ensure_can_wrap`].
+    pub fn unwrap(&mut self, message: &mut [Buffer<'_>], signature: &[u8]) -> Result<()> {
+        let signature = &token::signature(Message::WrapToken, signature)?;
+        self.ensure_can_wrap()?;
         let receive = self.protection.as_mut().ok_or(ApiMisuse::NoProtection)?.half(Way::Receive);
-        let first = receive.expect(signature);
+        let first = receive.skip_lost_message(signature);
         receive.begin();
         let before = receive.handle.clone();
         receive.apply(message);
         let expected = receive.signature(message.iter().map(Buffer::as_bytes));
-        receive.judge(&expected, signature).inspect_err(|_| {
+        receive.verify(&expected, signature).inspect_err(|_| {
             receive.handle = before.clone();
             receive.apply(message);
             receive.handle = before;
@@ -138,7 +139,7 @@ impl Half {
 
     /// Goes to number 1 where the message of that `signature` may be the first and has it; gives the number that counts again
     /// if the signature turns out wrong.
-    const fn expect(&mut self, signature: &MessageSignature) -> u32 {
+    const fn skip_lost_message(&mut self, signature: &MessageSignature) -> u32 {
         let before = self.seq_num;
         if self.may_start_at_one && before == 0 && signature.seq_num() == 1 {
             self.seq_num = 1;
@@ -189,7 +190,7 @@ impl Half {
     }
 
     /// Accepts the signature, and counts it, if it is the expected one.
-    fn judge(&mut self, expected: &MessageSignature, got: &MessageSignature) -> Result<()> {
+    fn verify(&mut self, expected: &MessageSignature, got: &MessageSignature) -> Result<()> {
         let got = match self.checksum {
             Checksum::Hmac { .. } => *got,
             Checksum::Crc32 => got.without_random_pad(),
@@ -212,23 +213,18 @@ impl Half {
     }
 }
 
-/// Whether messages carry the dummy of [MS-NLMP] 3.4.4.3.
-const fn has_dummy(flags: NegotiateFlags) -> bool {
-    flags.contains(NegotiateFlags::ALWAYS_SIGN) && !flags.protects()
-}
-
 fn equal(a: &MessageSignature, b: &MessageSignature) -> bool {
     a.0.ct_eq(&b.0).into()
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::{crypto::ExportedSessionKey, error::Error, session::Role};
+    use crate::{crypto::ExportedSessionKey, error::Error, session::Role, wire::NegotiateFlags};
 
     use super::*;
 
     fn pair(flags: NegotiateFlags) -> (Session, Session) {
-        let session = |role| Session::new(role, flags, ExportedSessionKey::new([0x55; 16]), false);
+        let session = |role| Session::new(role, flags, ExportedSessionKey::new([0x55; 16]), None);
         (session(Role::Initiator), session(Role::Acceptor))
     }
 
@@ -269,7 +265,7 @@ mod tests {
         }
         for bit in (0..128).filter(|bit| means_something(*bit)) {
             let mut changed = signature;
-            changed.0[bit / 8] ^= 1 << (bit % 8);
+            changed[bit / 8] ^= 1 << (bit % 8);
             assert!(server.unwrap(&mut [Buffer::Data(&mut data.clone())], &changed).is_err());
             assert!(server.verify_mic(&[b"x"], &changed).is_err());
             assert_eq!(state(&server), before);
@@ -289,7 +285,7 @@ mod tests {
                 server.unwrap(&mut [Buffer::Data(&mut data)], &signature).unwrap();
                 assert_eq!(&data, b"alternating");
                 let answer = server.get_mic(&[b"ans", b"wer"]).unwrap();
-                assert_eq!(answer.0[4..8], [0; 4], "nothing in RandomPad");
+                assert_eq!(answer[4..8], [0; 4], "nothing in RandomPad");
                 client.verify_mic(&[b"answer"], &answer).unwrap();
                 if round == 1 {
                     let (exported, mut again) = (state(&client), Vec::new());
@@ -323,7 +319,7 @@ mod tests {
             }
             let messages = [&b"one"[..], b"two", b""];
             let signatures = messages.map(|message| client.get_mic(&[message]).unwrap());
-            assert_eq!(signatures[0].0, client.get_mic(&[b"one"]).unwrap().0, "the number stays");
+            assert_eq!(signatures[0], client.get_mic(&[b"one"]).unwrap(), "the number stays");
             let before = state(&server);
             for at in [2, 0, 1, 1, 0] {
                 server.verify_mic(&[messages[at]], &signatures[at]).unwrap();
@@ -349,7 +345,7 @@ mod tests {
         server.set_seq_num(1).unwrap();
         let mut sealed = [*b"message", *b"message"];
         let [first, second] = sealed.each_mut().map(|data| client.wrap(&mut [Buffer::Data(data)]).unwrap());
-        assert_eq!((sealed[0], first.0), (sealed[1], second.0));
+        assert_eq!((sealed[0], first), (sealed[1], second));
         server.unwrap(&mut [Buffer::Data(&mut sealed[1])], &second).unwrap();
         server.unwrap(&mut [Buffer::Data(&mut sealed[0])], &first).unwrap();
         assert_eq!(&sealed, &[*b"message", *b"message"]);
@@ -388,16 +384,16 @@ mod tests {
         assert!(server.verify_mic(&[b"2"], &signature).is_err());
         server.reset_crypto(Way::Receive);
         server.verify_mic(&[b"2"], &signature).unwrap();
-        assert_eq!(signature.seq_num(), 1);
+        assert_eq!(MessageSignature(signature).seq_num(), 1);
     }
 
     #[test]
     fn always_sign_alone_gives_the_dummy_and_does_not_wrap() {
         let (mut client, mut server) = pair(NegotiateFlags::ALWAYS_SIGN);
         let signature = client.get_mic(&[b"anything"]).unwrap();
-        assert_eq!(signature.0, [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(signature, [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         server.verify_mic(&[b"something else"], &signature).unwrap();
-        assert!(server.verify_mic(&[b""], &MessageSignature([0; 16])).is_err());
+        assert!(server.verify_mic(&[b""], &[0; 16]).is_err());
         assert_eq!(client.wrap(&mut [Buffer::Data(&mut [0; 3])]).unwrap_err(), ApiMisuse::NoProtection.into());
         let (mut none, _) = pair(NegotiateFlags::empty());
         assert_eq!(none.get_mic(&[b""]).unwrap_err(), ApiMisuse::NoProtection.into());

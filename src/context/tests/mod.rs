@@ -19,7 +19,7 @@ use crate::{
     host::{FileTime, Host, LocalNames},
     name::Name,
     policy::{BindingsPolicy, MicPolicy, Minimum, Policy, TargetNamePolicy},
-    session::{Buffer, Role},
+    session::{Buffer, Role, SIGNATURE_LEN},
 };
 
 use super::*;
