@@ -358,7 +358,7 @@ pub(super) fn get_mic_length(context: Ref<ContextHandle>, qop: u32, iov: IovArra
     buffers.ensure_none(BufferType::Stream)?;
     buffers.ensure_none(BufferType::Header)?;
     let token = buffers.one(BufferType::MicToken)?;
-    context.lock()?.established()?;
+    context.lock()?.session()?.ensure_can_sign()?;
     token.put_length(SIGNATURE_LEN);
     Ok(COMPLETE)
 }

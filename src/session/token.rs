@@ -60,6 +60,7 @@ impl Session {
     /// # Errors
     /// As [`Session::ensure_can_wrap`].
     pub fn wrap_size_limit(&self, output: u32) -> Result<u32> {
+        self.ensure_can_wrap()?;
         Ok(output.saturating_sub(u32::try_from(SIGNATURE_LEN).unwrap_or(u32::MAX)))
     }
 }

@@ -17,6 +17,7 @@ use crate::common::token::{
 };
 use crate::common::{PASSWORD, with_environment};
 
+use super::iov::assert_lengths_go_with_messages;
 use super::message::{SIGNATURE, assert_bad_signature, assert_in_step};
 
 /// GSS_C_DATAGRAM_FLAG, which gssapi_ntlmssp.h has.
@@ -685,6 +686,16 @@ fn binds_to_a_channel() {
     assert_eq!(establish(&bound).acceptor_flags, TOLD | crate::common::gss::CHANNEL_BOUND);
     let failure = refusal(&sip().bindings(Some(here), Some(there)));
     assert_eq!(failure.routine(), sys::_GSS_S_BAD_BINDINGS, "{failure:?}");
+}
+
+#[test]
+fn gives_no_length_of_a_message_that_it_refuses() {
+    for handshake in old().into_iter().chain([sip()]) {
+        for pair in [establish(&handshake), numbered(&handshake)] {
+            assert_lengths_go_with_messages(&pair.initiator);
+            assert_lengths_go_with_messages(&pair.acceptor);
+        }
+    }
 }
 
 #[test]

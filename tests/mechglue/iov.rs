@@ -3,7 +3,7 @@
 use libgssapi_sys as sys;
 
 use crate::common::context::Ctx;
-use crate::common::gss::{NEG_FLAGS, NTLM, SPNEGO};
+use crate::common::gss::{Gss, NEG_FLAGS, NTLM, SPNEGO};
 use crate::common::handshake::{Handshake, Pair};
 use crate::common::iov::{ALLOCATE, DATA, HEADER, Iov, MIC_TOKEN, PADDING, SIGN_ONLY, STREAM, TRAILER};
 use crate::common::token::{ALWAYS_SIGN, BITS_128, NTLM_KEY, UNICODE};
@@ -257,6 +257,36 @@ fn signs_nothing_without_even_the_dummy() {
     pair.initiator.get_mic(b"message").unwrap_err();
     pair.initiator.get_mic_iov(&mut Iov::new(&[(DATA, b"message"), (MIC_TOKEN, ROOM)])).unwrap_err();
     pair.acceptor.verify_mic(b"message", &[0; SIGNATURE]).unwrap_err();
+}
+
+/// A context that makes no message gives no length for one either, and the other way round.
+pub(super) fn assert_lengths_go_with_messages(context: &Ctx) {
+    let wrap_iov = || Iov::new(&[(HEADER, ROOM), (DATA, b"message")]);
+    let mic_iov = || Iov::new(&[(DATA, b"message"), (MIC_TOKEN, ROOM)]);
+    // The lengths first: making messages must not be what changes them.
+    let lengths = [
+        context.wrap_size_limit(100).map(drop),
+        context.wrap_iov_length(&mut wrap_iov()).map(drop),
+        context.get_mic_iov_length(&mut mic_iov()).map(drop),
+    ];
+    let messages = [
+        context.wrap(b"message").map(drop),
+        context.wrap_iov(&mut wrap_iov()).map(drop),
+        context.get_mic_iov(&mut mic_iov()).map(drop),
+    ];
+    let failures = |of: [Gss<()>; 3]| of.map(|result| result.err().map(|failure| (failure.major, failure.minor)));
+    assert_eq!(failures(lengths), failures(messages));
+}
+
+#[test]
+fn gives_no_length_of_a_message_that_it_refuses() {
+    let mut without_dummy = Handshake::of(&NTLM).flags(0);
+    without_dummy.initiator.set_option(&NEG_FLAGS, &(UNICODE | NTLM_KEY).to_ne_bytes()).unwrap();
+    for handshake in [without_dummy, Handshake::of(&NTLM).flags(0), Handshake::of(&NTLM)] {
+        let pair = handshake.establish();
+        assert_lengths_go_with_messages(&pair.initiator);
+        assert_lengths_go_with_messages(&pair.acceptor);
+    }
 }
 
 #[test]
