@@ -19,7 +19,7 @@ use super::{
     Established, Step,
     bindings::ChannelBindings,
     flags::{self, ContextFlags},
-    response::Answered,
+    response::ReceivedResponse,
     transcript::Transcript,
     verify::{BindingsChecked, MicChecked, ProofVerified},
 };
@@ -73,11 +73,11 @@ pub(super) fn start(request: &AcceptRequest<'_>) -> Result<(ExpectAuthenticate, 
     let Env { policy, host, .. } = env;
     let flags = if token.is_empty() || token == EMPTY_TOKEN_OF_NTLM || token == SIGNATURE {
         host.trace(format_args!("acceptor: starts a connectionless handshake"));
-        flags::invite(credential.options(), policy)?
+        flags::datagram_challenge_flags(credential.options(), policy)?
     } else {
         let negotiate = Negotiate::decode(token)?;
         host.trace(format_args!("acceptor: got NEGOTIATE_MESSAGE, flags {}", negotiate.flags));
-        flags::answer(negotiate.flags, credential.options(), policy)?
+        flags::challenge_flags(negotiate.flags, credential.options(), policy)?
     };
 
     let mut server_challenge = [0; 8];
@@ -158,7 +158,7 @@ impl ExpectAuthenticate {
         let acceptor = request.credential.acceptor()?;
         let received = Received::read(&self.challenge, request)?;
         let Authenticated { _proof, mic, bindings, name, attributes: of_account, key } =
-            self.judge(&received, acceptor, request)?;
+            self.authenticate(&received, acceptor, request)?;
 
         let mut granted = flags::granted(received.flags);
         granted.set(ContextFlags::CHANNEL_BOUND, bindings.is_bound);
@@ -190,7 +190,7 @@ impl ExpectAuthenticate {
         Ok((established, Step { token: Vec::new(), flags: granted, is_established: true }))
     }
 
-    fn judge(
+    fn authenticate(
         &self,
         received: &Received<'_>,
         acceptor: &Acceptor,
@@ -202,7 +202,7 @@ impl ExpectAuthenticate {
         let client = answered.target_info();
         if let Some(client) = client {
             host.trace(format_args!("acceptor: its target info is {client}"));
-            client.refuse_duplicates(Message::Authenticate, FieldName::NtChallengeResponse)?;
+            client.ensure_no_duplicates(Message::Authenticate, FieldName::NtChallengeResponse)?;
         }
         let encrypted = encrypted_key(authenticate, *flags)?;
 
@@ -214,7 +214,7 @@ impl ExpectAuthenticate {
                 (proof, Name::User(account), session_base_key, lm_hash, attributes)
             }
             None => {
-                let proof = ProofVerified::of_nobody(policy)?;
+                let proof = ProofVerified::anonymous(policy)?;
                 (proof, Name::Anonymous, SessionBaseKey::new([0; 16]), None, Attributes::new())
             }
         };
@@ -226,9 +226,9 @@ impl ExpectAuthenticate {
         let (mic, key) =
             MicChecked::check(client, &transcript, authenticate.mic_offset, candidates, policy.require_mic)?;
         if let Some(client) = client {
-            refuse_changed_info(challenge, client)?;
+            ensure_target_info_is_ours(challenge, client)?;
         }
-        check_target_name(client, acceptor, request.env)?;
+        ensure_target_name(client, acceptor, request.env)?;
         let bindings = BindingsChecked::check(client, request.bindings.as_ref(), policy.channel_bindings)?;
         Ok(Authenticated { _proof: proof, mic, bindings, name, attributes, key })
     }
@@ -249,7 +249,7 @@ struct Received<'a> {
     domain: Cow<'a, [u8]>,
     /// Workstation in UTF-16LE.
     workstation: Cow<'a, [u8]>,
-    answered: Answered<'a>,
+    answered: ReceivedResponse<'a>,
 }
 
 impl<'a> Received<'a> {
@@ -258,7 +258,7 @@ impl<'a> Received<'a> {
         let Env { policy, host, .. } = request.env;
         let challenge = Challenge::decode(challenge)?;
         let authenticate = Authenticate::decode(request.token, challenge.flags)?;
-        let mut flags = flags::conclude(challenge.flags, authenticate.flags, policy.minimum)?;
+        let mut flags = flags::agree_as_acceptor(challenge.flags, authenticate.flags, policy.minimum)?;
         let [user, domain, workstation] = [authenticate.user, authenticate.domain, authenticate.workstation]
             .map(|name| authenticate.charset.to_utf16le(name));
         host.trace(format_args!(
@@ -267,8 +267,8 @@ impl<'a> Received<'a> {
             Shown(&user),
             shown_workstation(&workstation),
         ));
-        let answered = Answered::read(&authenticate, flags, &challenge.server_challenge, policy)?;
-        flags.set(NegotiateFlags::ANONYMOUS, matches!(answered, Answered::Anonymous));
+        let answered = ReceivedResponse::read(&authenticate, flags, &challenge.server_challenge, policy)?;
+        flags.set(NegotiateFlags::ANONYMOUS, matches!(answered, ReceivedResponse::Anonymous));
         Ok(Self { challenge, authenticate, flags, user, domain, workstation, answered })
     }
 
@@ -318,7 +318,7 @@ fn exported_keys(
 
 /// What the client sends back of the CHALLENGE_MESSAGE must be what was sent; it need not send it back. A time it may have
 /// of its own where it was sent none.
-fn refuse_changed_info(challenge: &Challenge<'_>, client: &TargetInfo<'_>) -> Result<()> {
+fn ensure_target_info_is_ours(challenge: &Challenge<'_>, client: &TargetInfo<'_>) -> Result<()> {
     if challenge.target_info.is_empty() {
         return Ok(());
     }
@@ -336,7 +336,7 @@ fn refuse_changed_info(challenge: &Challenge<'_>, client: &TargetInfo<'_>) -> Re
 }
 
 /// Compares MsvAvTargetName with the name that the acceptor was given, where it was given one.
-fn check_target_name(client: Option<&TargetInfo<'_>>, acceptor: &Acceptor, env: &Env<'_>) -> Result<()> {
+fn ensure_target_name(client: Option<&TargetInfo<'_>>, acceptor: &Acceptor, env: &Env<'_>) -> Result<()> {
     let Env { policy, host, .. } = env;
     if policy.target_name == TargetNamePolicy::Off {
         return Ok(());

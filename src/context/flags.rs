@@ -54,7 +54,12 @@ const PROTECTION: NegotiateFlags = NegotiateFlags::SIGN
     .union(NegotiateFlags::EXTENDED_SESSIONSECURITY);
 
 /// What an initiator offers that was asked for `requested`, and has an LM hash or not.
-pub(super) fn offer(requested: ContextFlags, options: Options, policy: &Policy, has_lm_hash: bool) -> NegotiateFlags {
+pub(super) fn negotiate_flags(
+    requested: ContextFlags,
+    options: Options,
+    policy: &Policy,
+    has_lm_hash: bool,
+) -> NegotiateFlags {
     let level = policy.lm_level;
     let mut flags = chosen(options).unwrap_or_else(|| {
         let mut flags = ALWAYS;
@@ -136,13 +141,13 @@ fn required_by(minimum: Minimum) -> NegotiateFlags {
 ///
 /// # Errors
 /// [`PeerIncompatible`] when something of `required` is missing, or what session security needs.
-pub(super) fn settle(
+pub(super) fn agree_as_initiator(
     offered: NegotiateFlags,
     challenge: NegotiateFlags,
     required: NegotiateFlags,
 ) -> Result<NegotiateFlags> {
-    refuse_without_charset(Message::Challenge, challenge)?;
-    refuse_half_a_datagram(offered, offered & challenge)?;
+    ensure_charset(Message::Challenge, challenge)?;
+    ensure_datagram_is_whole(offered, offered & challenge)?;
     // What the client says of itself stays: that it asked for a target. A Version it has for every server that has one.
     let agreed = offered & (challenge | NegotiateFlags::REQUEST_TARGET);
     let flags = one_of_each(agreed | (challenge & (NegotiateFlags::TARGET_INFO | NegotiateFlags::VERSION)));
@@ -155,7 +160,7 @@ pub(super) fn settle(
     if !has_charset(flags) {
         return Err(PeerIncompatible::NoUnicode.into());
     }
-    refuse_without(flags, required)?;
+    ensure_required(flags, required)?;
     Ok(flags)
 }
 
@@ -169,7 +174,7 @@ pub(super) fn forwarded(
     required: NegotiateFlags,
 ) -> Result<NegotiateFlags> {
     let flags = agreed & answered.unwrap_or(NegotiateFlags::empty());
-    refuse_without(flags, required)?;
+    ensure_required(flags, required)?;
     Ok(flags)
 }
 
@@ -182,9 +187,9 @@ fn supported(options: Options, policy: &Policy) -> NegotiateFlags {
 /// What an acceptor answers to a NEGOTIATE_MESSAGE with `negotiate`.
 ///
 /// # Errors
-/// As [`settle`].
-pub(super) fn answer(negotiate: NegotiateFlags, options: Options, policy: &Policy) -> Result<NegotiateFlags> {
-    refuse_without_charset(Message::Negotiate, negotiate)?;
+/// As [`agree_as_initiator`].
+pub(super) fn challenge_flags(negotiate: NegotiateFlags, options: Options, policy: &Policy) -> Result<NegotiateFlags> {
+    ensure_charset(Message::Negotiate, negotiate)?;
     if negotiate.contains(NegotiateFlags::DATAGRAM) {
         return checked(all_of_datagrams(options, policy) & (negotiate | ALL_DATAGRAMS), policy);
     }
@@ -205,8 +210,8 @@ const ALL_DATAGRAMS: NegotiateFlags = NegotiateFlags::DATAGRAM
 /// choice, in its AUTHENTICATE_MESSAGE.
 ///
 /// # Errors
-/// As [`settle`].
-pub(super) fn invite(options: Options, policy: &Policy) -> Result<NegotiateFlags> {
+/// As [`agree_as_initiator`].
+pub(super) fn datagram_challenge_flags(options: Options, policy: &Policy) -> Result<NegotiateFlags> {
     checked(all_of_datagrams(options, policy), policy)
 }
 
@@ -219,7 +224,7 @@ fn checked(flags: NegotiateFlags, policy: &Policy) -> Result<NegotiateFlags> {
     if !has_charset(flags) {
         return Err(PeerIncompatible::NoUnicode.into());
     }
-    refuse_without(flags, required_by(policy.minimum))?;
+    ensure_required(flags, required_by(policy.minimum))?;
     Ok(flags)
 }
 
@@ -227,21 +232,21 @@ fn checked(flags: NegotiateFlags, policy: &Policy) -> Result<NegotiateFlags> {
 /// was not agreed on before is not agreed on now, connectionless messages neither: some clients say it without meaning it.
 ///
 /// # Errors
-/// As [`settle`].
-pub(super) fn conclude(
+/// As [`agree_as_initiator`].
+pub(super) fn agree_as_acceptor(
     challenge: NegotiateFlags,
     authenticate: Option<NegotiateFlags>,
     minimum: Minimum,
 ) -> Result<NegotiateFlags> {
     let agreed = challenge & authenticate.unwrap_or(challenge);
-    refuse_half_a_datagram(challenge, agreed)?;
+    ensure_datagram_is_whole(challenge, agreed)?;
     let flags = without_what_datagrams_lack(agreed);
-    refuse_without(flags, required_by(minimum))?;
+    ensure_required(flags, required_by(minimum))?;
     Ok(flags)
 }
 
 /// What began as connectionless stays so, and has a key to exchange. A peer that alone says so means nothing by it.
-fn refuse_half_a_datagram(own: NegotiateFlags, agreed: NegotiateFlags) -> Result<()> {
+fn ensure_datagram_is_whole(own: NegotiateFlags, agreed: NegotiateFlags) -> Result<()> {
     if !own.contains(NegotiateFlags::DATAGRAM) {
         Ok(())
     } else if !agreed.contains(NegotiateFlags::DATAGRAM) {
@@ -291,14 +296,14 @@ const fn has_charset(flags: NegotiateFlags) -> bool {
 }
 
 /// [MS-NLMP] 2.2.2.5: one of UNICODE and OEM must be set.
-fn refuse_without_charset(message: Message, flags: NegotiateFlags) -> Result<()> {
+fn ensure_charset(message: Message, flags: NegotiateFlags) -> Result<()> {
     if !has_charset(flags) {
         return Err(InvalidMessage { message, field: FieldName::NegotiateFlags, fault: Fault::WrongValue }.into());
     }
     Ok(())
 }
 
-fn refuse_without(flags: NegotiateFlags, required: NegotiateFlags) -> Result<()> {
+fn ensure_required(flags: NegotiateFlags, required: NegotiateFlags) -> Result<()> {
     let mut missing = required.difference(flags);
     // Without extended session security the keys of LM_KEY, and of recent connectionless clients, have 56 bits at most,
     // whatever the flags say.
@@ -333,7 +338,7 @@ mod tests {
     const CHALLENGE: NegotiateFlags = ALWAYS.union(NegotiateFlags::TARGET_INFO).union(NegotiateFlags::NTLM);
 
     fn offered(requested: ContextFlags) -> NegotiateFlags {
-        offer(requested, Options::default(), &Policy::default(), false)
+        negotiate_flags(requested, Options::default(), &Policy::default(), false)
     }
 
     fn at_least(minimum: Minimum) -> Policy {
@@ -342,7 +347,8 @@ mod tests {
 
     #[test]
     fn a_server_cannot_switch_on_what_nobody_asked_for() {
-        let flags = settle(offered(ContextFlags::empty()), NegotiateFlags::all(), NegotiateFlags::empty()).unwrap();
+        let flags =
+            agree_as_initiator(offered(ContextFlags::empty()), NegotiateFlags::all(), NegotiateFlags::empty()).unwrap();
         assert!(!flags.protects() && !flags.contains(NegotiateFlags::DATAGRAM));
     }
 
@@ -354,20 +360,29 @@ mod tests {
             (ContextFlags::CONF, PeerIncompatible::NoSign),
         ] {
             let required = required(asked, Options::default(), Minimum::empty());
-            assert_eq!(settle(offered(asked), CHALLENGE, required), Err(missing.into()));
+            assert_eq!(agree_as_initiator(offered(asked), CHALLENGE, required), Err(missing.into()));
         }
         let required = required(ContextFlags::CONF, Options::default(), Minimum::empty());
         let with_sign = CHALLENGE | NegotiateFlags::SIGN;
-        assert_eq!(settle(offered(ContextFlags::CONF), with_sign, required), Err(PeerIncompatible::NoSeal.into()));
+        assert_eq!(
+            agree_as_initiator(offered(ContextFlags::CONF), with_sign, required),
+            Err(PeerIncompatible::NoSeal.into())
+        );
     }
 
     #[test]
     fn a_minimum_holds_on_both_sides() {
         let weak = CHALLENGE - NegotiateFlags::BITS_128;
         let required = required(ContextFlags::empty(), Options::default(), Minimum::BITS_128);
-        assert_eq!(settle(offered(ContextFlags::empty()), weak, required), Err(PeerIncompatible::No128.into()));
-        assert_eq!(answer(weak, Options::default(), &at_least(Minimum::BITS_128)), Err(PeerIncompatible::No128.into()));
-        assert_eq!(conclude(CHALLENGE, Some(weak), Minimum::BITS_128), Err(PeerIncompatible::No128.into()));
+        assert_eq!(
+            agree_as_initiator(offered(ContextFlags::empty()), weak, required),
+            Err(PeerIncompatible::No128.into())
+        );
+        assert_eq!(
+            challenge_flags(weak, Options::default(), &at_least(Minimum::BITS_128)),
+            Err(PeerIncompatible::No128.into())
+        );
+        assert_eq!(agree_as_acceptor(CHALLENGE, Some(weak), Minimum::BITS_128), Err(PeerIncompatible::No128.into()));
     }
 
     #[test]
@@ -379,8 +394,11 @@ mod tests {
     #[test]
     fn without_ci_flags_replay_detection_asks_for_nothing() {
         let options = Options { no_ci_flags: true, neg_flags: None };
-        assert!(!offer(ContextFlags::REPLAY | ContextFlags::SEQUENCE, options, &Policy::default(), false).protects());
-        assert!(offer(ContextFlags::INTEG, options, &Policy::default(), false).protects());
+        assert!(
+            !negotiate_flags(ContextFlags::REPLAY | ContextFlags::SEQUENCE, options, &Policy::default(), false)
+                .protects()
+        );
+        assert!(negotiate_flags(ContextFlags::INTEG, options, &Policy::default(), false).protects());
     }
 
     #[test]
@@ -388,26 +406,26 @@ mod tests {
         let bits = (ALWAYS | NegotiateFlags::SIGN | NegotiateFlags::SEAL).bits();
         let options = Options { neg_flags: Some(bits), no_ci_flags: false };
         let required = required(ContextFlags::empty(), options, Minimum::empty());
-        let offered = offer(ContextFlags::empty(), options, &Policy::default(), false);
-        assert_eq!(settle(offered, CHALLENGE, required), Err(PeerIncompatible::NoSign.into()));
+        let offered = negotiate_flags(ContextFlags::empty(), options, &Policy::default(), false);
+        assert_eq!(agree_as_initiator(offered, CHALLENGE, required), Err(PeerIncompatible::NoSign.into()));
         let none = Options { neg_flags: Some(0), no_ci_flags: false };
-        let offered = offer(ContextFlags::empty(), none, &Policy::default(), false);
+        let offered = negotiate_flags(ContextFlags::empty(), none, &Policy::default(), false);
         assert_eq!(offered, NegotiateFlags::UNICODE);
     }
 
     #[test]
     fn unicode_wins_and_one_charset_must_be_there() {
         let nothing = NegotiateFlags::empty();
-        let settled = |challenge| settle(offered(ContextFlags::empty()), challenge, nothing);
+        let settled = |challenge| agree_as_initiator(offered(ContextFlags::empty()), challenge, nothing);
         let charsets = NegotiateFlags::UNICODE | NegotiateFlags::OEM;
         assert_eq!(settled(CHALLENGE | charsets).unwrap() & charsets, NegotiateFlags::UNICODE);
         assert_eq!(settled(CHALLENGE - NegotiateFlags::UNICODE).unwrap() & charsets, NegotiateFlags::OEM);
         let only_unicode = offered(ContextFlags::empty()) - NegotiateFlags::OEM;
-        let refused = settle(only_unicode, CHALLENGE - NegotiateFlags::UNICODE, nothing);
+        let refused = agree_as_initiator(only_unicode, CHALLENGE - NegotiateFlags::UNICODE, nothing);
         assert_eq!(refused, Err(PeerIncompatible::NoUnicode.into()));
         assert!(matches!(settled(CHALLENGE - charsets), Err(crate::error::Error::InvalidMessage(_))));
         assert!(matches!(
-            answer(nothing, Options::default(), &Policy::default()),
+            challenge_flags(nothing, Options::default(), &Policy::default()),
             Err(crate::error::Error::InvalidMessage(_))
         ));
     }
@@ -415,19 +433,22 @@ mod tests {
     #[test]
     fn both_sides_mean_the_same_mode() {
         let offered = offered(ContextFlags::INTEG | ContextFlags::DATAGRAM);
-        let invited = invite(Options::default(), &Policy::default()).unwrap();
+        let invited = datagram_challenge_flags(Options::default(), &Policy::default()).unwrap();
         assert_eq!(invited.bits(), 0xe298_8273, "as servers of [MS-SIPAE], but for LM_KEY");
-        let settled = settle(offered, invited, NegotiateFlags::SIGN).unwrap();
+        let settled = agree_as_initiator(offered, invited, NegotiateFlags::SIGN).unwrap();
         assert_eq!(settled.bits(), 0x6298_8255, "as clients of [MS-SIPAE]");
-        assert_eq!(conclude(invited, Some(settled), Minimum::empty()), Ok(settled - NegotiateFlags::REQUEST_TARGET));
+        assert_eq!(
+            agree_as_acceptor(invited, Some(settled), Minimum::empty()),
+            Ok(settled - NegotiateFlags::REQUEST_TARGET)
+        );
         let at_lowest = Policy { lm_level: LmLevel::new(0).unwrap(), ..Policy::default() };
-        assert_eq!(invite(Options::default(), &at_lowest), Ok(invited), "LM keys at no level");
+        assert_eq!(datagram_challenge_flags(Options::default(), &at_lowest), Ok(invited), "LM keys at no level");
         let none = NegotiateFlags::empty();
         let (no_datagram, no_key) = (Err(PeerIncompatible::NoDatagram.into()), Err(PeerIncompatible::NoKeyExch.into()));
-        assert_eq!(settle(offered, invited - NegotiateFlags::DATAGRAM, none), no_datagram);
-        assert_eq!(settle(offered, invited - NegotiateFlags::KEY_EXCH, none), no_key);
-        assert_eq!(conclude(invited, Some(settled - NegotiateFlags::DATAGRAM), Minimum::empty()), no_datagram);
-        assert_eq!(conclude(invited, Some(settled - NegotiateFlags::KEY_EXCH), Minimum::empty()), no_key);
+        assert_eq!(agree_as_initiator(offered, invited - NegotiateFlags::DATAGRAM, none), no_datagram);
+        assert_eq!(agree_as_initiator(offered, invited - NegotiateFlags::KEY_EXCH, none), no_key);
+        assert_eq!(agree_as_acceptor(invited, Some(settled - NegotiateFlags::DATAGRAM), Minimum::empty()), no_datagram);
+        assert_eq!(agree_as_acceptor(invited, Some(settled - NegotiateFlags::KEY_EXCH), Minimum::empty()), no_key);
         let granted = granted(settled);
         assert!(granted.contains(ContextFlags::INTEG | ContextFlags::DATAGRAM | ContextFlags::IDENTIFY));
         assert!(!granted.intersects(ContextFlags::REPLAY | ContextFlags::SEQUENCE | ContextFlags::CONF));
@@ -435,18 +456,20 @@ mod tests {
 
     #[test]
     fn without_extended_session_security_connectionless_keys_are_cut_as_the_client_says() {
-        let invited = invite(Options::default(), &Policy::default()).unwrap();
+        let invited = datagram_challenge_flags(Options::default(), &Policy::default()).unwrap();
         let without = invited - NegotiateFlags::EXTENDED_SESSIONSECURITY;
         let settled =
-            settle(offered(ContextFlags::INTEG | ContextFlags::DATAGRAM), without, NegotiateFlags::SIGN).unwrap();
+            agree_as_initiator(offered(ContextFlags::INTEG | ContextFlags::DATAGRAM), without, NegotiateFlags::SIGN)
+                .unwrap();
         assert!(settled.contains(NegotiateFlags::BITS_128 | NegotiateFlags::BITS_56));
         assert_eq!(
-            conclude(invited, Some(settled), Minimum::empty()).map(|flags| flags.contains(NegotiateFlags::BITS_56)),
+            agree_as_acceptor(invited, Some(settled), Minimum::empty())
+                .map(|flags| flags.contains(NegotiateFlags::BITS_56)),
             Ok(true)
         );
-        assert_eq!(conclude(invited, Some(settled), Minimum::BITS_128), Err(PeerIncompatible::No128.into()));
+        assert_eq!(agree_as_acceptor(invited, Some(settled), Minimum::BITS_128), Err(PeerIncompatible::No128.into()));
         assert_eq!(
-            settle(offered(ContextFlags::DATAGRAM), without, NegotiateFlags::BITS_128),
+            agree_as_initiator(offered(ContextFlags::DATAGRAM), without, NegotiateFlags::BITS_128),
             Err(PeerIncompatible::No128.into())
         );
         let key = || ExportedSessionKey::new([7; 16]);
@@ -464,12 +487,12 @@ mod tests {
     #[test]
     fn connectionless_messages_are_not_sealed_without_extended_session_security() {
         let asked = ContextFlags::CONF | ContextFlags::DATAGRAM;
-        let invited = invite(Options::default(), &Policy::default()).unwrap();
+        let invited = datagram_challenge_flags(Options::default(), &Policy::default()).unwrap();
         let required = required(asked, Options::default(), Minimum::empty());
-        assert!(settle(offered(asked), invited, required).unwrap().contains(NegotiateFlags::SEAL));
+        assert!(agree_as_initiator(offered(asked), invited, required).unwrap().contains(NegotiateFlags::SEAL));
         let without = invited - NegotiateFlags::EXTENDED_SESSIONSECURITY;
-        assert_eq!(settle(offered(asked), without, required), Err(PeerIncompatible::NoSeal.into()));
-        let flags = conclude(invited, Some(without), Minimum::empty()).unwrap();
+        assert_eq!(agree_as_initiator(offered(asked), without, required), Err(PeerIncompatible::NoSeal.into()));
+        let flags = agree_as_acceptor(invited, Some(without), Minimum::empty()).unwrap();
         assert!(flags.contains(NegotiateFlags::SIGN) && !flags.contains(NegotiateFlags::SEAL));
     }
 
@@ -479,22 +502,26 @@ mod tests {
         let both = NegotiateFlags::LM_KEY | NegotiateFlags::EXTENDED_SESSIONSECURITY;
         let offered = |neg_flags: Option<NegotiateFlags>, level, has_lm_hash| {
             let options = Options { neg_flags: neg_flags.map(|flags| flags.bits()), no_ci_flags: false };
-            offer(ContextFlags::empty(), options, &at(level), has_lm_hash) & both
+            negotiate_flags(ContextFlags::empty(), options, &at(level), has_lm_hash) & both
         };
         let extended = NegotiateFlags::EXTENDED_SESSIONSECURITY;
         assert_eq!([offered(None, 0, true), offered(None, 1, true)], [NegotiateFlags::empty(), extended]);
         assert_eq!([offered(Some(both), 0, true), offered(Some(both), 1, true)], [both; 2]);
         assert_eq!([offered(Some(both), 1, false), offered(Some(both), 2, true)], [extended; 2]);
         let everything = Options { neg_flags: Some(u32::MAX), no_ci_flags: false };
-        let of_all = |level| answer(NegotiateFlags::all() - NegotiateFlags::DATAGRAM, everything, &at(level)).unwrap();
+        let of_all =
+            |level| challenge_flags(NegotiateFlags::all() - NegotiateFlags::DATAGRAM, everything, &at(level)).unwrap();
         assert!(!of_all(3).intersects(LM_KEYS) && !of_all(1).contains(NegotiateFlags::ANONYMOUS));
         assert!(
-            !offer(ContextFlags::empty(), everything, &at(3), true).intersects(LM_KEYS | NegotiateFlags::ANONYMOUS)
+            !negotiate_flags(ContextFlags::empty(), everything, &at(3), true)
+                .intersects(LM_KEYS | NegotiateFlags::ANONYMOUS)
         );
-        let by_default = answer(NegotiateFlags::all() - NegotiateFlags::DATAGRAM, Options::default(), &at(0)).unwrap();
+        let by_default =
+            challenge_flags(NegotiateFlags::all() - NegotiateFlags::DATAGRAM, Options::default(), &at(0)).unwrap();
         assert!(!by_default.contains(NegotiateFlags::REQUEST_NON_NT_SESSION_KEY));
-        let answered =
-            |asked, level| answer(NegotiateFlags::UNICODE | asked, Options::default(), &at(level)).unwrap() & both;
+        let answered = |asked, level| {
+            challenge_flags(NegotiateFlags::UNICODE | asked, Options::default(), &at(level)).unwrap() & both
+        };
         assert_eq!(answered(NegotiateFlags::LM_KEY, 1), NegotiateFlags::LM_KEY);
         assert_eq!(answered(NegotiateFlags::LM_KEY, 2), NegotiateFlags::empty());
         assert_eq!(answered(both, 0), NegotiateFlags::EXTENDED_SESSIONSECURITY);

@@ -21,7 +21,7 @@ use super::{
     Established, Step,
     bindings::ChannelBindings,
     flags::{self, ContextFlags},
-    response::Answer,
+    response::SentResponse,
     transcript::Transcript,
 };
 
@@ -73,7 +73,7 @@ pub(super) fn start(request: &InitiateRequest<'_>) -> Result<(ExpectChallenge, S
     }
     let initiator = request.initiator()?;
     let has_lm_hash = matches!(initiator, Initiator::Account(account) if account.secret.lm_hash.is_some());
-    let offered = flags::offer(requested, request.credential.options(), policy, has_lm_hash);
+    let offered = flags::negotiate_flags(requested, request.credential.options(), policy, has_lm_hash);
     let token = if is_datagram {
         host.trace(format_args!("initiator: starts a connectionless handshake, would take flags {offered}"));
         Vec::new()
@@ -83,8 +83,8 @@ pub(super) fn start(request: &InitiateRequest<'_>) -> Result<(ExpectChallenge, S
         Negotiate { flags: offered, domain: &[], workstation: &[], version }.encode()?
     };
     // Nobody says in a NEGOTIATE_MESSAGE to be nobody, but the application is told at once.
-    let is_nobody = matches!(initiator, Initiator::Anonymous);
-    let anonymous = if is_nobody { NegotiateFlags::ANONYMOUS } else { NegotiateFlags::empty() };
+    let is_anonymous = matches!(initiator, Initiator::Anonymous);
+    let anonymous = if is_anonymous { NegotiateFlags::ANONYMOUS } else { NegotiateFlags::empty() };
     let next = ExpectChallenge {
         offered: offered | anonymous,
         negotiate: token.clone(),
@@ -109,8 +109,8 @@ impl ExpectChallenge {
         let InitiateRequest { credential, env, .. } = *request;
         let Env { policy, host, .. } = env;
         // Who began as nobody stays nobody, whatever credential the second call brings.
-        let is_nobody = self.offered.contains(NegotiateFlags::ANONYMOUS);
-        let initiator = if is_nobody { &Initiator::Anonymous } else { request.initiator()? };
+        let is_anonymous = self.offered.contains(NegotiateFlags::ANONYMOUS);
+        let initiator = if is_anonymous { &Initiator::Anonymous } else { request.initiator()? };
 
         let challenge = Challenge::decode(request.token)?;
         host.trace(format_args!(
@@ -123,31 +123,38 @@ impl ExpectChallenge {
             host.trace(format_args!("initiator: its target info is {server}"));
         }
         let required = flags::required(self.requested, credential.options(), policy.minimum);
-        let mut flags = flags::settle(self.offered, challenge.flags, required)?;
+        let mut flags = flags::agree_as_initiator(self.offered, challenge.flags, required)?;
         flags.set(NegotiateFlags::ANONYMOUS, matches!(initiator, Initiator::Anonymous));
 
         let mut client_challenge = [0; 8];
         host.random(&mut client_challenge)?;
         let mut has_mic = false;
         let answer = match initiator {
-            Initiator::Anonymous => Answer::anonymous(),
+            Initiator::Anonymous => SentResponse::anonymous(),
             Initiator::CachedLogon(logon) => {
-                refuse_without_info(server.as_ref(), required, policy)?;
-                refuse_far_time(server.and_then(|server| server.timestamp()), env)?;
+                ensure_target_info(server.as_ref(), required, policy)?;
+                ensure_time_is_near(server.and_then(|server| server.timestamp()), env)?;
                 return self.forward(logon, flags, required, request);
             }
             Initiator::Account(account) if !policy.lm_level.sends_ntlm_v2() => {
-                Answer::ntlm_v1(account, flags, &challenge.server_challenge, client_challenge, policy.lm_level)?
+                SentResponse::ntlm_v1(account, flags, &challenge.server_challenge, client_challenge, policy.lm_level)?
             }
             Initiator::Account(account) => {
-                refuse_without_info(server.as_ref(), required, policy)?;
+                ensure_target_info(server.as_ref(), required, policy)?;
                 let timestamp = server.and_then(|server| server.timestamp());
-                refuse_far_time(timestamp, env)?;
+                ensure_time_is_near(timestamp, env)?;
                 has_mic = timestamp.is_some() && self.may_have_mic(env);
                 let time = timestamp.unwrap_or_else(|| host.now().to_bytes());
                 let info = client_info(server.as_ref(), has_mic, request)?;
                 let has_timestamp = timestamp.is_some();
-                Answer::ntlm_v2(account, &challenge.server_challenge, client_challenge, time, &info, has_timestamp)
+                SentResponse::ntlm_v2(
+                    account,
+                    &challenge.server_challenge,
+                    client_challenge,
+                    time,
+                    &info,
+                    has_timestamp,
+                )
             }
         };
         let (exported, encrypted) = exported_key(flags, answer.key, *host)?;
@@ -269,7 +276,7 @@ fn server_info<'a>(challenge: &Challenge<'a>) -> Result<Option<TargetInfo<'a>>> 
         return Ok(None);
     }
     let info = TargetInfo::decode(Message::Challenge, FieldName::TargetInfo, challenge.target_info)?;
-    info.refuse_duplicates(Message::Challenge, FieldName::TargetInfo)?;
+    info.ensure_no_duplicates(Message::Challenge, FieldName::TargetInfo)?;
     Ok(Some(info))
 }
 
@@ -287,7 +294,7 @@ fn without_time(token: &[u8]) -> Result<Vec<u8>> {
 
 /// Who wants integrity or confidentiality wants a server that says something about itself, if not its NetBIOS names.
 // Deviates: [MS-NLMP] 3.1.5.1.2 wants both of those, which Windows and Samba do without.
-fn refuse_without_info(server: Option<&TargetInfo<'_>>, required: NegotiateFlags, policy: &Policy) -> Result<()> {
+fn ensure_target_info(server: Option<&TargetInfo<'_>>, required: NegotiateFlags, policy: &Policy) -> Result<()> {
     let says_something = server.is_some_and(|server| server.pairs().next().is_some());
     if required.protects() && !says_something && policy.target_info == TargetInfoPolicy::Required {
         return Err(PeerIncompatible::NoTargetInfo.into());
@@ -296,7 +303,7 @@ fn refuse_without_info(server: Option<&TargetInfo<'_>>, required: NegotiateFlags
 }
 
 /// A response over an old or a future time could be of use to somebody at another time.
-fn refuse_far_time(timestamp: Option<[u8; 8]>, env: &Env<'_>) -> Result<()> {
+fn ensure_time_is_near(timestamp: Option<[u8; 8]>, env: &Env<'_>) -> Result<()> {
     match timestamp {
         Some(time) if !FileTime::from_bytes(time).is_within(env.policy.max_skew_hours, env.host.now()) => {
             Err(PeerIncompatible::ClockSkew.into())

@@ -104,7 +104,7 @@ impl Context {
     /// Whatever is wrong with the token or the peer; then the context is `Failed`. A call that the state does not allow, or
     /// with a credential of the other usage, changes nothing.
     pub fn initiate(&mut self, request: &InitiateRequest<'_>) -> Result<Step> {
-        self.refuse_step_of_other_than(Role::Initiator)?;
+        self.ensure_takes_step_as(Role::Initiator)?;
         request.credential.initiator()?;
         match mem::replace(&mut self.state, State::Failed) {
             State::Start => {
@@ -129,7 +129,7 @@ impl Context {
     /// # Errors
     /// As [`Context::initiate`].
     pub fn accept(&mut self, request: &AcceptRequest<'_>) -> Result<Step> {
-        self.refuse_step_of_other_than(Role::Acceptor)?;
+        self.ensure_takes_step_as(Role::Acceptor)?;
         request.credential.acceptor()?;
         match mem::replace(&mut self.state, State::Failed) {
             State::ExpectNegotiate => {
@@ -236,7 +236,7 @@ impl Context {
     }
 
     /// Only a context of `role` whose handshake is not over takes a step.
-    fn refuse_step_of_other_than(&self, role: Role) -> Result<()> {
+    fn ensure_takes_step_as(&self, role: Role) -> Result<()> {
         match &self.state {
             _ if self.role != role => Err(ApiMisuse::WrongRole.into()),
             State::Established(_) => Err(ApiMisuse::AlreadyEstablished.into()),

@@ -15,13 +15,13 @@ use crate::{
 };
 
 /// What an initiator answers.
-pub(super) struct Answer {
+pub(super) struct SentResponse {
     pub lm_response: Vec<u8>,
     pub nt_response: Vec<u8>,
     pub key: KeyExchangeKey,
 }
 
-impl Answer {
+impl SentResponse {
     /// NTLMv2. The LMv2 response goes along only where the server does not say its time: else it is superfluous.
     pub(super) fn ntlm_v2(
         account: &Account,
@@ -82,14 +82,14 @@ impl Answer {
 }
 
 /// What an acceptor reads.
-pub(super) enum Answered<'a> {
+pub(super) enum ReceivedResponse<'a> {
     NtlmV2(NtlmV2Response<'a>),
     NtlmV1 { challenge: [u8; 8], response: &'a [u8; NTLM_V1_LEN] },
     Lm { response: &'a [u8; NTLM_V1_LEN] },
     Anonymous,
 }
 
-impl<'a> Answered<'a> {
+impl<'a> ReceivedResponse<'a> {
     /// The response in `authenticate`, of the kinds that `policy` allows.
     ///
     /// # Errors

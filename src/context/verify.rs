@@ -33,7 +33,7 @@ impl ProofVerified {
 
     /// Lets a client that claims nothing pass, where `policy` does. Its messages are protected by a key that everybody knows,
     /// which is less than any minimum of protection.
-    pub(super) fn of_nobody(policy: &Policy) -> Result<Self> {
+    pub(super) fn anonymous(policy: &Policy) -> Result<Self> {
         if policy.anonymous && !policy.minimum.intersects(Minimum::SIGN | Minimum::SEAL) {
             Ok(Self(()))
         } else {

@@ -155,7 +155,7 @@ impl<'a> TargetInfo<'a> {
     ///
     /// # Errors
     /// When one does; the error names `field` of `message`.
-    pub fn refuse_duplicates(&self, message: Message, field: FieldName) -> Result<()> {
+    pub fn ensure_no_duplicates(&self, message: Message, field: FieldName) -> Result<()> {
         let (mut named, mut others) = (0_u64, Vec::new());
         for AvId(id) in self.pairs().map(|pair| pair.id) {
             let twice = match 1_u64.checked_shl(u32::from(id)) {
@@ -318,10 +318,10 @@ mod tests {
             builder.push(id, &[0; 4]).unwrap().push(id, &[0; 4]).unwrap();
             let bytes = builder.finish();
             let info = decode(&bytes).unwrap();
-            assert!(info.refuse_duplicates(Message::Challenge, FieldName::TargetInfo).is_err());
+            assert!(info.ensure_no_duplicates(Message::Challenge, FieldName::TargetInfo).is_err());
         }
         let bytes = sample();
-        decode(&bytes).unwrap().refuse_duplicates(Message::Challenge, FieldName::TargetInfo).unwrap();
+        decode(&bytes).unwrap().ensure_no_duplicates(Message::Challenge, FieldName::TargetInfo).unwrap();
     }
 
     #[test]

@@ -45,7 +45,7 @@ fn a_server_cannot_state_what_only_a_client_states() {
     let token = answer_to(&pair, &challenge).unwrap();
     let authenticate = Authenticate::decode(&token, NegotiateFlags::empty()).unwrap();
     let info = NtlmV2Response::decode(authenticate.nt_response).unwrap().client_challenge.target_info;
-    info.refuse_duplicates(Message::Authenticate, FieldName::NtChallengeResponse).unwrap();
+    info.ensure_no_duplicates(Message::Authenticate, FieldName::NtChallengeResponse).unwrap();
     assert_eq!(info.flags(), AvFlags::MIC);
     assert_eq!(info.find(AvId::MsvAvSingleHost), None);
     assert_eq!(info.find(AvId::MsvAvTargetName), Some(&*to_utf16le("HTTP/srv")));
