@@ -12,7 +12,7 @@ use super::{
     ptr::{Bindings, BufferSet, Bytes, Malloced, Object, Oid, Out, Ref, Slot, Unused},
 };
 use crate::{
-    context::{AcceptRequest, Context, ContextFlags, InitiateRequest, Step},
+    context::{AcceptRequest, Context, ContextFlags, InitiateRequest},
     cred::{Credential, Usage},
     error::{ApiMisuse, Error, Result},
     name::Principal,
@@ -53,17 +53,17 @@ fn lock(handle: Option<&ContextHandle>) -> Result<MutexGuard<'_, Context>> {
 fn step(
     slot: Slot<ContextHandle>,
     role: Role,
-    take: impl FnOnce(&mut Context) -> Result<Step>,
-    put: impl FnOnce(&Context, Step) -> Result<Major>,
+    take: impl FnOnce(&mut Context) -> Result<Vec<u8>>,
+    put: impl FnOnce(&Context, &[u8]) -> Result<Major>,
 ) -> Result<Major> {
     if slot.get().is_some() {
         let mut context = lock(slot.get())?;
-        let step = take(&mut context)?;
-        return put(&context, step);
+        let token = take(&mut context)?;
+        return put(&context, &token);
     }
     let mut context = Context::new(role);
-    let step = take(&mut context)?;
-    let major = put(&context, step)?;
+    let token = take(&mut context)?;
+    let major = put(&context, &token)?;
     slot.put(ContextHandle::new(context));
     Ok(major)
 }
@@ -107,12 +107,12 @@ pub(super) fn initiate(
         token: token.unwrap_or(&[]),
         env: &env,
     };
-    let put = |_: &Context, step: Step| {
-        output.put(Malloced::copy(&step.token)?);
+    let put = |context: &Context, token: &[u8]| {
+        output.put(Malloced::copy(token)?);
         actual_mech.put(NTLM);
-        flags.put(step.flags.bits());
+        flags.put(context.flags().bits());
         time.put(g::_GSS_C_INDEFINITE);
-        Ok(if step.is_established { COMPLETE } else { g::_GSS_S_CONTINUE_NEEDED })
+        Ok(if context.is_established() { COMPLETE } else { g::_GSS_S_CONTINUE_NEEDED })
     };
     step(slot, Role::Initiator, |context| context.initiate(&request), put)
 }
@@ -140,26 +140,20 @@ pub(super) fn accept(
         let take = |context: &mut Context| {
             if is_judging_spnego() {
                 // Another part than ours is judged: any answer will do.
-                return Ok(Step { token: token.to_vec(), flags: ContextFlags::empty(), is_established: false });
+                return Ok(token.to_vec());
             }
-            let is_chosen = credential.get().is_some();
-            let before = if is_chosen { None } else { context.chosen_credential() };
-            let credential = match before {
-                Some(chosen) => Borrowed::Default(chosen),
-                None => cred::given_or_default(&credential, Usage::Accept, &env)?,
-            };
-            context.accept(&AcceptRequest { credential: &credential, is_chosen, bindings, token, env: &env })
+            context.accept(&AcceptRequest { credential: credential.get(), bindings, token, env: &env })
         };
-        let put = |context: &Context, step: Step| {
-            let token = Malloced::copy(&step.token)?;
-            if step.is_established {
+        let put = |context: &Context, token: &[u8]| {
+            let token = Malloced::copy(token)?;
+            if context.is_established() {
                 source.put(Box::new(context.established()?.initiator.clone()));
             }
             output.put(token);
             mech.put(NTLM);
-            flags.put(step.flags.bits());
+            flags.put(context.flags().bits());
             time.put(g::_GSS_C_INDEFINITE);
-            Ok(if step.is_established { COMPLETE } else { g::_GSS_S_CONTINUE_NEEDED })
+            Ok(if context.is_established() { COMPLETE } else { g::_GSS_S_CONTINUE_NEEDED })
         };
         step(slot, Role::Acceptor, take, put)
     };

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use crate::{
-    cred::{Acceptor, Credential, Env, Verdict},
+    cred::{Acceptor, CredStore, Credential, Env, Usage, Verdict},
     crypto::{ExportedSessionKey, KeyExchangeKey, SessionBaseKey, keys},
     error::{Fault, FieldName, InvalidMessage, Message, PeerMisbehaved, PolicyError, Result},
     name::{Attribute, Attributes, Name, Principal},
@@ -16,7 +16,7 @@ use crate::{
 };
 
 use super::{
-    Established, Step,
+    Established,
     bindings::ChannelBindings,
     flags::{self, ContextFlags},
     response::ReceivedResponse,
@@ -27,10 +27,8 @@ use super::{
 /// What `gss_accept_sec_context` is called with.
 #[derive(Clone, Copy)]
 pub struct AcceptRequest<'a> {
-    /// Who accepts.
-    pub credential: &'a Credential,
-    /// Whether the application chose the credential: then later calls that bring none mean this one.
-    pub is_chosen: bool,
+    /// Who accepts; `None` stands for the default credential. Only the first call's counts.
+    pub credential: Option<&'a Credential>,
     /// Compared with the client's MsvAvChannelBindings.
     pub bindings: Option<ChannelBindings<'a>>,
     /// The client's token.
@@ -48,8 +46,8 @@ pub struct ExpectAuthenticate {
     pub challenge: Vec<u8>,
     /// The number of connectionless messages, once the application has said it.
     pub seq_num: Option<u32>,
-    /// The acceptor that the application chose, if it did.
-    pub acceptor: Option<Arc<Acceptor>>,
+    /// The acceptor that the handshake began with.
+    pub acceptor: Arc<Acceptor>,
 }
 
 /// How a program starts a connectionless handshake, which has no first message: with the header of RFC 2743 3.1 that names
@@ -68,9 +66,18 @@ struct Authenticated {
 }
 
 /// Answers the NEGOTIATE_MESSAGE ([MS-NLMP] 3.2.5.1.1), or starts without one (3.2.5.2.1).
-pub(super) fn start(request: &AcceptRequest<'_>) -> Result<(ExpectAuthenticate, Step)> {
-    let AcceptRequest { credential, token, env, .. } = *request;
+pub(super) fn start(request: &AcceptRequest<'_>) -> Result<ExpectAuthenticate> {
+    let AcceptRequest { token, env, .. } = *request;
     let Env { policy, host, .. } = env;
+    let default;
+    let credential = match request.credential {
+        Some(credential) => credential,
+        None => {
+            default = Credential::acquire(None, Usage::Accept, &CredStore::default(), env)?;
+            &default
+        }
+    };
+    let acceptor = Arc::clone(credential.acceptor()?);
     let flags = if token.is_empty() || token == EMPTY_TOKEN_OF_NTLM || token == SIGNATURE {
         host.trace(format_args!("acceptor: starts a connectionless handshake"));
         flags::datagram_challenge_flags(credential.options(), policy)?
@@ -119,11 +126,9 @@ pub(super) fn start(request: &AcceptRequest<'_>) -> Result<(ExpectAuthenticate, 
     }
     .encode()?;
     host.trace(format_args!("acceptor: sends CHALLENGE_MESSAGE, flags {flags}"));
-    let step = Step { token: challenge.clone(), flags: flags::granted(flags), is_established: false };
     // What may have started a connectionless handshake is no message, and no MIC covers it ([MS-NLMP] 3.1.5.2.1).
     let negotiate = if flags.contains(NegotiateFlags::DATAGRAM) { Vec::new() } else { token.to_vec() };
-    let acceptor = if request.is_chosen { Some(Arc::clone(credential.acceptor()?)) } else { None };
-    Ok((ExpectAuthenticate { negotiate, challenge, seq_num: None, acceptor }, step))
+    Ok(ExpectAuthenticate { negotiate, challenge, seq_num: None, acceptor })
 }
 
 /// Whether the CHALLENGE_MESSAGE has a MsvAvTimestamp. A client that gets one sends a MIC and, inside SPNEGO, a mechListMIC,
@@ -153,12 +158,11 @@ impl ExpectAuthenticate {
     }
 
     /// Judges the AUTHENTICATE_MESSAGE ([MS-NLMP] 3.2.5.1.2).
-    pub(super) fn step(self, request: &AcceptRequest<'_>) -> Result<(Established, Step)> {
+    pub(super) fn step(self, request: &AcceptRequest<'_>) -> Result<Established> {
         let host = request.env.host;
-        let acceptor = request.credential.acceptor()?;
         let received = Received::read(&self.challenge, request)?;
         let Authenticated { _proof, mic, bindings, name, attributes: of_account, key } =
-            self.authenticate(&received, acceptor, request)?;
+            self.authenticate(&received, request)?;
 
         let mut granted = flags::granted(received.flags);
         granted.set(ContextFlags::CHANNEL_BOUND, bindings.is_bound);
@@ -180,22 +184,16 @@ impl ExpectAuthenticate {
         if received.was_not_told_the_time() {
             session.forgive_lost_mech_list_mic();
         }
-        let established = Established {
+        Ok(Established {
             session,
             flags: granted,
             initiator: Principal::new(name, attributes.into_iter().chain(of_account)),
-            acceptor: Some(acceptor.name.clone()),
+            acceptor: Some(self.acceptor.name.clone()),
             has_mic: mic.has_mic,
-        };
-        Ok((established, Step { token: Vec::new(), flags: granted, is_established: true }))
+        })
     }
 
-    fn authenticate(
-        &self,
-        received: &Received<'_>,
-        acceptor: &Acceptor,
-        request: &AcceptRequest<'_>,
-    ) -> Result<Authenticated> {
+    fn authenticate(&self, received: &Received<'_>, request: &AcceptRequest<'_>) -> Result<Authenticated> {
         let Env { policy, host, .. } = request.env;
         let Received { challenge, authenticate, answered, flags, .. } = received;
         let server_challenge = &challenge.server_challenge;
@@ -209,7 +207,7 @@ impl ExpectAuthenticate {
         let claim = answered.claim(&received.user, &received.domain, &received.workstation, server_challenge);
         let (proof, name, session_base_key, lm_hash, attributes) = match claim {
             Some(claim) => {
-                let (proof, verdict) = ProofVerified::check(&acceptor.accounts, &claim, request.env)?;
+                let (proof, verdict) = ProofVerified::check(&self.acceptor.accounts, &claim, request.env)?;
                 let Verdict { account, session_base_key, lm_hash, attributes } = verdict;
                 (proof, Name::User(account), session_base_key, lm_hash, attributes)
             }
@@ -228,7 +226,7 @@ impl ExpectAuthenticate {
         if let Some(client) = client {
             ensure_target_info_is_ours(challenge, client)?;
         }
-        ensure_target_name(client, acceptor, request.env)?;
+        ensure_target_name(client, &self.acceptor, request.env)?;
         let bindings = BindingsChecked::check(client, request.bindings.as_ref(), policy.channel_bindings)?;
         Ok(Authenticated { _proof: proof, mic, bindings, name, attributes, key })
     }

@@ -49,7 +49,7 @@ impl Context {
                 put_number(&mut out, state.seq_num);
                 bytes::write_prefixed(&mut out, &state.negotiate)?;
                 bytes::write_prefixed(&mut out, &state.challenge)?;
-                bytes::write_optional(&mut out, state.acceptor.as_ref(), |out, acceptor| acceptor.export(out))?;
+                state.acceptor.export(&mut out)?;
             }
             State::Established(state) => {
                 out.extend_from_slice(&[ESTABLISHED, u8::from(state.has_mic)]);
@@ -86,7 +86,7 @@ impl Context {
                 seq_num: get_number(&mut reader)?,
                 negotiate: reader.read_prefixed(FieldName::Contents)?.to_vec(),
                 challenge: reader.read_prefixed(FieldName::Contents)?.to_vec(),
-                acceptor: reader.read_optional(FieldName::Contents, Acceptor::import)?.map(Arc::new),
+                acceptor: Arc::new(Acceptor::import(&mut reader)?),
             }),
             (ESTABLISHED, role) => {
                 let has_mic = reader.boolean(FieldName::Contents)?;

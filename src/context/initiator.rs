@@ -18,7 +18,7 @@ use crate::{
 };
 
 use super::{
-    Established, Step,
+    Established,
     bindings::ChannelBindings,
     flags::{self, ContextFlags},
     response::SentResponse,
@@ -65,7 +65,7 @@ pub(super) struct ExpectChallenge {
 }
 
 /// Makes the NEGOTIATE_MESSAGE ([MS-NLMP] 3.1.5.1.1), or nothing of a connectionless handshake (3.1.5.2).
-pub(super) fn start(request: &InitiateRequest<'_>) -> Result<(ExpectChallenge, Step)> {
+pub(super) fn start(request: &InitiateRequest<'_>) -> Result<ExpectChallenge> {
     let InitiateRequest { requested, env: Env { policy, host, .. }, .. } = *request;
     let is_datagram = requested.contains(ContextFlags::DATAGRAM);
     if !request.token.is_empty() && !is_datagram {
@@ -74,7 +74,7 @@ pub(super) fn start(request: &InitiateRequest<'_>) -> Result<(ExpectChallenge, S
     let initiator = request.initiator()?;
     let has_lm_hash = matches!(initiator, Initiator::Account(account) if account.secret.lm_hash.is_some());
     let offered = flags::negotiate_flags(requested, request.credential.options(), policy, has_lm_hash);
-    let token = if is_datagram {
+    let negotiate = if is_datagram {
         host.trace(format_args!("initiator: starts a connectionless handshake, would take flags {offered}"));
         Vec::new()
     } else {
@@ -85,15 +85,8 @@ pub(super) fn start(request: &InitiateRequest<'_>) -> Result<(ExpectChallenge, S
     // Nobody says in a NEGOTIATE_MESSAGE to be nobody, but the application is told at once.
     let is_anonymous = matches!(initiator, Initiator::Anonymous);
     let anonymous = if is_anonymous { NegotiateFlags::ANONYMOUS } else { NegotiateFlags::empty() };
-    let next = ExpectChallenge {
-        offered: offered | anonymous,
-        negotiate: token.clone(),
-        requested,
-        is_in_spnego: false,
-        seq_num: None,
-    };
-    let flags = next.expected_flags();
-    Ok((next, Step { token, flags, is_established: false }))
+    let offered = offered | anonymous;
+    Ok(ExpectChallenge { offered, negotiate, requested, is_in_spnego: false, seq_num: None })
 }
 
 impl ExpectChallenge {
@@ -103,7 +96,7 @@ impl ExpectChallenge {
     }
 
     /// Answers the CHALLENGE_MESSAGE ([MS-NLMP] 3.1.5.1.2).
-    pub(super) fn step(self, request: &InitiateRequest<'_>) -> Result<(Established, Step)> {
+    pub(super) fn step(self, request: &InitiateRequest<'_>) -> Result<(Established, Vec<u8>)> {
         // What the first call asked for counts.
         let request = &InitiateRequest { requested: self.requested, ..*request };
         let InitiateRequest { credential, env, .. } = *request;
@@ -185,7 +178,8 @@ impl ExpectChallenge {
         host.trace(format_args!("initiator: sends AUTHENTICATE_MESSAGE of {name}, MIC {has_mic}, flags {flags}"));
 
         let session = Session::new(Role::Initiator, flags, exported, version).numbered(self.seq_num)?;
-        Ok(conclude(token, session, flags::granted(flags), name, has_mic, request))
+        let (flags, initiator, acceptor) = (flags::granted(flags), name.into(), request.target.cloned());
+        Ok((Established { session, flags, initiator, acceptor, has_mic }, token))
     }
 
     /// Lets the domain answer the CHALLENGE_MESSAGE for an account whose secret it keeps, and reads what it answered: what was
@@ -196,7 +190,7 @@ impl ExpectChallenge {
         agreed: NegotiateFlags,
         required: NegotiateFlags,
         request: &InitiateRequest<'_>,
-    ) -> Result<(Established, Step)> {
+    ) -> Result<(Established, Vec<u8>)> {
         let env = request.env;
         let Env { policy, host, .. } = env;
         let Some(domain) = env.domain else {
@@ -238,7 +232,8 @@ impl ExpectChallenge {
             "initiator: sends AUTHENTICATE_MESSAGE of {name}, by winbind, MIC {has_mic}, flags {flags}"
         ));
         let session = Session::new(Role::Initiator, flags, key, authenticate.version).numbered(self.seq_num)?;
-        Ok(conclude(token, session, flags::granted(flags), name, has_mic, request))
+        let (flags, initiator, acceptor) = (flags::granted(flags), name.into(), request.target.cloned());
+        Ok((Established { session, flags, initiator, acceptor, has_mic }, token))
     }
 
     fn may_have_mic(&self, env: &Env<'_>) -> bool {
@@ -249,20 +244,6 @@ impl ExpectChallenge {
             MicPolicy::Off => false,
         }
     }
-}
-
-/// The last step: `token` is the AUTHENTICATE_MESSAGE.
-fn conclude(
-    token: Vec<u8>,
-    session: Session,
-    flags: ContextFlags,
-    name: Name,
-    has_mic: bool,
-    request: &InitiateRequest<'_>,
-) -> (Established, Step) {
-    let acceptor = request.target.cloned();
-    let established = Established { session, flags, initiator: name.into(), acceptor, has_mic };
-    (established, Step { token, flags, is_established: true })
 }
 
 /// A name for the wire.

@@ -63,17 +63,6 @@ pub struct Established {
     pub has_mic: bool,
 }
 
-/// What a step of the handshake gives.
-#[derive(Debug)]
-pub struct Step {
-    /// The token for the peer; empty when the acceptor is done.
-    pub token: Vec<u8>,
-    /// The context's flags as far as they are known.
-    pub flags: ContextFlags,
-    /// Whether the context is established.
-    pub is_established: bool,
-}
-
 impl Context {
     /// A context that has not started.
     #[must_use]
@@ -98,25 +87,26 @@ impl Context {
     }
 
     /// A step of the initiator: the first makes a NEGOTIATE_MESSAGE, the second answers a CHALLENGE_MESSAGE. The first of a
-    /// connectionless handshake makes nothing, and may answer at once.
+    /// connectionless handshake makes nothing, and may answer at once. Returns the token for the server.
     ///
     /// # Errors
     /// Whatever is wrong with the token or the peer; then the context is `Failed`. A call that the state does not allow, or
     /// with a credential of the other usage, changes nothing.
-    pub fn initiate(&mut self, request: &InitiateRequest<'_>) -> Result<Step> {
+    pub fn initiate(&mut self, request: &InitiateRequest<'_>) -> Result<Vec<u8>> {
         self.ensure_takes_step_as(Role::Initiator)?;
         request.credential.initiator()?;
         match mem::replace(&mut self.state, State::Failed) {
             State::Start => {
-                let (next, step) = initiator::start(request)?;
+                let next = initiator::start(request)?;
+                let token = next.negotiate.clone();
                 self.state = State::ExpectChallenge(next);
-                // Who starts a connectionless handshake may have the server's CHALLENGE_MESSAGE already.
-                if request.token.is_empty() { Ok(step) } else { self.initiate(request) }
+                // A program that starts a connectionless handshake may have the server's CHALLENGE_MESSAGE already.
+                if request.token.is_empty() { Ok(token) } else { self.initiate(request) }
             }
             State::ExpectChallenge(state) => {
-                let (established, step) = state.step(request)?;
+                let (established, token) = state.step(request)?;
                 self.state = State::Established(Box::new(established));
-                Ok(step)
+                Ok(token)
             }
             State::ExpectNegotiate | State::ExpectAuthenticate(_) | State::Established(_) | State::Failed => {
                 Err(Error::Internal)
@@ -124,40 +114,33 @@ impl Context {
         }
     }
 
-    /// A step of the acceptor: the first answers a NEGOTIATE_MESSAGE, or starts a connectionless handshake; the second judges an AUTHENTICATE_MESSAGE.
+    /// A step of the acceptor: the first answers a NEGOTIATE_MESSAGE, or starts a connectionless handshake; the second
+    /// verifies an AUTHENTICATE_MESSAGE. Returns the token for the client, which is empty after the second.
     ///
     /// # Errors
     /// As [`Context::initiate`].
-    pub fn accept(&mut self, request: &AcceptRequest<'_>) -> Result<Step> {
+    pub fn accept(&mut self, request: &AcceptRequest<'_>) -> Result<Vec<u8>> {
         self.ensure_takes_step_as(Role::Acceptor)?;
-        request.credential.acceptor()?;
+        request.credential.map(Credential::acceptor).transpose()?;
         match mem::replace(&mut self.state, State::Failed) {
             State::ExpectNegotiate => {
-                let (next, step) = acceptor::start(request)?;
+                let next = acceptor::start(request)?;
+                let token = next.challenge.clone();
                 self.state = State::ExpectAuthenticate(next);
-                Ok(step)
+                Ok(token)
             }
             State::ExpectAuthenticate(state) => {
-                let (established, step) = state.step(request)?;
-                self.state = State::Established(Box::new(established));
-                Ok(step)
+                self.state = State::Established(Box::new(state.step(request)?));
+                Ok(Vec::new())
             }
             State::Start | State::ExpectChallenge(_) | State::Established(_) | State::Failed => Err(Error::Internal),
         }
     }
 
-    /// The credential that the application chose for an acceptor whose handshake is under way: some bring it in the first call
-    /// only.
+    /// Whether the handshake is over and has succeeded.
     #[must_use]
-    pub fn chosen_credential(&self) -> Option<Credential> {
-        match &self.state {
-            State::ExpectAuthenticate(state) => state.acceptor.clone().map(Credential::of_acceptor),
-            State::Start
-            | State::ExpectChallenge(_)
-            | State::ExpectNegotiate
-            | State::Established(_)
-            | State::Failed => None,
-        }
+    pub const fn is_established(&self) -> bool {
+        matches!(self.state, State::Established(_))
     }
 
     /// The established context.

@@ -160,12 +160,6 @@ impl Credential {
         Self::of(Ok(Halves { initiator, acceptor: acceptor.map(Arc::new) }))
     }
 
-    /// The credential of an acceptor that another one has, too.
-    #[must_use]
-    pub fn of_acceptor(acceptor: Arc<Acceptor>) -> Self {
-        Self::of(Ok(Halves { initiator: None, acceptor: Some(acceptor) }))
-    }
-
     const fn of(halves: Result<Halves>) -> Self {
         Self { halves, options: RwLock::new(Options { neg_flags: None, no_ci_flags: false }) }
     }

@@ -1,5 +1,7 @@
 //! Whole handshakes: recorded ones, malformed ones, and that of [MS-NLMP] 4.2.4, through the real state machines.
 
+use std::sync::Arc;
+
 use gss_ntlm::{
     context::{AcceptRequest, Context, ContextFlags, ExpectAuthenticate, InitiateRequest},
     cred::{CredStore, Credential, Usage},
@@ -34,16 +36,11 @@ pub(crate) fn exchange(inputs: Map<'_>, expected: Map<'_>) -> Outcome {
     let accounts = Accounts::new(&[&account]);
     let credential = accounts.acceptor();
     let server_challenge = Challenge::decode(&challenge).map(|sent| sent.server_challenge).map_err(|e| e.to_string());
-    let mut context = Context::resume(ExpectAuthenticate { negotiate, challenge, seq_num: None, acceptor: None });
+    let acceptor = Arc::clone(credential.acceptor().map_err(|e| e.to_string())?);
+    let mut context = Context::resume(ExpectAuthenticate { negotiate, challenge, seq_num: None, acceptor });
     let policy = Policy { lm_level: level(0), anonymous: true, ..Policy::default() };
     let host = Fixed::default();
-    let request = AcceptRequest {
-        credential: &credential,
-        is_chosen: false,
-        bindings: None,
-        token: &token,
-        env: &env(policy, &host),
-    };
+    let request = AcceptRequest { credential: None, bindings: None, token: &token, env: &env(policy, &host) };
     let accepted = context.accept(&request);
     same("accept", &accepted.is_ok(), &expected.boolean("accept"))
         .map_err(|why| format!("{why}: {}", accepted.as_ref().err().map(ToString::to_string).unwrap_or_default()))?;
@@ -166,16 +163,10 @@ pub(crate) fn malformed(inputs: Map<'_>, expected: Map<'_>) -> Outcome {
     let got = match inputs.text("target") {
         // The reference does not know the tokens that start a connectionless handshake. Ours takes them, for that.
         "accept_negotiate" if token.is_empty() || token == SIGNATURE => return starts_connectionless(&token, context),
-        "accept_negotiate" => accept(Context::new(Role::Acceptor), &token, context, expected),
+        "accept_negotiate" => accept(None, &token, context, expected),
         "accept_authenticate" => {
-            let (negotiate, challenge) =
-                (context.optional_bytes("negotiate").unwrap_or_default(), context.bytes("challenge"));
-            accept(
-                Context::resume(ExpectAuthenticate { negotiate, challenge, seq_num: None, acceptor: None }),
-                &token,
-                context,
-                expected,
-            )
+            let before = (context.optional_bytes("negotiate").unwrap_or_default(), context.bytes("challenge"));
+            accept(Some(before), &token, context, expected)
         }
         "init_challenge" => initiate(&token, context),
         "message" => receive(&token, context, inputs),
@@ -197,16 +188,24 @@ fn starts_connectionless(token: &[u8], circumstances: Map<'_>) -> Outcome {
     let accounts = Accounts::new(&[]);
     let (credential, policy) = (accounts.acceptor(), Policy { minimum: minimum(circumstances), ..Policy::default() });
     let host = Fixed::default();
-    let request =
-        AcceptRequest { credential: &credential, is_chosen: false, bindings: None, token, env: &env(policy, &host) };
-    let step = Context::new(Role::Acceptor).accept(&request).map_err(|e| e.to_string())?;
-    same("whether it is connectionless", &step.flags.contains(ContextFlags::DATAGRAM), &true)
+    let request = AcceptRequest { credential: Some(&credential), bindings: None, token, env: &env(policy, &host) };
+    let mut context = Context::new(Role::Acceptor);
+    context.accept(&request).map_err(|e| e.to_string())?;
+    same("whether it is connectionless", &context.flags().contains(ContextFlags::DATAGRAM), &true)
 }
 
-pub(crate) fn accept(mut context: Context, token: &[u8], circumstances: Map<'_>, expected: Map<'_>) -> Result<()> {
+/// The acceptor's step that takes `token`, after the two messages in `before`, if there were any.
+fn accept(before: Option<(Vec<u8>, Vec<u8>)>, token: &[u8], circumstances: Map<'_>, expected: Map<'_>) -> Result<()> {
     let accounts =
         Accounts::new(&circumstances.0["credentials"].as_array().map_or_else(Vec::new, |all| all.iter().collect()));
     let credential = accounts.acceptor();
+    let acceptor = Arc::clone(credential.acceptor()?);
+    let mut context = match before {
+        None => Context::new(Role::Acceptor),
+        Some((negotiate, challenge)) => {
+            Context::resume(ExpectAuthenticate { negotiate, challenge, seq_num: None, acceptor })
+        }
+    };
     let owned = circumstances.0.get("channel_bindings").map(Bindings::new);
     let allows = |what: &str| circumstances.0[what] == true;
     let policy = Policy {
@@ -222,8 +221,7 @@ pub(crate) fn accept(mut context: Context, token: &[u8], circumstances: Map<'_>,
     };
     let bindings = owned.as_ref().map(Bindings::borrow);
     let host = Fixed::default();
-    let request =
-        AcceptRequest { credential: &credential, is_chosen: false, bindings, token, env: &env(policy, &host) };
+    let request = AcceptRequest { credential: Some(&credential), bindings, token, env: &env(policy, &host) };
     let result = context.accept(&request).map(drop);
     if result.is_err() {
         let again = context.accept(&request).expect_err("a failed context stays failed");
@@ -347,9 +345,8 @@ fn answer(lm_level: u8, challenge: &str, added: NegotiateFlags) -> (String, Cont
     };
     context.initiate(&request).unwrap();
     request.token = &challenge;
-    let step = context.initiate(&request).unwrap();
-    assert!(step.is_established);
-    let mut token = step.token;
+    let mut token = context.initiate(&request).unwrap();
+    assert!(context.is_established());
     token[60..64].iter_mut().zip(added.bits().to_le_bytes()).for_each(|(byte, added)| *byte |= added);
     (hex(&token), context)
 }

@@ -1,7 +1,7 @@
 //! sip.json, whose layout is its own: recordings of [MS-SIPAE] with known keys, and signatures computed for connectionless
 //! NTLM. Every figure in it that our code can compute is computed.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
 use gss_ntlm::{
     context::{AcceptRequest, Context, ContextFlags, ExpectAuthenticate, InitiateRequest},
@@ -225,18 +225,17 @@ fn without_ess(recorded: Map<'_>) -> Outcome {
 
 /// The recorded AUTHENTICATE_MESSAGE, judged by a real acceptor, which numbers its messages 100.
 fn judged(recorded: Map<'_>, challenge: Vec<u8>, token: &[u8], level: u8) -> Result<Context, String> {
-    let mut context =
-        Context::resume(ExpectAuthenticate { negotiate: Vec::new(), challenge, seq_num: None, acceptor: None });
-    context.set_seq_num(100).map_err(|e| e.to_string())?;
     let accounts = Accounts::new(&[recorded.0]);
     let credential = accounts.acceptor();
+    let acceptor = Arc::clone(credential.acceptor().map_err(|e| e.to_string())?);
+    let mut context = Context::resume(ExpectAuthenticate { negotiate: Vec::new(), challenge, seq_num: None, acceptor });
+    context.set_seq_num(100).map_err(|e| e.to_string())?;
     let policy = Policy { lm_level: LmLevel::new(level).expect("a level"), ..Policy::default() };
     let host = Fixed::default();
-    let request =
-        AcceptRequest { credential: &credential, is_chosen: false, bindings: None, token, env: &env(policy, &host) };
-    let step = context.accept(&request).map_err(|e| e.to_string())?;
-    if !step.flags.contains(ContextFlags::DATAGRAM | ContextFlags::INTEG) {
-        return Err(format!("the context's flags are {:?}", step.flags));
+    let request = AcceptRequest { credential: None, bindings: None, token, env: &env(policy, &host) };
+    context.accept(&request).map_err(|e| e.to_string())?;
+    if !context.flags().contains(ContextFlags::DATAGRAM | ContextFlags::INTEG) {
+        return Err(format!("the context's flags are {:?}", context.flags()));
     }
     let established = context.established().map_err(|e| e.to_string())?;
     same("ExportedSessionKey", established.session.key().expose(), &recorded.array("exported_session_key"))?;
@@ -299,8 +298,8 @@ fn real_flags(group: &Value) -> Outcome {
             token: &challenge.encode().map_err(|e| e.to_string())?,
             env: &env(Policy::default(), &host),
         };
-        let step = Context::new(Role::Initiator).initiate(&request).map_err(|e| e.to_string())?;
-        let sent = Authenticate::decode(&step.token, NegotiateFlags::empty()).map_err(|e| e.to_string())?;
+        let token = Context::new(Role::Initiator).initiate(&request).map_err(|e| e.to_string())?;
+        let sent = Authenticate::decode(&token, NegotiateFlags::empty()).map_err(|e| e.to_string())?;
         same("the flags of our answer", &sent.flags, &Some(flags_of("0x62988255")))?;
         same("EncryptedRandomSessionKey", &sent.encrypted_random_session_key.len(), &16)?;
     }

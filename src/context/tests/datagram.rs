@@ -13,13 +13,13 @@ fn pair() -> Pair {
 fn handshake(pair: &Pair, start: &[u8]) -> Result<(Context, Context, [Vec<u8>; 2])> {
     let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
     let first = pair.initiate(&mut client, &[])?;
-    assert!(first.token.is_empty() && !first.is_established, "nothing to send");
-    let challenge = pair.accept(&mut server, start)?.token;
+    assert!(first.is_empty() && !client.is_established(), "nothing to send");
+    let challenge = pair.accept(&mut server, start)?;
     let authenticate = pair.initiate(&mut client, &challenge)?;
-    assert!(authenticate.is_established);
-    let done = pair.accept(&mut server, &authenticate.token)?;
-    assert!(done.is_established && done.token.is_empty());
-    Ok((client, server, [challenge, authenticate.token]))
+    assert!(client.is_established() && !server.is_established());
+    let done = pair.accept(&mut server, &authenticate)?;
+    assert!(server.is_established() && done.is_empty());
+    Ok((client, server, [challenge, authenticate]))
 }
 
 fn sign(from: &mut Context, message: &[u8]) -> [u8; SIGNATURE_LEN] {
@@ -76,10 +76,10 @@ fn a_negotiate_message_may_ask_for_it_and_no_mic_covers_that() {
 fn the_challenge_may_come_with_the_first_call() {
     let pair = pair();
     let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
-    let challenge = pair.accept(&mut server, b"").unwrap().token;
-    let step = pair.initiate(&mut client, &challenge).unwrap();
-    assert!(step.is_established);
-    pair.accept(&mut server, &step.token).unwrap();
+    let challenge = pair.accept(&mut server, b"").unwrap();
+    let authenticate = pair.initiate(&mut client, &challenge).unwrap();
+    assert!(client.is_established());
+    pair.accept(&mut server, &authenticate).unwrap();
     let signature = sign(&mut client, b"x");
     assert_eq!(signature[12..], [0, 0, 0, 0], "until the application says another");
     verify(&mut server, b"x", &signature).unwrap();
@@ -91,12 +91,12 @@ fn a_number_set_before_the_end_holds_and_goes_along() {
     let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
     assert_eq!(client.set_seq_num(1), Err(ApiMisuse::NoContext.into()));
     pair.initiate(&mut client, &[]).unwrap();
-    let challenge = pair.accept(&mut server, b"").unwrap().token;
+    let challenge = pair.accept(&mut server, b"").unwrap();
     for context in [&mut client, &mut server] {
         context.set_seq_num(100).unwrap();
         *context = Context::import(&context.export().unwrap()).unwrap();
     }
-    let authenticate = pair.initiate(&mut client, &challenge).unwrap().token;
+    let authenticate = pair.initiate(&mut client, &challenge).unwrap();
     pair.accept(&mut server, &authenticate).unwrap();
     for context in [&mut client, &mut server] {
         *context = Context::import(&context.export().unwrap()).unwrap();
@@ -152,8 +152,12 @@ fn a_wrong_password_or_a_changed_message_is_refused() {
     for at in 0..authenticate.len() {
         let mut changed = authenticate.clone();
         changed[at] ^= 1;
-        let state =
-            ExpectAuthenticate { negotiate: Vec::new(), challenge: challenge.clone(), seq_num: None, acceptor: None };
+        let state = ExpectAuthenticate {
+            negotiate: Vec::new(),
+            challenge: challenge.clone(),
+            seq_num: None,
+            acceptor: pair.acceptor(),
+        };
         assert!(pair.accept(&mut Context::resume(state), &changed).is_err(), "byte {at}");
     }
 }
@@ -163,16 +167,16 @@ fn a_side_that_means_another_mode_is_told() {
     let (connectionless, connected) = (pair(), Pair::new());
     let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
     connectionless.initiate(&mut client, &[]).unwrap();
-    let negotiate = connected.initiate(&mut Context::new(Role::Initiator), &[]).unwrap().token;
-    let challenge = connected.accept(&mut server, &negotiate).unwrap().token;
+    let negotiate = connected.initiate(&mut Context::new(Role::Initiator), &[]).unwrap();
+    let challenge = connected.accept(&mut server, &negotiate).unwrap();
     let refused = connectionless.initiate(&mut client, &challenge).unwrap_err();
     assert_eq!(refused, PeerIncompatible::NoDatagram.into());
 
     let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
     connected.initiate(&mut client, &[]).unwrap();
-    let challenge = connected.accept(&mut server, b"").unwrap().token;
+    let challenge = connected.accept(&mut server, b"").unwrap();
     // A server may say so without meaning it, but this one does.
-    let step = connected.initiate(&mut client, &challenge).unwrap();
-    assert!(!step.flags.contains(ContextFlags::DATAGRAM));
-    assert_eq!(connected.accept(&mut server, &step.token).unwrap_err(), PeerIncompatible::NoDatagram.into());
+    let authenticate = connected.initiate(&mut client, &challenge).unwrap();
+    assert!(!client.flags().contains(ContextFlags::DATAGRAM));
+    assert_eq!(connected.accept(&mut server, &authenticate).unwrap_err(), PeerIncompatible::NoDatagram.into());
 }

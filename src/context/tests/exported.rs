@@ -65,7 +65,7 @@ fn numbers_of_a_half_open_context_are_little_endian() {
         b"\x03\0\0\0abc",
         b"\x00\x01\0\0",
         &[b'x'; 256],
-        b"\x01\x02\x04\0\0\0HTTP\x03\0\0\0srv",
+        b"\x02\x04\0\0\0HTTP\x03\0\0\0srv",
         b"\x01\x0a\0\0\0/etc/users\0",
     ]);
     let State::ExpectAuthenticate(state) = imported(&acceptor).state else { panic!("another state") };

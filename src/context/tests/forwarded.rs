@@ -16,7 +16,7 @@ fn answer(challenged: &Challenged<'_>, of: &Pair) -> Result<Response> {
     of.initiate(&mut context, &[])?;
     let State::ExpectChallenge(state) = &mut context.state else { panic!("{context:?}") };
     state.negotiate = challenged.negotiate.to_vec();
-    let authenticate = of.initiate(&mut context, challenged.challenge)?.token;
+    let authenticate = of.initiate(&mut context, challenged.challenge)?;
     let key = ExportedSessionKey::new(*context.session()?.key().expose());
     Ok(Response { authenticate, key })
 }
@@ -32,7 +32,7 @@ fn pair(respond: fn(&Challenged<'_>) -> Result<Response>) -> Pair {
 #[test]
 fn a_right_answer_makes_a_context() {
     let pair = pair(|challenged| answer(challenged, &Pair::new()));
-    let (mut client, mut server, _) = pair.handshake(|_, _| ()).unwrap();
+    let (mut client, mut server) = pair.handshake(|_, _| ()).unwrap();
     exchange(&mut client, &mut server, b"by somebody else");
     for context in [&client, &server] {
         let established = context.established().unwrap();
@@ -89,7 +89,7 @@ fn ntlm_v1_is_forwarded_where_the_level_would_send_it() {
         answer(challenged, &Pair { client_policy, ..Pair::new() })
     };
     let pair = Pair { client_policy: low(), server_policy: low(), ..pair(right) };
-    let (mut client, mut server, _) = pair.handshake(|_, _| ()).unwrap();
+    let (mut client, mut server) = pair.handshake(|_, _| ()).unwrap();
     exchange(&mut client, &mut server, b"by somebody else");
 }
 
@@ -102,7 +102,7 @@ fn the_message_is_without_mic_where_none_is_to_be_sent() {
         answer(challenged, &Pair::new())
     };
     let client_policy = Policy { mic: MicPolicy::Off, ..Policy::default() };
-    let (client, server, _) = Pair { client_policy, ..pair(without) }.handshake(|_, _| ()).unwrap();
+    let (client, server) = Pair { client_policy, ..pair(without) }.handshake(|_, _| ()).unwrap();
     // Inside an SPNEGO that loses the mechListMIC there is to be none, whatever the server says.
     let through_spnego = handshake_through_spnego(&pair(without), [true, false]);
     for (mut client, mut server) in [(client, server), through_spnego] {
@@ -123,7 +123,7 @@ fn what_a_cached_logon_cannot_do_is_an_error() {
     let datagram = Pair { requested: ContextFlags::INTEG | ContextFlags::DATAGRAM, ..pair(right) };
     let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
     datagram.initiate(&mut client, &[]).unwrap();
-    let challenge = datagram.accept(&mut server, &[]).unwrap().token;
+    let challenge = datagram.accept(&mut server, &[]).unwrap();
     assert_eq!(datagram.initiate(&mut client, &challenge).unwrap_err(), DomainError::NoDatagram.into());
 }
 
@@ -141,8 +141,8 @@ fn any_changed_bit_of_an_answer_is_noticed() {
     let right: fn(&Challenged<'_>) -> Result<Response> = |challenged| answer(challenged, &Pair::new());
     let pair = pair(right);
     let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
-    let negotiate = pair.initiate(&mut client, &[]).unwrap().token;
-    let challenge = pair.accept(&mut server, &negotiate).unwrap().token;
+    let negotiate = pair.initiate(&mut client, &[]).unwrap();
+    let challenge = pair.accept(&mut server, &negotiate).unwrap();
     let right = answer(&Challenged { negotiate: &negotiate, challenge: &challenge }, &Pair::new()).unwrap();
     assert!(
         Authenticate::decode(&right.authenticate, crate::wire::NegotiateFlags::empty()).unwrap().mic_offset.is_some()

@@ -9,13 +9,16 @@ mod recorded;
 
 use std::{
     path::PathBuf,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use crate::{
     bytes::{CHECKSUM_LEN, append_checksum},
     cred::{Acceptor, Accounts, CredStore, Credential, DomainService, Env, Usage},
-    error::{ApiMisuse, Error, PeerIncompatible, PeerMisbehaved, PolicyError},
+    error::{ApiMisuse, CredentialError, Error, PeerIncompatible, PeerMisbehaved, PolicyError},
     host::{FileTime, Host, LocalNames},
     name::Name,
     policy::{BindingsPolicy, MicPolicy, Minimum, Policy, TargetNamePolicy},
@@ -109,7 +112,7 @@ impl Pair {
         }
     }
 
-    fn initiate(&self, context: &mut Context, token: &[u8]) -> Result<Step> {
+    fn initiate(&self, context: &mut Context, token: &[u8]) -> Result<Vec<u8>> {
         context.initiate(&InitiateRequest {
             credential: &self.client,
             target: Some(&self.target),
@@ -120,10 +123,9 @@ impl Pair {
         })
     }
 
-    fn accept(&self, context: &mut Context, token: &[u8]) -> Result<Step> {
+    fn accept(&self, context: &mut Context, token: &[u8]) -> Result<Vec<u8>> {
         context.accept(&AcceptRequest {
-            credential: &self.server,
-            is_chosen: true,
+            credential: Some(&self.server),
             bindings: self.server_bindings,
             token,
             env: &env(self.server_policy),
@@ -131,16 +133,21 @@ impl Pair {
     }
 
     /// The whole handshake; `tamper` sees the three messages on their way.
-    fn handshake(&self, tamper: impl Fn(usize, &mut Vec<u8>)) -> Result<(Context, Context, Step)> {
+    fn handshake(&self, tamper: impl Fn(usize, &mut Vec<u8>)) -> Result<(Context, Context)> {
         let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
-        let mut negotiate = self.initiate(&mut client, &[])?.token;
+        let mut negotiate = self.initiate(&mut client, &[])?;
         tamper(0, &mut negotiate);
-        let mut challenge = self.accept(&mut server, &negotiate)?.token;
+        let mut challenge = self.accept(&mut server, &negotiate)?;
         tamper(1, &mut challenge);
-        let mut authenticate = self.initiate(&mut client, &challenge)?.token;
+        let mut authenticate = self.initiate(&mut client, &challenge)?;
         tamper(2, &mut authenticate);
-        let step = self.accept(&mut server, &authenticate)?;
-        Ok((client, server, step))
+        assert!(self.accept(&mut server, &authenticate)?.is_empty());
+        assert!(client.is_established() && server.is_established());
+        Ok((client, server))
+    }
+
+    fn acceptor(&self) -> Arc<Acceptor> {
+        Arc::clone(self.server.acceptor().unwrap())
     }
 
     fn messages(&self) -> Vec<Vec<u8>> {
@@ -183,10 +190,12 @@ fn exchange(from: &mut Context, to: &mut Context, message: &[u8]) {
 
 #[test]
 fn both_sides_get_the_same_keys_and_true_flags() {
-    let (mut client, mut server, step) = Pair::new().handshake(|_, _| ()).unwrap();
+    let (mut client, mut server) = Pair::new().handshake(|_, _| ()).unwrap();
     let protected = ContextFlags::INTEG | ContextFlags::CONF | ContextFlags::REPLAY | ContextFlags::SEQUENCE;
-    assert_eq!(step.flags, protected | ContextFlags::TRANS);
-    assert_eq!(client.established().unwrap().flags, step.flags);
+    for context in [&client, &server] {
+        assert_eq!(context.flags(), protected | ContextFlags::TRANS);
+        assert_eq!(context.established().unwrap().flags, context.flags());
+    }
     assert_eq!(server.established().unwrap().initiator.name.to_string(), "DOM\\Alice", "as the file spells it");
     assert!(server.established().unwrap().has_mic);
     for message in [&b"hello"[..], b"", b"a longer one"] {
@@ -198,8 +207,8 @@ fn both_sides_get_the_same_keys_and_true_flags() {
 #[test]
 fn without_protection_asked_for_none_is_given() {
     let pair = Pair { requested: ContextFlags::empty(), ..Pair::new() };
-    let (mut client, server, step) = pair.handshake(|_, _| ()).unwrap();
-    assert_eq!(step.flags, ContextFlags::TRANS);
+    let (mut client, server) = pair.handshake(|_, _| ()).unwrap();
+    assert_eq!(server.flags(), ContextFlags::TRANS);
     assert!(server.established().unwrap().has_mic, "a MIC all the same");
     let refused = client.session().unwrap().wrap(&mut [Buffer::Data(&mut [0; 4])]);
     assert_eq!(refused.unwrap_err(), ApiMisuse::NoProtection.into());
@@ -286,7 +295,7 @@ fn a_message_out_of_turn_is_refused() {
 fn a_token_for_an_established_context_changes_nothing() {
     let pair = Pair::new();
     let messages = pair.messages();
-    let (mut client, mut server, _) = pair.handshake(|_, _| ()).unwrap();
+    let (mut client, mut server) = pair.handshake(|_, _| ()).unwrap();
     assert_eq!(pair.accept(&mut server, &messages[2]).unwrap_err(), ApiMisuse::AlreadyEstablished.into());
     assert_eq!(pair.initiate(&mut client, &messages[1]).unwrap_err(), ApiMisuse::AlreadyEstablished.into());
     exchange(&mut client, &mut server, b"still here");
@@ -317,7 +326,7 @@ fn channel_bindings_are_compared_as_the_policy_says() {
     let bound = |client, server, policy| {
         let server_policy = Policy { channel_bindings: policy, ..Policy::default() };
         let pair = Pair { client_bindings: client, server_bindings: server, server_policy, ..Pair::new() };
-        pair.handshake(|_, _| ()).map(|(_, _, step)| step.flags.contains(ContextFlags::CHANNEL_BOUND))
+        pair.handshake(|_, _| ()).map(|(_, server)| server.flags().contains(ContextFlags::CHANNEL_BOUND))
     };
     let wrong = Err(PeerMisbehaved::WrongBindings.into());
     let missing = Err(PolicyError::BindingsRequired.into());
@@ -337,7 +346,7 @@ fn channel_bindings_are_compared_as_the_policy_says() {
 #[test]
 fn a_mic_is_sent_and_required_as_the_policies_say() {
     let pair = Pair { client_policy: Policy { mic: MicPolicy::Off, ..Policy::default() }, ..Pair::new() };
-    let (client, server, _) = pair.handshake(|_, _| ()).unwrap();
+    let (client, server) = pair.handshake(|_, _| ()).unwrap();
     assert!(!client.established().unwrap().has_mic && !server.established().unwrap().has_mic);
     let pair = Pair { server_policy: Policy { require_mic: true, ..Policy::default() }, ..pair };
     assert_eq!(pair.error(), PolicyError::MicRequired.into());
@@ -351,12 +360,12 @@ fn inside_spnego_a_mic_is_sent_unless_it_is_for_raw_ntlm_only() {
     {
         let pair = Pair { client_policy: Policy { mic, ..Policy::default() }, ..Pair::new() };
         let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
-        let negotiate = pair.initiate(&mut client, &[]).unwrap().token;
+        let negotiate = pair.initiate(&mut client, &[]).unwrap();
         if is_asked {
             assert!(!client.requires_mech_list_mic());
         }
-        let challenge = pair.accept(&mut server, &negotiate).unwrap().token;
-        let authenticate = pair.initiate(&mut client, &challenge).unwrap().token;
+        let challenge = pair.accept(&mut server, &negotiate).unwrap();
+        let authenticate = pair.initiate(&mut client, &challenge).unwrap();
         pair.accept(&mut server, &authenticate).unwrap();
         assert_eq!(client.requires_mech_list_mic(), has_mic);
         assert_eq!(server.established().unwrap().has_mic, has_mic);
@@ -376,8 +385,8 @@ fn a_minimum_of_either_side_holds() {
     let minimum = Policy { minimum: Minimum::SEAL, ..Policy::default() };
     let pair = Pair { requested: ContextFlags::empty(), server_policy: minimum, ..Pair::new() };
     assert_eq!(pair.error(), PeerIncompatible::NoSign.into());
-    let (_, _, step) = Pair { client_policy: minimum, ..pair }.handshake(|_, _| ()).unwrap();
-    assert!(step.flags.contains(ContextFlags::CONF));
+    let (_, server) = Pair { client_policy: minimum, ..pair }.handshake(|_, _| ()).unwrap();
+    assert!(server.flags().contains(ContextFlags::CONF));
 }
 
 #[test]
@@ -412,11 +421,11 @@ fn a_context_goes_on_in_another_process_from_every_state() {
     let pair = Pair::new();
     let again = |context: Context| Context::import(&context.export().unwrap()).unwrap();
     let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
-    let negotiate = pair.initiate(&mut client, &[]).unwrap().token;
+    let negotiate = pair.initiate(&mut client, &[]).unwrap();
     let mut client = again(client);
-    let challenge = pair.accept(&mut server, &negotiate).unwrap().token;
+    let challenge = pair.accept(&mut server, &negotiate).unwrap();
     let mut server = again(server);
-    let authenticate = pair.initiate(&mut client, &challenge).unwrap().token;
+    let authenticate = pair.initiate(&mut client, &challenge).unwrap();
     pair.accept(&mut server, &authenticate).unwrap();
     exchange(&mut client, &mut server, b"before");
     let (mut client, mut server) = (again(client), again(server));
@@ -427,33 +436,81 @@ fn a_context_goes_on_in_another_process_from_every_state() {
 }
 
 #[test]
-fn the_credential_of_the_first_call_is_remembered_if_the_application_chose_it() {
+fn the_credential_of_the_first_call_counts_in_every_later_one() {
     let pair = Pair::new();
-    let negotiate = pair.initiate(&mut Context::new(Role::Initiator), &[]).unwrap().token;
-    let at = env(pair.server_policy);
-    let request =
-        |is_chosen| AcceptRequest { credential: &pair.server, is_chosen, bindings: None, token: &negotiate, env: &at };
-    for is_chosen in [true, false] {
-        let mut server = Context::new(Role::Acceptor);
-        assert!(server.chosen_credential().is_none());
-        server.accept(&request(is_chosen)).unwrap();
-        for context in [Context::import(&server.export().unwrap()).unwrap(), server] {
-            let remembered = context.chosen_credential();
-            assert_eq!(remembered.is_some(), is_chosen);
-            if let Some(remembered) = remembered {
-                let of = |credential: &Credential| {
-                    let Acceptor { name, is_named, accounts } = &**credential.acceptor().unwrap();
-                    (name.clone(), *is_named, accounts.user_file().map(PathBuf::from), accounts.asks_domain())
-                };
-                assert_eq!(of(&remembered), of(&pair.server));
-            }
+    // Another acceptor, whose accounts do not have the client.
+    let other = Pair::new();
+    std::fs::write(&other._user_file.0, "DOM:bob:secret\n").unwrap();
+    for later in [Some(&other.server), None] {
+        let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
+        let challenge = pair.accept(&mut server, &pair.initiate(&mut client, &[]).unwrap()).unwrap();
+        let authenticate = pair.initiate(&mut client, &challenge).unwrap();
+        for mut context in [Context::import(&server.export().unwrap()).unwrap(), server] {
+            let request = AcceptRequest {
+                credential: later,
+                bindings: None,
+                token: &authenticate,
+                env: &env(pair.server_policy),
+            };
+            // One that is no acceptor's is refused all the same, and changes nothing.
+            let wrong = AcceptRequest { credential: Some(&pair.client), ..request };
+            assert_eq!(context.accept(&wrong).unwrap_err(), ApiMisuse::NotAnAcceptor.into());
+            assert_eq!(context.accept(&request), Ok(Vec::new()));
+            assert_eq!(context.established().unwrap().acceptor, Some(pair.target.clone()));
         }
     }
 }
 
 #[test]
+fn without_a_credential_the_default_one_is_acquired_once() {
+    let pair = Pair::new();
+    let host = WithUserFile(&pair._user_file.0);
+    let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
+    let accept = |server: &mut Context, token: &[u8], host: &dyn Host| {
+        let env = &Env::without_domain(pair.server_policy, host);
+        server.accept(&AcceptRequest { credential: None, bindings: None, token, env })
+    };
+    let negotiate = pair.initiate(&mut client, &[]).unwrap();
+    let without_a_file = accept(&mut Context::new(Role::Acceptor), &negotiate, &Fixed(NOW));
+    assert_eq!(without_a_file.unwrap_err(), CredentialError::NoUserFile.into());
+    let challenge = accept(&mut server, &negotiate, &host).unwrap();
+    let authenticate = pair.initiate(&mut client, &challenge).unwrap();
+    for mut context in [Context::import(&server.export().unwrap()).unwrap(), server] {
+        accept(&mut context, &authenticate, &Fixed(NOW)).unwrap();
+        assert_eq!(context.established().unwrap().initiator.name.to_string(), "DOM\\Alice");
+    }
+}
+
+/// A host whose environment names a user file.
+struct WithUserFile<'a>(&'a std::path::Path);
+
+impl Host for WithUserFile<'_> {
+    fn now(&self) -> FileTime {
+        Fixed(NOW).now()
+    }
+
+    fn random(&self, out: &mut [u8]) -> Result<()> {
+        Fixed(NOW).random(out)
+    }
+
+    fn names(&self) -> LocalNames {
+        Fixed(NOW).names()
+    }
+
+    fn version(&self) -> [u8; 8] {
+        Fixed(NOW).version()
+    }
+
+    fn variable(&self, name: &'static str) -> Option<String> {
+        (name == "NTLM_USER_FILE").then(|| self.0.display().to_string())
+    }
+
+    fn trace(&self, _: core::fmt::Arguments<'_>) {}
+}
+
+#[test]
 fn every_truncation_and_bit_flip_of_an_exported_context_is_refused() {
-    let (client, _, _) = Pair::new().handshake(|_, _| ()).unwrap();
+    let (client, _) = Pair::new().handshake(|_, _| ()).unwrap();
     let token = client.export().unwrap();
     for len in 0..token.len() {
         assert!(Context::import(&token[..len]).is_err(), "accepted {len} bytes");
@@ -472,7 +529,7 @@ fn a_context_that_has_not_started_is_not_exported() {
 
 #[test]
 fn a_longer_exported_context_is_refused_even_with_a_right_sum() {
-    let (client, _, _) = Pair::new().handshake(|_, _| ()).unwrap();
+    let (client, _) = Pair::new().handshake(|_, _| ()).unwrap();
     let token = client.export().unwrap();
     let (body, _) = token.split_last_chunk::<CHECKSUM_LEN>().unwrap();
     let sealed = |body: &[u8]| {
@@ -507,12 +564,12 @@ fn an_acceptor_without_a_name_compares_no_target() {
 fn a_credential_of_the_other_usage_changes_nothing() {
     let pair = Pair::new();
     let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
-    let negotiate = pair.initiate(&mut client, &[]).unwrap().token;
-    let challenge = pair.accept(&mut server, &negotiate).unwrap().token;
+    let negotiate = pair.initiate(&mut client, &[]).unwrap();
+    let challenge = pair.accept(&mut server, &negotiate).unwrap();
     let Pair { client: initiates, server: accepts, _user_file, .. } = Pair::new();
     let mixed = Pair { client: accepts, server: initiates, ..Pair::new() };
     assert_eq!(mixed.initiate(&mut client, &challenge).unwrap_err(), ApiMisuse::NotAnInitiator.into());
-    let authenticate = pair.initiate(&mut client, &challenge).unwrap().token;
+    let authenticate = pair.initiate(&mut client, &challenge).unwrap();
     assert_eq!(mixed.accept(&mut server, &authenticate).unwrap_err(), ApiMisuse::NotAnAcceptor.into());
     pair.accept(&mut server, &authenticate).unwrap();
 }
@@ -565,17 +622,16 @@ fn handshake_through_spnego(pair: &Pair, [client_is_lossy, server_is_lossy]: [bo
             token,
             env: &Env { policy: pair.client_policy, host: host(client_is_lossy), domain: pair.client_domain },
         };
-        client.initiate(&request).unwrap().token
+        client.initiate(&request).unwrap()
     };
     let accept = |server: &mut Context, token: &[u8]| {
         let request = AcceptRequest {
-            credential: &pair.server,
-            is_chosen: true,
+            credential: Some(&pair.server),
             bindings: None,
             token,
             env: &Env::without_domain(pair.server_policy, host(server_is_lossy)),
         };
-        server.accept(&request).unwrap().token
+        server.accept(&request).unwrap()
     };
     let negotiate = initiate(&mut client, &[]);
     assert!(!client.requires_mech_list_mic());

@@ -183,7 +183,7 @@ fn a_server_need_not_say_its_names_but_something() {
             assert_eq!(pair.handshake(challenging_without_info).map(drop), expected, "{requested:?}");
         }
     }
-    let (mut client, mut server, _) =
+    let (mut client, mut server) =
         Pair { client_policy: optional, ..Pair::new() }.handshake(challenging_without_info).unwrap();
     assert_in_step(&mut client, &mut server);
 }
@@ -191,7 +191,7 @@ fn a_server_need_not_say_its_names_but_something() {
 #[test]
 fn who_takes_the_servers_time_away_takes_the_mic_away_which_only_a_server_notices_that_requires_one() {
     let without_time = || challenging_without(&[AvId::MsvAvTimestamp]);
-    let (_, server, _) = Pair::new().handshake(without_time()).unwrap();
+    let (_, server) = Pair::new().handshake(without_time()).unwrap();
     assert!(!server.established().unwrap().has_mic);
     let server_policy = Policy { require_mic: true, ..Policy::default() };
     let refused = Pair { server_policy, ..Pair::new() }.handshake(without_time());
@@ -218,8 +218,8 @@ fn who_has_no_mic_and_no_bindings_is_refused_where_they_are_required() {
         let with_mic = Policy { require_mic: true, ..pair.server_policy };
         let bound = Policy { channel_bindings: BindingsPolicy::Required, ..pair.server_policy };
         let mut pair = Pair { client_bindings: Some(BINDINGS), server_bindings: Some(BINDINGS), ..pair };
-        let (_, _, step) = pair.handshake(|_, _| ()).unwrap();
-        assert!(!step.flags.contains(ContextFlags::CHANNEL_BOUND));
+        let (_, server) = pair.handshake(|_, _| ()).unwrap();
+        assert!(!server.flags().contains(ContextFlags::CHANNEL_BOUND));
         pair.server_policy = with_mic;
         assert_eq!(pair.error(), PolicyError::MicRequired.into());
         pair.server_policy = bound;
@@ -231,7 +231,7 @@ fn who_has_no_mic_and_no_bindings_is_refused_where_they_are_required() {
 fn sixty_four_letters_of_a_workstation_are_kept() {
     const WORKSTATION: [u8; 2000] = [0x57; 2000];
     let named = |len: usize| {
-        let (_, server, _) =
+        let (_, server) =
             pair(1).handshake(answering(|message| message.workstation = &WORKSTATION[..2 * len])).unwrap();
         attribute(&server, Attribute::Workstation).to_owned()
     };
@@ -243,7 +243,7 @@ fn an_lm_response_alone_gives_the_key_of_an_lm_key() {
     for requested in [ContextFlags::empty(), PROTECTED] {
         let pair = Pair { requested, ..with_lm_keys(NegotiateFlags::empty()) };
         let response = std::cell::Cell::new([0; 8]);
-        let (mut client, mut server, _) = pair
+        let (mut client, mut server) = pair
             .handshake(answering(|message| {
                 assert_eq!(message.flags.unwrap() & (LM_KEY | ESS), LM_KEY);
                 response.set(*message.lm_response.first_chunk().unwrap());
@@ -274,7 +274,7 @@ fn an_lm_response_alone_is_for_levels_0_and_1() {
 fn keys_of_an_lm_hash_are_weak_and_not_enough_for_128_bits() {
     let all = NegotiateFlags::BITS_128 | NegotiateFlags::BITS_56;
     for bits in [all, NegotiateFlags::BITS_56, NegotiateFlags::empty()] {
-        let (mut client, mut server, _) = with_lm_keys(bits).handshake(|_, _| ()).unwrap();
+        let (mut client, mut server) = with_lm_keys(bits).handshake(|_, _| ()).unwrap();
         assert_in_step(&mut client, &mut server);
     }
     let minimum = Policy { minimum: Minimum::BITS_128, ..at(1) };
@@ -295,7 +295,7 @@ fn forty_bits_do_as_long_as_nobody_wants_more() {
     for flags in [UNICODE, UNICODE | ESS, UNICODE | ESS | NegotiateFlags::BITS_56] {
         let pair = pair(1);
         choose(&pair.client, flags);
-        let (mut client, mut server, _) = pair.handshake(|_, _| ()).unwrap();
+        let (mut client, mut server) = pair.handshake(|_, _| ()).unwrap();
         assert_in_step(&mut client, &mut server);
         let server_policy = Policy { minimum: Minimum::BITS_128, ..at(1) };
         assert_eq!(Pair { server_policy, ..pair }.error(), PeerIncompatible::No128.into(), "{flags}");
@@ -366,7 +366,7 @@ fn an_answer_without_flags_is_in_the_letters_of_the_challenge() {
         let pair = Pair { requested: ContextFlags::empty(), ..pair(level) };
         let pair = Pair { client_policy: Policy { mic: MicPolicy::Off, ..pair.client_policy }, ..pair };
         choose(&pair.client, OEM);
-        let (_, server, _) = pair
+        let (_, server) = pair
             .handshake(|number, message| {
                 answering(oldest)(number, message);
                 if number == 2 {
@@ -436,7 +436,7 @@ fn names_are_in_the_letters_that_were_settled_and_where_the_flags_say_others_in_
         let name = if domain.is_empty() { name.split_once('\\').unwrap().1 } else { name };
         let pair = Pair { client: client(name, "secret", 3), ..pair };
         choose(&pair.client, settled | NegotiateFlags::NTLM);
-        let (_, server, _) = pair
+        let (_, server) = pair
             .handshake(answering(|message| {
                 (message.user, message.domain, message.workstation) = (user, domain, workstation);
                 message.flags = message.flags.map(|flags| (flags - charsets) | said);
@@ -522,23 +522,24 @@ fn nobody_is_announced_at_once_and_stays_nobody_elsewhere() {
     let by_credential = Pair { client: Credential::anonymous(), requested: PROTECTED, ..anonymous() };
     for pair in [anonymous(), by_credential] {
         let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
-        let first = pair.initiate(&mut client, &[]).unwrap();
-        assert!(first.flags.contains(ContextFlags::ANON | PROTECTED));
-        let sent = crate::wire::Negotiate::decode(&first.token).unwrap().flags;
+        let negotiate = pair.initiate(&mut client, &[]).unwrap();
+        assert!(client.flags().contains(ContextFlags::ANON | PROTECTED));
+        let sent = crate::wire::Negotiate::decode(&negotiate).unwrap().flags;
         assert!(!sent.contains(NegotiateFlags::ANONYMOUS), "the server hears of it in the last message");
         let mut client = Context::import(&client.export().unwrap()).unwrap();
         assert!(client.flags().contains(ContextFlags::ANON));
-        let challenge = pair.accept(&mut server, &first.token).unwrap();
-        assert!(!challenge.flags.contains(ContextFlags::ANON));
-        let last = pair.initiate(&mut client, &challenge.token).unwrap();
-        assert!(last.flags.contains(ContextFlags::ANON));
-        let done = pair.accept(&mut server, &last.token).unwrap();
-        assert!(done.flags.contains(ContextFlags::ANON | PROTECTED));
+        let challenge = pair.accept(&mut server, &negotiate).unwrap();
+        assert!(!server.flags().contains(ContextFlags::ANON));
+        let authenticate = pair.initiate(&mut client, &challenge).unwrap();
+        assert!(client.flags().contains(ContextFlags::ANON));
+        pair.accept(&mut server, &authenticate).unwrap();
+        assert!(server.flags().contains(ContextFlags::ANON | PROTECTED));
         assert_eq!(server.established().unwrap().initiator.name, Name::Anonymous);
         assert_in_step(&mut client, &mut server);
     }
     let mut somebody = Context::new(Role::Initiator);
-    assert!(!Pair::new().initiate(&mut somebody, &[]).unwrap().flags.contains(ContextFlags::ANON));
+    Pair::new().initiate(&mut somebody, &[]).unwrap();
+    assert!(!somebody.flags().contains(ContextFlags::ANON));
     let somebody = Context::import(&somebody.export().unwrap()).unwrap();
     assert!(!somebody.flags().contains(ContextFlags::ANON));
 }
@@ -549,12 +550,12 @@ fn who_began_as_nobody_stays_nobody_with_another_credential() {
     pair.requested = PROTECTED;
     let somebody = core::mem::replace(&mut pair.client, Credential::anonymous());
     let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
-    let negotiate = pair.initiate(&mut client, &[]).unwrap().token;
-    let challenge = pair.accept(&mut server, &negotiate).unwrap().token;
+    let negotiate = pair.initiate(&mut client, &[]).unwrap();
+    let challenge = pair.accept(&mut server, &negotiate).unwrap();
     pair.client = somebody;
-    let last = pair.initiate(&mut client, &challenge).unwrap();
-    assert!(last.flags.contains(ContextFlags::ANON));
-    pair.accept(&mut server, &last.token).unwrap();
+    let authenticate = pair.initiate(&mut client, &challenge).unwrap();
+    assert!(client.flags().contains(ContextFlags::ANON));
+    pair.accept(&mut server, &authenticate).unwrap();
     assert_eq!(server.established().unwrap().initiator.name, Name::Anonymous);
 }
 
