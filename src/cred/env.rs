@@ -72,3 +72,95 @@ impl<'a> Env<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        cred::responder::tests::Gullible,
+        error::Result,
+        host::{FileTime, Host, tests::Silent},
+    };
+
+    use super::*;
+
+    /// A host with these names.
+    struct Named(LocalNames);
+
+    impl Host for Named {
+        fn now(&self) -> FileTime {
+            Silent::default().now()
+        }
+
+        fn random(&self, out: &mut [u8]) -> Result<()> {
+            Silent::default().random(out)
+        }
+
+        fn names(&self) -> LocalNames {
+            self.0.clone()
+        }
+
+        fn version(&self) -> [u8; 8] {
+            Silent::default().version()
+        }
+
+        fn variable(&self, _: &'static str) -> Option<String> {
+            None
+        }
+
+        fn trace(&self, _: core::fmt::Arguments<'_>) {}
+    }
+
+    /// A host in the domain CORP, whose name begins like the domain's.
+    fn corp(computer: Option<&str>, domain: Option<&str>) -> Named {
+        let [computer, domain] = [computer, domain].map(|name| name.map(str::to_owned));
+        Named(LocalNames { computer, domain, host_name: "corp.example.com".to_owned() })
+    }
+
+    fn winbind(answer: Option<[&str; 2]>) -> Option<&'static dyn DomainService> {
+        let membership = answer.map(|names| {
+            let [computer, domain] = names.map(str::to_owned);
+            Membership { computer, domain, dns_domain: "corp.example.com".to_owned() }
+        });
+        Some(Gullible { membership, ..Gullible::default() }.domain())
+    }
+
+    #[test]
+    fn only_accounts_of_this_computer_lose_their_domain() {
+        let member = Some(["SRV", "CORP"]);
+        let alone = Some(["CORP", "CORP"]);
+        for (what, host, domain, corp_root, srv_root) in [
+            ("a member", corp(None, None), winbind(member), "CORP\\root", "root"),
+            ("winbindd does not answer", corp(None, None), winbind(None), "CORP\\root", "SRV\\root"),
+            ("it does not, and one name is set", corp(Some("SRV"), None), winbind(None), "CORP\\root", "root"),
+            ("it does not, and the domain is set", corp(None, Some("CORP")), winbind(None), "root", "SRV\\root"),
+            ("both names are set", corp(Some("SRV"), Some("CORP")), winbind(None), "root", "root"),
+            ("a computer in no domain", corp(None, None), winbind(alone), "root", "SRV\\root"),
+            ("winbind is not in use", corp(None, None), None, "root", "SRV\\root"),
+        ] {
+            let env = Env { domain, ..Env::without_domain(Policy::default(), &host) };
+            let local = |domain: &str| env.local_name(&UserName { user: "root".to_owned(), domain: domain.to_owned() });
+            assert_eq!([local("CORP"), local("SRV"), local("")], [corp_root, srv_root, "root"], "{what}");
+            assert_eq!(local("corp.example.com"), "corp.example.com\\root", "{what}");
+        }
+    }
+
+    #[test]
+    fn an_acceptor_shows_what_is_set_then_what_winbind_says_then_the_host_name() {
+        let names = |host: &Named, domain| Env { domain, ..Env::without_domain(Policy::default(), host) }.names();
+        let member = names(&corp(None, None), winbind(Some(["SRV", "CORP"])));
+        assert_eq!([&*member.computer, &*member.domain, &*member.dns_tree], ["SRV", "CORP", "corp.example.com"]);
+        assert!(member.has_domain && member.is_member);
+        let set = names(&corp(Some("S"), Some("D")), winbind(Some(["SRV", "CORP"])));
+        assert_eq!([&*set.computer, &*set.domain, &*set.dns_domain, &*set.dns_tree], ["S", "D", "example.com", ""]);
+        assert!(set.has_domain && !set.is_member);
+        for domain in [None, winbind(None)] {
+            let alone = names(&corp(None, None), domain);
+            assert_eq!([&*alone.computer, &*alone.domain, &*alone.dns_tree], ["CORP", "CORP", ""]);
+            assert!(!alone.has_domain && !alone.is_member);
+        }
+        let short = Named(LocalNames { host_name: "a-very-long-host-name".to_owned(), ..LocalNames::default() });
+        assert_eq!(names(&short, None).computer, "A-VERY-LONG-HOS");
+        let short = names(&short, winbind(Some(["SRV", "CORP"])));
+        assert_eq!(short.dns_computer, "a-very-long-host-name.corp.example.com");
+    }
+}

@@ -217,6 +217,21 @@ class Party:
         (value,) = gss.get_name_attribute(name, b"local-login-user").values
         return {"name": value.decode()}
 
+    def canonicalize(self, name, kind="user"):
+        """What the mechanism makes of a name of this type."""
+        imported = gss.import_name(name.encode(), getattr(gss.NameType, kind))
+        return {"name": display(gss.canonicalize_name(imported, NTLM))}
+
+    def account(self, user):
+        """The account on this computer that this user stands for."""
+        name = gss.canonicalize_name(gss.import_name(user.encode(), gss.NameType.user), NTLM)
+        (value,) = gss.get_name_attribute(name, b"local-login-user").values
+        return {"account": value.decode()}
+
+    def maps(self, library):
+        """Whether this process has opened a library of that name."""
+        return {"open": bool(mapped(library))}
+
     def export_cred(self, cred):
         return {"token": encode(gss.export_cred(self.creds[cred]))}
 

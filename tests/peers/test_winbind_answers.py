@@ -808,6 +808,87 @@ class WhatTheComputerIsCalled(AcceptorTest):
         self.assertEqual(len(server.heard("details")), 1)
 
 
+class WhatCostsNothing(AcceptorTest):
+    """Names that a computer knows by itself: winbindd hangs, and a call that asked it would take seconds."""
+
+    HANGS = {"ping": {"sleep": 20000}, "details": {**DETAILS, "sleep": 20000}}
+
+    def hanging(self, **environment):
+        party = Member(**environment)
+        self.addCleanup(self.close_cleanly, party)
+        party.say(**self.HANGS)
+        self.start = time.monotonic()
+        return party
+
+    def assertNothingAsked(self, party):
+        self.assertLess(time.monotonic() - self.start, 4)
+        self.assertEqual(party.heard(), [])
+        self.assertFalse(party.maps(library="libwbclient")["open"])
+
+    def test_is_a_name(self):
+        party = self.hanging()
+        host = os.uname().nodename
+        for name, kind, shown in (
+            ("HTTP@www.example.org", "hostbased_service", "HTTP/www.example.org"), ("HTTP", "hostbased_service", "HTTP/" + host),
+            ("AD\\alice", "user", "AD\\alice"), ("alice@ad.example", "user", "ad.example\\alice"), ("alice", "user", "alice"),
+            ("0", "string_uid", "root"),
+        ):
+            with self.subTest(name):
+                self.assertEqual(party.canonicalize(name=name, kind=kind)["name"], shown)
+        self.assertNothingAsked(party)
+
+    def test_is_an_initiator_with_a_secret_of_its_own(self):
+        server = self.client()
+        server.serve()
+        for how in ("password", "user file"):
+            party = self.hanging(**({"NTLM_USER_FILE": World().user_file} if how == "user file" else {}))
+            if how == "password":
+                party.log_on()
+            else:
+                party.acquire(cred="user", usage="initiate", user=ALICE)
+            for target in ("HTTP@www.example.org", "HTTP"):
+                with self.subTest(how=how, target=target):
+                    name = self.name()
+                    token = party.init(context=name, flags=SEALED, cred="user", target=target)["token"]
+                    token = server.accept(context=name, token=token, cred="server")["token"]
+                    token = party.init(context=name, flags=SEALED, cred="user", target=target, token=token)["token"]
+                    server.accept(context=name, token=token, cred="server")
+                    short = os.uname().nodename.partition(".")[0].upper()[:15]
+                    self.assertEqual(field(token, WORKSTATION).decode("utf-16-le"), short)
+            self.assertNothingAsked(party)
+
+    def test_is_an_acceptor_until_it_says_its_names(self):
+        party = self.hanging(NTLM_USER_FILE=World().user_file)
+        party.serve()
+        party.serve(cred="named", user="HTTP")
+        self.assertNothingAsked(party)
+
+
+class WhatAnAccountIsCalledHere(AcceptorTest):
+    def accounts(self, *domains, details=DETAILS, **environment):
+        party = self.member(**environment)
+        party.say(details=details)
+        found = [party.account(user=domain + "\\root")["account"] for domain in domains]
+        if "sleep" in details:
+            party.wait_for("free", 1)
+        return found
+
+    def test_has_no_domain_if_it_is_of_this_computer(self):
+        self.assertEqual(self.accounts("MEMBER", "AD", "OTHER"), ["root", "AD\\root", "OTHER\\root"])
+
+    def test_keeps_the_domain_that_the_host_name_begins_with(self):
+        # A host may be called like the domain that it is a member of, and then not be told so.
+        short = os.uname().nodename.partition(".")[0].upper()[:15]
+        with_domain = short + "\\root"
+        self.assertEqual(self.accounts(short, details={**DETAILS, "netbios_domain": short}), [with_domain])
+        self.assertEqual(self.accounts(short, details={"code": NOT_AVAILABLE}), [with_domain])
+        hanging = {**DETAILS, "sleep": 2000}
+        self.assertEqual(self.accounts(short, details=hanging, GSS_NTLM_WINBIND_TIMEOUT="1"), [with_domain])
+        # Who leaves winbind out has no domain.
+        self.assertEqual(self.accounts(short, GSS_NTLM_WINBIND="no"), ["root"])
+        self.assertEqual(self.accounts("MEMBER", details={"code": NOT_AVAILABLE}, NETBIOS_COMPUTER_NAME="MEMBER"), ["root"])
+
+
 class CachedLogon(WinbindTest):
     """An initiator with no secret of its own. Its messages are made by another party that has one: the same as winbind would
     make for the same NEGOTIATE_MESSAGE and CHALLENGE_MESSAGE."""
