@@ -163,6 +163,29 @@ fn goes_on_and_off() {
     });
 }
 
+#[test]
+fn does_not_go_into_a_fifo_with_a_reader_or_without() {
+    let fifo = world().dir.join("trace-fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    with_environment(&[("GSSNTLMSSP_DEBUG", fifo.to_str().unwrap())], || {
+        // SAFETY: no function is registered. Rust's programs ignore the signal, others do not.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+        // SAFETY: a number. A test that waits is ended.
+        unsafe { libc::alarm(60) };
+        #[expect(clippy::disallowed_methods, reason = "the parent names the FIFO")]
+        let fifo = std::env::var("GSSNTLMSSP_DEBUG").unwrap();
+        let open = || fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&fifo).unwrap();
+        let mut reader = open();
+        Handshake::of(&NTLM).establish();
+        let mut told = Vec::new();
+        reader.read_to_end(&mut told).unwrap();
+        assert_eq!(told, b"");
+        drop(reader);
+        Handshake::of(&NTLM).establish();
+        invoke(&NTLM, &DEBUG, fifo.as_bytes()).unwrap_err();
+    });
+}
+
 /// Another file in the place of a descriptor, until this is dropped.
 struct Instead {
     descriptor: RawFd,
