@@ -4,6 +4,7 @@ mod descriptor;
 mod environment;
 mod finding;
 mod log;
+mod random;
 mod signal;
 mod spnego;
 mod thread;
@@ -20,7 +21,7 @@ pub(crate) use self::{
 };
 use crate::{
     cred::{DomainService, Env},
-    error::{HostError, Result},
+    error::Result,
     host::{FileTime, Host, LocalNames},
     policy::Policy,
 };
@@ -48,7 +49,7 @@ impl Host for System {
     }
 
     fn random(&self, out: &mut [u8]) -> Result<()> {
-        getrandom::fill(out).map_err(|_| HostError::Randomness.into())
+        random::fill(out)
     }
 
     fn names(&self) -> LocalNames {

@@ -39,6 +39,7 @@ mod name;
 mod offer;
 mod old_session;
 mod policy;
+mod random;
 mod secrecy;
 mod spnego;
 mod thread;
