@@ -19,6 +19,8 @@ pub enum Error {
     InvalidMessage(InvalidMessage),
     /// A token parses, but its sender does not know the secret, or somebody changed it on the way.
     PeerMisbehaved(PeerMisbehaved),
+    /// The signature of a message does not verify.
+    BadSignature(BadSignature),
     /// The peer does not offer what this side was asked to reach.
     PeerIncompatible(PeerIncompatible),
     /// The application called in a way that cannot work.
@@ -136,13 +138,11 @@ pub enum PeerMisbehaved {
     WrongBindings,
     /// An AV_PAIR of the CHALLENGE_MESSAGE came back changed.
     ChangedTargetInfo,
-    /// A message signature that does not verify. What its sequence number alone suggests stands beside it.
-    BadSignature(Sequence),
 }
 
-/// What the sequence number of a refused signature suggests.
+/// A message signature that does not verify, by what its sequence number suggests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sequence {
+pub enum BadSignature {
     /// The expected one.
     Expected,
     /// One that was used already.
@@ -354,6 +354,7 @@ impl Error {
             }
             Self::InvalidMessage(_)
             | Self::PeerMisbehaved(_)
+            | Self::BadSignature(_)
             | Self::PeerIncompatible(_)
             | Self::ApiMisuse(_)
             | Self::Domain(_)
@@ -368,6 +369,7 @@ impl fmt::Display for Error {
         match self {
             Self::InvalidMessage(e) => e.fmt(f),
             Self::PeerMisbehaved(e) => e.fmt(f),
+            Self::BadSignature(e) => e.fmt(f),
             Self::PeerIncompatible(e) => e.fmt(f),
             Self::ApiMisuse(e) => e.fmt(f),
             Self::Credential(e) => e.fmt(f),
@@ -478,14 +480,21 @@ impl fmt::Display for PeerMisbehaved {
             Self::ChangedTargetInfo => {
                 "The client sent back other names or another time than the CHALLENGE_MESSAGE had: look for who changes messages between client and server"
             }
-            Self::BadSignature(Sequence::Expected) => "The signature does not fit the message: drop the message, the security context goes on",
-            Self::BadSignature(Sequence::Duplicate) => {
+        })
+    }
+}
+
+impl fmt::Display for BadSignature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Expected => "The signature does not fit the message: drop the message, the security context goes on",
+            Self::Duplicate => {
                 "The signature has the sequence number of an earlier message: drop the message, it is a replay; the security context goes on"
             }
-            Self::BadSignature(Sequence::Other) => {
+            Self::Other => {
                 "The signature has another sequence number than this side: both sides must set the same one (100 in SIP)"
             }
-            Self::BadSignature(Sequence::Gap) => {
+            Self::Gap => {
                 "The signature has the sequence number of a later message: verify messages in the order in which they were signed, all of them"
             }
         })
@@ -735,6 +744,7 @@ macro_rules! from_part {
 from_part! {
     InvalidMessage => InvalidMessage,
     PeerMisbehaved => PeerMisbehaved,
+    BadSignature => BadSignature,
     PeerIncompatible => PeerIncompatible,
     ApiMisuse => ApiMisuse,
     CredentialError => Credential,

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     error::{
-        ApiMisuse, CredentialError, DomainError, Error, FieldName, HostError, InvalidMessage, Message,
-        PeerIncompatible, PeerMisbehaved, PolicyError, Result, Sequence,
+        ApiMisuse, BadSignature, CredentialError, DomainError, Error, FieldName, HostError, InvalidMessage, Message,
+        PeerIncompatible, PeerMisbehaved, PolicyError, Result,
     },
     host::Host as _,
     sys::System,
@@ -59,10 +59,12 @@ pub(super) const fn code(error: &Error) -> (Major, Minor) {
             PeerMisbehaved::WrongMic => (g::_GSS_S_FAILURE, 0x20),
             PeerMisbehaved::WrongBindings => (g::_GSS_S_BAD_BINDINGS, 0x21),
             PeerMisbehaved::ChangedTargetInfo => (g::_GSS_S_FAILURE, 0x22),
-            PeerMisbehaved::BadSignature(Sequence::Expected) => (g::_GSS_S_BAD_SIG, 0x23),
-            PeerMisbehaved::BadSignature(Sequence::Duplicate) => (g::_GSS_S_BAD_SIG | g::_GSS_S_DUPLICATE_TOKEN, 0x24),
-            PeerMisbehaved::BadSignature(Sequence::Gap) => (g::_GSS_S_BAD_SIG | g::_GSS_S_GAP_TOKEN, 0x25),
-            PeerMisbehaved::BadSignature(Sequence::Other) => (g::_GSS_S_BAD_SIG, 0x43),
+        },
+        Error::BadSignature(error) => match error {
+            BadSignature::Expected => (g::_GSS_S_BAD_SIG, 0x23),
+            BadSignature::Duplicate => (g::_GSS_S_BAD_SIG | g::_GSS_S_DUPLICATE_TOKEN, 0x24),
+            BadSignature::Gap => (g::_GSS_S_BAD_SIG | g::_GSS_S_GAP_TOKEN, 0x25),
+            BadSignature::Other => (g::_GSS_S_BAD_SIG, 0x43),
         },
         Error::PeerIncompatible(error) => match error {
             PeerIncompatible::NoUnicode => (g::_GSS_S_FAILURE, 0x0F),
@@ -149,10 +151,10 @@ const EXAMPLES: &[Error] = &[
     Error::PeerMisbehaved(PeerMisbehaved::WrongMic),
     Error::PeerMisbehaved(PeerMisbehaved::WrongBindings),
     Error::PeerMisbehaved(PeerMisbehaved::ChangedTargetInfo),
-    Error::PeerMisbehaved(PeerMisbehaved::BadSignature(Sequence::Expected)),
-    Error::PeerMisbehaved(PeerMisbehaved::BadSignature(Sequence::Duplicate)),
-    Error::PeerMisbehaved(PeerMisbehaved::BadSignature(Sequence::Gap)),
-    Error::PeerMisbehaved(PeerMisbehaved::BadSignature(Sequence::Other)),
+    Error::BadSignature(BadSignature::Expected),
+    Error::BadSignature(BadSignature::Duplicate),
+    Error::BadSignature(BadSignature::Gap),
+    Error::BadSignature(BadSignature::Other),
     Error::PeerIncompatible(PeerIncompatible::NoUnicode),
     Error::PeerIncompatible(PeerIncompatible::NoSign),
     Error::PeerIncompatible(PeerIncompatible::NoSeal),

@@ -4,7 +4,7 @@ use subtle::ConstantTimeEq;
 
 use crate::{
     crypto::{keys, primitive::crc32, rc4::Handle},
-    error::{ApiMisuse, Message, PeerMisbehaved, Result, Sequence},
+    error::{ApiMisuse, BadSignature, Message, Result},
     wire::MessageSignature,
 };
 
@@ -51,14 +51,14 @@ impl Session {
     /// Verifies the peer's `signature` of `message`. A signature that is refused leaves the session as it was.
     ///
     /// # Errors
-    /// [`PeerMisbehaved::BadSignature`]; [`crate::error::InvalidMessage`] for a signature of another length; as
+    /// [`BadSignature`]; [`crate::error::InvalidMessage`] for a signature of another length; as
     /// [`Session::ensure_can_sign`].
     pub fn verify_mic(&mut self, message: &[&[u8]], signature: &[u8]) -> Result<()> {
         let signature = &token::signature(Message::MicToken, signature)?;
         self.ensure_can_sign()?;
         let Some(protection) = &mut self.protection else {
             let is_dummy = equal(&MessageSignature::DUMMY, signature);
-            return if is_dummy { Ok(()) } else { Err(PeerMisbehaved::BadSignature(Sequence::Expected).into()) };
+            return if is_dummy { Ok(()) } else { Err(BadSignature::Expected.into()) };
         };
         let receive = protection.half(Way::Receive);
         let first = receive.skip_lost_message(signature);
@@ -91,7 +91,7 @@ impl Session {
     /// again and the session is as it was.
     ///
     /// # Errors
-    /// [`PeerMisbehaved::BadSignature`]; [`crate::error::InvalidMessage`] for a signature of another length; as
+    /// [`BadSignature`]; [`crate::error::InvalidMessage`] for a signature of another length; as
     /// [`Session::ensure_can_wrap`].
     pub fn unwrap(&mut self, message: &mut [Buffer<'_>], signature: &[u8]) -> Result<()> {
         let signature = &token::signature(Message::WrapToken, signature)?;
@@ -203,13 +203,13 @@ impl Half {
         // Nobody vouches for the number in a wrong signature: it is a hint for a person, no more. Without extended session
         // security it is encrypted, and cannot be read but in its turn.
         let sequence = match self.checksum {
-            Checksum::Hmac { .. } if got.seq_num() == self.seq_num => Sequence::Expected,
-            Checksum::Hmac { .. } if self.is_datagram => Sequence::Other,
-            Checksum::Hmac { .. } if got.seq_num() < self.seq_num => Sequence::Duplicate,
-            Checksum::Hmac { .. } => Sequence::Gap,
-            Checksum::Crc32 => Sequence::Expected,
+            Checksum::Hmac { .. } if got.seq_num() == self.seq_num => BadSignature::Expected,
+            Checksum::Hmac { .. } if self.is_datagram => BadSignature::Other,
+            Checksum::Hmac { .. } if got.seq_num() < self.seq_num => BadSignature::Duplicate,
+            Checksum::Hmac { .. } => BadSignature::Gap,
+            Checksum::Crc32 => BadSignature::Expected,
         };
-        Err(PeerMisbehaved::BadSignature(sequence).into())
+        Err(BadSignature(sequence).into())
     }
 }
 
@@ -303,10 +303,10 @@ mod tests {
         let (mut client, mut server) = pair(FULL);
         let (first, second, third) = (client.get_mic(&[b"1"]), client.get_mic(&[b"2"]), client.get_mic(&[b"3"]));
         server.verify_mic(&[b"1"], &first.clone().unwrap()).unwrap();
-        let refused = |sequence| Err(Error::PeerMisbehaved(PeerMisbehaved::BadSignature(sequence)));
-        assert_eq!(server.verify_mic(&[b"1"], &first.unwrap()), refused(Sequence::Duplicate));
-        assert_eq!(server.verify_mic(&[b"3"], &third.unwrap()), refused(Sequence::Gap));
-        assert_eq!(server.verify_mic(&[b"!"], &second.clone().unwrap()), refused(Sequence::Expected));
+        let refused = |sequence| Err(Error::PeerMisbehaved(BadSignature(sequence)));
+        assert_eq!(server.verify_mic(&[b"1"], &first.unwrap()), refused(BadSignature::Duplicate));
+        assert_eq!(server.verify_mic(&[b"3"], &third.unwrap()), refused(BadSignature::Gap));
+        assert_eq!(server.verify_mic(&[b"!"], &second.clone().unwrap()), refused(BadSignature::Expected));
         server.verify_mic(&[b"2"], &second.unwrap()).unwrap();
     }
 
@@ -329,9 +329,9 @@ mod tests {
             server.set_seq_num(101).unwrap();
             // Only with extended session security can the number be read.
             let is_extended = flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY);
-            let sequence = if is_extended { Sequence::Other } else { Sequence::Expected };
+            let sequence = if is_extended { BadSignature::Other } else { BadSignature::Expected };
             let refused = server.verify_mic(&[b"one"], &signatures[0]);
-            assert_eq!(refused, Err(PeerMisbehaved::BadSignature(sequence).into()));
+            assert_eq!(refused, Err(BadSignature(sequence).into()));
         }
         assert!(pair(FULL).0.set_seq_num(100).is_err());
     }

@@ -178,7 +178,7 @@ pub(crate) fn malformed(inputs: Map<'_>, expected: Map<'_>) -> Outcome {
         Err(Error::PeerMisbehaved(PeerMisbehaved::WrongBindings) | Error::Policy(PolicyError::BindingsRequired)) => {
             "bad_bindings"
         }
-        Err(Error::PeerMisbehaved(PeerMisbehaved::BadSignature(_))) => "bad_sig",
+        Err(Error::BadSignature(_)) => "bad_sig",
         Err(_) => "reject_auth",
     };
     if acceptable.contains(&outcome) { Ok(()) } else { Err(format!("{got:?} is {outcome}, not one of {acceptable:?}")) }
