@@ -7,7 +7,7 @@
 
 use core::fmt;
 
-use crate::text::OneLine;
+use crate::text::Escaped;
 
 /// The result of everything fallible in this crate.
 pub type Result<T> = core::result::Result<T, Error>;
@@ -588,7 +588,7 @@ impl fmt::Display for CredentialError {
             Self::NoEntry { name, path, not_utf8 } => {
                 write!(f, "The user file {} has no usable entry", Path(path))?;
                 if !name.is_empty() {
-                    write!(f, " for {}", OneLine(name))?;
+                    write!(f, " for {}", Escaped(name))?;
                 }
                 match not_utf8 {
                     Some(line) => write!(f, ", and its line {line} is not UTF-8: save the file as UTF-8"),
@@ -608,7 +608,7 @@ impl fmt::Display for CredentialError {
             Self::NoCachedLogon { name } => write!(
                 f,
                 "There are no credentials for {}: add it to a user file, or log on so that winbind keeps the password (pam_winbind with cached_login, or wbinfo --ccache-save)",
-                OneLine(name)
+                Escaped(name)
             ),
         }
     }
@@ -619,7 +619,7 @@ impl fmt::Display for DomainError {
         match self {
             Self::Refused { status, name } => {
                 let name = if name.is_empty() { "an NTSTATUS without a name" } else { name };
-                write!(f, "The domain does not let the account in, {} ({status:#010X}): {}", OneLine(name), remedy(*status))
+                write!(f, "The domain does not let the account in, {} ({status:#010X}): {}", Escaped(name), remedy(*status))
             }
             Self::Unavailable => f.write_str(
                 "No user file has the account, and winbindd does not answer: start it, or set GSS_NTLM_WINBIND to no",
@@ -708,7 +708,7 @@ impl fmt::Display for Cut<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (shown, rest) =
             self.0.char_indices().nth(64).and_then(|(at, _)| self.0.split_at_checked(at)).unwrap_or((self.0, ""));
-        write!(f, "{}{}", OneLine(shown), if rest.is_empty() { "" } else { "..." })
+        write!(f, "{}{}", Escaped(shown), if rest.is_empty() { "" } else { "..." })
     }
 }
 
@@ -717,7 +717,7 @@ struct Path<'a>(&'a str);
 
 impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        OneLine(if self.0.is_empty() { "(NTLM_USER_FILE or ntlmssp_keyfile)" } else { self.0 }).fmt(f)
+        Escaped(if self.0.is_empty() { "(NTLM_USER_FILE or ntlmssp_keyfile)" } else { self.0 }).fmt(f)
     }
 }
 
@@ -727,7 +727,7 @@ impl fmt::Display for Reason<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A person needs no number beside the words.
         let words = self.0.split_once(" (os error ").map_or(self.0, |(words, _)| words);
-        OneLine(if words.is_empty() { "look at its path and permissions" } else { words }).fmt(f)
+        Escaped(if words.is_empty() { "look at its path and permissions" } else { words }).fmt(f)
     }
 }
 

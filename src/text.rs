@@ -97,9 +97,9 @@ impl Charset {
 
 /// UTF-16LE for a person to read: what is not UTF-16 becomes U+FFFD, and control characters are escaped.
 #[derive(Debug, Clone, Copy)]
-pub struct Shown<'a>(pub &'a [u8]);
+pub struct DisplayUtf16<'a>(pub &'a [u8]);
 
-impl fmt::Display for Shown<'_> {
+impl fmt::Display for DisplayUtf16<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         char::decode_utf16(units(self.0))
             .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
@@ -109,9 +109,9 @@ impl fmt::Display for Shown<'_> {
 
 /// Text from elsewhere on one line, its control characters escaped: it must not look like more lines, nor steer a terminal.
 #[derive(Debug, Clone, Copy)]
-pub struct OneLine<'a>(pub &'a str);
+pub struct Escaped<'a>(pub &'a str);
 
-impl fmt::Display for OneLine<'_> {
+impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.chars().try_for_each(|c| escape(c, f))
     }
@@ -182,12 +182,12 @@ mod tests {
     fn refuses_what_is_not_utf16() {
         assert_eq!(from_utf16le(&[0x41]), None);
         assert_eq!(from_utf16le(&[0x00, 0xd8]), None);
-        assert_eq!(Shown(&[0x00, 0xd8, 0x41, 0x00, 0x0a, 0x00]).to_string(), "\u{fffd}A\\n");
+        assert_eq!(DisplayUtf16(&[0x00, 0xd8, 0x41, 0x00, 0x0a, 0x00]).to_string(), "\u{fffd}A\\n");
     }
 
     #[test]
     fn text_from_elsewhere_stays_on_its_line() {
-        let line = OneLine("target HTTP/x\n1.000 [1] forged\u{85}\u{1b}[31m").to_string();
+        let line = Escaped("target HTTP/x\n1.000 [1] forged\u{85}\u{1b}[31m").to_string();
         assert_eq!(line, "target HTTP/x\\n1.000 [1] forged\\u{85}\\u{1b}[31m");
     }
 

@@ -9,7 +9,7 @@ use crate::{
     name::{Attribute, Attributes, Name, Principal},
     policy::{MicPolicy, TargetNamePolicy},
     session::{Role, Session},
-    text::{Shown, from_utf16le, same_name, to_utf16le},
+    text::{DisplayUtf16, from_utf16le, same_name, to_utf16le},
     wire::{
         Authenticate, AvId, Challenge, Negotiate, NegotiateFlags, SIGNATURE, TargetInfo, TargetInfoBuilder, Version,
     },
@@ -261,8 +261,8 @@ impl<'a> Received<'a> {
             .map(|name| authenticate.charset.to_utf16le(name));
         host.trace(format_args!(
             "acceptor: got AUTHENTICATE_MESSAGE of {}\\{} from {}, flags {flags}",
-            Shown(&domain),
-            Shown(&user),
+            DisplayUtf16(&domain),
+            DisplayUtf16(&user),
             shown_workstation(&workstation),
         ));
         let answered = ReceivedResponse::read(&authenticate, flags, &challenge.server_challenge, policy)?;
@@ -278,8 +278,8 @@ impl<'a> Received<'a> {
 }
 
 /// As much of a Workstation as a person wants to read.
-fn shown_workstation(workstation: &[u8]) -> Shown<'_> {
-    Shown(workstation.get(..2 * MAX_WORKSTATION).unwrap_or(workstation))
+fn shown_workstation(workstation: &[u8]) -> DisplayUtf16<'_> {
+    DisplayUtf16(workstation.get(..2 * MAX_WORKSTATION).unwrap_or(workstation))
 }
 
 /// EncryptedRandomSessionKey where it means something ([MS-NLMP] 3.2.5.1.2): 16 bytes. Where no message needs it there may be

@@ -10,7 +10,7 @@ use crate::{
     name::Name,
     policy::{BindingsPolicy, MicPolicy, Policy, TargetInfoPolicy},
     session::{Role, Session},
-    text::{Charset, Shown, from_utf16le, same_name, to_utf16le},
+    text::{Charset, DisplayUtf16, from_utf16le, same_name, to_utf16le},
     wire::{
         Authenticate, AvFlags, AvId, Challenge, MIC_LEN, Negotiate, NegotiateFlags, NtlmV2Response, TargetInfo,
         TargetInfoBuilder, Version,
@@ -108,7 +108,7 @@ impl ExpectChallenge {
         let challenge = Challenge::decode(request.token)?;
         host.trace(format_args!(
             "initiator: got CHALLENGE_MESSAGE from {}, flags {}",
-            Shown(&challenge.flags.charset().to_utf16le(challenge.target_name)),
+            DisplayUtf16(&challenge.flags.charset().to_utf16le(challenge.target_name)),
             challenge.flags
         ));
         let server = server_info(&challenge)?;

@@ -14,7 +14,7 @@ use crate::{
     error::{PeerMisbehaved, Result},
     host::Host,
     name::{Attribute, Attributes, Name, UserName},
-    text::{Shown, from_utf16le, upper_utf16le},
+    text::{DisplayUtf16, from_utf16le, upper_utf16le},
 };
 
 use super::{Env, Secret, UserFile, user_file::Entry};
@@ -115,7 +115,7 @@ impl Verifier for Accounts {
     fn judge(&self, claim: &Claim<'_>, env: &Env<'_>) -> Result<Verdict> {
         let file = self.user_file.as_ref().map(|path| UserFile::load(path, env)).transpose()?;
         // A domain that is no text is not that of any entry, but one without a domain serves it.
-        let domain = Shown(claim.domain).to_string();
+        let domain = DisplayUtf16(claim.domain).to_string();
         let user = from_utf16le(claim.user);
         let entry = file.as_ref().zip(user).and_then(|(file, user)| file.entry(&user, &domain));
         match (entry, env.domain.filter(|_| self.asks_domain)) {
@@ -169,7 +169,7 @@ fn judge_by(entry: Option<&Entry>, claim: &Claim<'_>, host: &dyn Host) -> Result
                 Some(entry) if entry.is_disabled => "the account is disabled",
                 Some(_) => "wrong password",
             };
-            host.trace(format_args!("refused {}\\{}: {why}", Shown(claim.domain), Shown(claim.user)));
+            host.trace(format_args!("refused {}\\{}: {why}", DisplayUtf16(claim.domain), DisplayUtf16(claim.user)));
             Err(PeerMisbehaved::LogonFailure.into())
         }
     }

@@ -209,7 +209,7 @@ impl Half {
             Checksum::Hmac { .. } => BadSignature::Gap,
             Checksum::Crc32 => BadSignature::Expected,
         };
-        Err(BadSignature(sequence).into())
+        Err(sequence.into())
     }
 }
 
@@ -331,7 +331,7 @@ mod tests {
             let is_extended = flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY);
             let sequence = if is_extended { BadSignature::Other } else { BadSignature::Expected };
             let refused = server.verify_mic(&[b"one"], &signatures[0]);
-            assert_eq!(refused, Err(BadSignature(sequence).into()));
+            assert_eq!(refused, Err(sequence.into()));
         }
         assert!(pair(FULL).0.set_seq_num(100).is_err());
     }

@@ -11,7 +11,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use crate::text::OneLine;
+use crate::text::Escaped;
 
 /// Where syslog daemons and systemd's journal listen.
 const SOCKET: &str = "/dev/log";
@@ -83,7 +83,7 @@ impl Said {
 /// not to be had without a lock. The socket is not connected, so that what another thread writes to the same number, thinking of
 /// a descriptor just closed, goes nowhere.
 fn send(priority: u8, line: &str, to: &Path) -> bool {
-    let message = format!("<{priority}>gss-ntlm[{}]: {}", std::process::id(), OneLine(line));
+    let message = format!("<{priority}>gss-ntlm[{}]: {}", std::process::id(), Escaped(line));
     let message = shortened(message);
     let sent = UnixDatagram::unbound().and_then(|socket| {
         socket.set_nonblocking(true)?;

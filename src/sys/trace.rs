@@ -20,7 +20,7 @@ use super::{
 use crate::{
     error::{ApiMisuse, Reason, Result},
     host::Host,
-    text::OneLine,
+    text::Escaped,
 };
 
 /// The trace of this process.
@@ -72,7 +72,7 @@ impl Trace {
             _ => {}
         }
         let text = line.to_string();
-        let entry = || format!("{} [{}] {}\n", Seconds(host.now().0), std::process::id(), OneLine(&text));
+        let entry = || format!("{} [{}] {}\n", Seconds(host.now().0), std::process::id(), Escaped(&text));
         // A trace that cannot be written must not fail the call that it tells about.
         let lost = match attempt(|| self.sink.try_read()).as_deref() {
             Some(Some(Sink::File { path, kept })) => match kept.file() {

@@ -27,7 +27,7 @@ use crate::{
     host::{Host, Membership},
     name::{Attribute, Name, UserName},
     policy::{Minimum, Policy},
-    text::{OneLine, Shown, from_utf16le, same_name},
+    text::{DisplayUtf16, Escaped, from_utf16le, same_name},
 };
 
 use library::{Account, Connection, Failure, Logon};
@@ -48,8 +48,8 @@ impl Verifier for Winbind {
         let Some(logon) = logon(claim) else {
             env.host.trace(format_args!(
                 "refused {}\\{}: no account of a domain can have this name, or be at this computer",
-                Shown(claim.domain),
-                Shown(claim.user)
+                DisplayUtf16(claim.domain),
+                DisplayUtf16(claim.user)
             ));
             return Err(PeerMisbehaved::LogonFailure.into());
         };
@@ -125,13 +125,17 @@ impl Winbind {
     /// Why a logon failed, for the caller; and all of it in the trace.
     fn refusal(&self, failure: Failure, claim: &Claim<'_>, host: &dyn Host) -> Error {
         let why = match &failure {
-            Failure::Refused { status, name } => format!("{} ({status:#010X})", OneLine(name)),
+            Failure::Refused { status, name } => format!("{} ({status:#010X})", Escaped(name)),
             Failure::Unavailable => "winbindd does not answer".to_owned(),
             Failure::NotPermitted => "winbindd does not let this program ask".to_owned(),
             Failure::OddReply(what) => format!("winbindd's answer makes no sense, {what}"),
             Failure::Other(code) => format!("libwbclient's error {code}"),
         };
-        host.trace(format_args!("refused {}\\{} by winbind: {why}", Shown(claim.domain), Shown(claim.user)));
+        host.trace(format_args!(
+            "refused {}\\{} by winbind: {why}",
+            DisplayUtf16(claim.domain),
+            DisplayUtf16(claim.user)
+        ));
         match failure {
             Failure::Refused { status: NO_SUCH_USER | WRONG_PASSWORD | LOGON_FAILURE, .. } => {
                 PeerMisbehaved::LogonFailure.into()
@@ -240,9 +244,9 @@ fn ask_for_membership(env: &Env<'_>) -> Option<Membership> {
         None => env.host.trace(format_args!("winbind: winbindd does not answer, or knows of no domain")),
         Some(Membership { computer, domain, dns_domain }) => env.host.trace(format_args!(
             "winbind: this computer is {} of the domain {} ({})",
-            OneLine(computer),
-            OneLine(domain),
-            OneLine(dns_domain)
+            Escaped(computer),
+            Escaped(domain),
+            Escaped(dns_domain)
         )),
     }
     names
@@ -253,7 +257,7 @@ fn ask_for_dns_tree(dns_domain: &str, env: &Env<'_>) -> Option<String> {
     let domain = c_name(dns_domain).filter(|domain| !domain.is_empty())?;
     let tree = ask(moment(env), env.host, move |connection| connection.tree(&domain)).ok().flatten();
     let tree = tree.filter(|tree| c_name(tree).is_some());
-    env.host.trace(format_args!("winbind: the forest is {}", OneLine(tree.as_deref().unwrap_or("not known"))));
+    env.host.trace(format_args!("winbind: the forest is {}", Escaped(tree.as_deref().unwrap_or("not known"))));
     tree
 }
 

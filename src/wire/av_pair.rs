@@ -7,7 +7,7 @@ use bitflags::bitflags;
 use crate::{
     bytes::Reader,
     error::{Fault, FieldName, InvalidMessage, Message, Result},
-    text::Shown,
+    text::DisplayUtf16,
 };
 
 /// AvId, [MS-NLMP] 2.2.2.1. Ids without a name are kept.
@@ -204,7 +204,7 @@ impl fmt::Display for TargetInfo<'_> {
             match id {
                 AvId::MsvAvFlags => write!(f, " {:#x}", self.flags().bits())?,
                 AvId::MsvAvTimestamp => write!(f, " {}", u64::from_le_bytes(self.timestamp().unwrap_or_default()))?,
-                _ if id.is_text() => write!(f, " {}", Shown(value))?,
+                _ if id.is_text() => write!(f, " {}", DisplayUtf16(value))?,
                 AvId(id) => write!(f, "({id:#x}) of {} bytes", value.len())?,
             }
         }
