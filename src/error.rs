@@ -293,4 +293,17 @@ mod tests {
         }
         assert_eq!(Error::sentence_of(ours + 1), None);
     }
+    #[test]
+    fn text_from_elsewhere_stays_on_its_line() {
+        let hostile = "a\r\nforged\u{85}\u{2028}\u{1b}[2J\u{202e}\0";
+        let escaped = "a\\r\\nforged\\u{85}\\u{2028}\\u{1b}[2J\\u{202e}\\u{0}";
+        for error in Error::examples(hostile) {
+            let sentence = error.to_string();
+            assert!(
+                !sentence.contains(|c: char| c.is_control() || hostile.contains(c) && !c.is_ascii()),
+                "{sentence:?}"
+            );
+            assert_eq!(sentence.contains(escaped), format!("{error:?}").contains("forged"), "{sentence:?}");
+        }
+    }
 }

@@ -83,7 +83,10 @@ macro_rules! errors {
             impl fmt::Display for $name {
                 fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                     match self {$(
-                        Self::$row $({ $($field),+ })? $(($argument))? => write!(f, $sentence $(, $shown)*),
+                        Self::$row $({ $($field),+ })? $(($argument))? => {
+                            // Names and paths come from elsewhere.
+                            Escaped(format_args!($sentence $(, $shown)*)).fmt(f)
+                        }
                     )+}
                 }
             }
@@ -309,7 +312,7 @@ errors! {
             name: String = text.to_owned(),
         } => FAILURE, 0x46,
             "The domain does not let the account in, {} ({status:#010X}): {}",
-            Escaped(or(name, "an NTSTATUS without a name")),
+            or(name, "an NTSTATUS without a name"),
             remedy(*status);
         /// winbindd does not answer.
         Unavailable => FAILURE, 0x47,
@@ -448,7 +451,7 @@ struct Missing<'a> {
 impl fmt::Display for Missing<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.name.is_empty() {
-            write!(f, " for {}", Escaped(self.name))?;
+            write!(f, " for {}", self.name)?;
         }
         match self.not_utf8 {
             Some(line) => write!(f, ", and its line {line} is not UTF-8: save the file as UTF-8"),
@@ -466,7 +469,7 @@ impl fmt::Display for NoLogon<'_> {
         if self.0.is_empty() {
             return f.write_str(", and nobody to ask winbind for: set NTLM_USER_FILE, NTLMUSER or USER");
         }
-        let name = Escaped(self.0);
+        let name = self.0;
         write!(
             f,
             " for {name}: add it to a user file, or log on so that winbind keeps the password (pam_winbind with cached_login, or wbinfo --ccache-save)"
@@ -474,14 +477,14 @@ impl fmt::Display for NoLogon<'_> {
     }
 }
 
-/// The beginning of a text from elsewhere, on one line.
+/// The beginning of a text.
 struct Cut<'a>(&'a str);
 
 impl fmt::Display for Cut<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (shown, rest) =
             self.0.char_indices().nth(64).and_then(|(at, _)| self.0.split_at_checked(at)).unwrap_or((self.0, ""));
-        write!(f, "{}{}", Escaped(shown), if rest.is_empty() { "" } else { "..." })
+        write!(f, "{}{}", shown, if rest.is_empty() { "" } else { "..." })
     }
 }
 
@@ -490,7 +493,7 @@ struct Path<'a>(&'a str);
 
 impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Escaped(or(self.0, "(NTLM_USER_FILE or ntlmssp_keyfile)")).fmt(f)
+        f.write_str(or(self.0, "(NTLM_USER_FILE or ntlmssp_keyfile)"))
     }
 }
 
@@ -500,6 +503,6 @@ impl fmt::Display for Reason<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A person needs no number beside the words.
         let words = self.0.split_once(" (os error ").map_or(self.0, |(words, _)| words);
-        Escaped(or(words, "look at its path and permissions")).fmt(f)
+        f.write_str(or(words, "look at its path and permissions"))
     }
 }

@@ -85,6 +85,14 @@ fn refuses_a_name_without_a_secret_at_once() {
 }
 
 #[test]
+fn shows_a_name_without_what_steers_a_terminal() {
+    let name = Name::user("DOM\\no\nbody\u{1b}[2J");
+    let failure = Cred::acquire(Some(&name), Usage::Initiate, &NTLM).map(drop).unwrap_err();
+    assert!(failure.minor_text.contains("DOM\\no\\nbody\\u{1b}[2J"), "{failure:?}");
+    assert!(!failure.minor_text.contains(char::is_control), "{failure:?}");
+}
+
+#[test]
 fn reads_the_file_that_the_store_names() {
     let world = world();
     let file = world.file("carol", "DOM:carol:Pass:word\n").display().to_string();
