@@ -368,7 +368,7 @@ mod tests {
         for name in ["GSS_NTLM_REQUIRED_MIC", "GSS_NTLM_", "GSS_NTLM_MIC ", "GSS_NTLM_mic", "GSS_NTLM_LM_COMPAT_LEVEL"]
         {
             let sentence = with(name, "yes").unwrap_err().to_string();
-            assert!(sentence.starts_with(&format!("{name} is no switch")), "{sentence}");
+            assert!(sentence.starts_with(&format!("{name} is not a setting")), "{sentence}");
             assert!(SWITCHES.iter().all(|switch| sentence.contains(switch.name)), "{sentence}");
             assert_eq!(with(name, ""), Ok(Policy::default()), "an empty variable is an unset one");
         }

@@ -66,7 +66,7 @@ numbered! {
     /// The parts of tokens that an error can point at.
     FieldName {
         /// The whole token.
-        Token = 0x0, "it";
+        Token = 0x0, "the token itself";
         /// `NTLMSSP\0`.
         Signature = 0x1, "Signature";
         /// MessageType.
@@ -156,18 +156,18 @@ impl fmt::Display for InvalidMessage {
     }
 }
 
-const ADVICE: &str = "see whether it was cut on its way, and what made it";
+const ADVICE: &str = "check whether the token was cut off in transit, and which program made it";
 
 impl Fault {
     const fn sentence(self) -> &'static str {
         match self {
-            Self::Truncated => "is cut short",
-            Self::OutsideMessage => "does not lie inside the message",
-            Self::OddLength => "is UTF-16 text of an odd length",
+            Self::Truncated => "is cut off",
+            Self::OutsideMessage => "lies outside the message",
+            Self::OddLength => "is UTF-16 text with an odd number of bytes",
             Self::WrongLength => "has a wrong length",
-            Self::NoKey => "is empty though messages are to be protected",
+            Self::NoKey => "is empty, although messages are to be protected",
             Self::WrongValue => "has a wrong value",
-            Self::Duplicate => "has an AV_PAIR twice",
+            Self::Duplicate => "contains an AV_PAIR twice",
             Self::NoEnd => "does not end with MsvAvEOL",
             Self::Missing => "is announced but missing",
         }
@@ -175,7 +175,7 @@ impl Fault {
 
     const fn advice(self) -> &'static str {
         if matches!(self, Self::NoKey) {
-            "the client is anonymous, takes this host for its own (a local call of Windows), or has a fault: let it name an account"
+            "log on with an account; the client is anonymous, takes this server for its own computer (a local logon of Windows), or has a fault"
         } else {
             ADVICE
         }

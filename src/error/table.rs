@@ -110,38 +110,38 @@ macro_rules! errors {
 errors! {
     text: text;
 
-    /// A well-formed token that must not be believed.
+    /// A well-formed token that must not be trusted.
     #[derive(Copy)]
     PeerMisbehaved(PeerMisbehaved) {
         /// Unknown user or wrong password: the peer is never told which.
         LogonFailure => FAILURE, 0x13,
-            "The user name or the password is wrong (STATUS_LOGON_FAILURE): the trace of the server (GSSNTLMSSP_DEBUG) tells which";
-        /// The MIC of the AUTHENTICATE_MESSAGE does not fit the three messages.
+            "The user name or the password is wrong (STATUS_LOGON_FAILURE): check both; the trace of the server (GSSNTLMSSP_DEBUG) says which of them is wrong";
+        /// The MIC of the AUTHENTICATE_MESSAGE does not match the three messages.
         WrongMic => FAILURE, 0x20,
-            "The MIC of the AUTHENTICATE_MESSAGE is wrong: look for who changes messages between client and server";
+            "The MIC of the AUTHENTICATE_MESSAGE is wrong, a proxy or an attacker may have changed the handshake: check what lies between client and server";
         /// MsvAvChannelBindings differs from the channel bindings of this side.
         WrongBindings => BAD_BINDINGS, 0x21,
-            "The channel bindings differ: look for who ends the TLS connection between client and server";
+            "The channel bindings of client and server differ, a proxy or an attacker may end the TLS connection between them: check what lies between client and server";
         /// An AV_PAIR of the CHALLENGE_MESSAGE came back changed.
         ChangedTargetInfo => FAILURE, 0x22,
-            "The client sent back other names or another time than the CHALLENGE_MESSAGE had: look for who changes messages between client and server";
+            "The client returned names or a time that were not in the CHALLENGE_MESSAGE, a proxy or an attacker may have changed the handshake: check what lies between client and server";
     }
 
-    /// A message signature that does not verify, by what its sequence number suggests.
+    /// A message signature that is wrong, by what its sequence number suggests.
     #[derive(Copy)]
     BadSignature(BadSignature) {
-        /// The expected one.
+        /// The expected number.
         Expected => BAD_SIG, 0x23,
-            "The signature does not fit the message: drop the message, the security context goes on";
-        /// One that was used already.
+            "The signature does not match the message: discard the message; the security context stays usable";
+        /// A number that was already used.
         Duplicate => BAD_SIG | DUPLICATE_TOKEN, 0x24,
-            "The signature has the sequence number of an earlier message: drop the message, it is a replay; the security context goes on";
-        /// One further on.
+            "The signature has the sequence number of an earlier message, so the message may be a replay: discard it; the security context stays usable";
+        /// A later number.
         Gap => BAD_SIG | GAP_TOKEN, 0x25,
-            "The signature has the sequence number of a later message: verify messages in the order in which they were signed, all of them";
-        /// Another than the application's, of a connectionless context.
+            "The signature has the sequence number of a later message: verify every message, in the order in which they were signed";
+        /// A number that differs from the one that the application set, in a connectionless context.
         Other => BAD_SIG, 0x43,
-            "The signature has another sequence number than this side: both sides must set the same one (100 in SIP)";
+            "The signature has a sequence number that differs from the one set here: set the same number on both sides (100 in SIP)";
     }
 
     /// Something that this side needs and the peer did not offer.
@@ -149,135 +149,135 @@ errors! {
     PeerIncompatible(PeerIncompatible) {
         /// NTLMSSP_NEGOTIATE_UNICODE, for a name that needs it.
         NoUnicode => FAILURE, 0x0F,
-            "The peer takes OEM strings only: use a name in Latin-1 letters, and do not rule OEM out with NEG_FLAGS";
+            "The peer understands only OEM text, and a name needs Unicode: use a name of Latin-1 letters, and do not exclude OEM with NEG_FLAGS";
         /// NTLMSSP_NEGOTIATE_SIGN.
         NoSign => FAILURE, 0x26,
-            "The peer does not offer integrity (NTLMSSP_NEGOTIATE_SIGN): let it, or ask for none (GSS_C_INTEG_FLAG, GSS_NTLM_MINIMUM)";
+            "The peer does not offer integrity (NTLMSSP_NEGOTIATE_SIGN): enable signing there, or do not require it here (GSS_C_INTEG_FLAG, GSS_NTLM_MINIMUM)";
         /// NTLMSSP_NEGOTIATE_SEAL.
         NoSeal => FAILURE, 0x27,
-            "The peer does not offer confidentiality (NTLMSSP_NEGOTIATE_SEAL): let it, or ask for none (GSS_C_CONF_FLAG, GSS_NTLM_MINIMUM)";
+            "The peer does not offer confidentiality (NTLMSSP_NEGOTIATE_SEAL): enable encryption there, or do not require it here (GSS_C_CONF_FLAG, GSS_NTLM_MINIMUM)";
         /// NTLMSSP_NEGOTIATE_128.
         No128 => FAILURE, 0x28,
-            "The peer does not offer 128-bit keys (NTLMSSP_NEGOTIATE_128): let it, or require none (GSS_NTLM_MINIMUM, NEG_FLAGS)";
+            "The peer does not offer 128-bit keys (NTLMSSP_NEGOTIATE_128): enable them there, or do not require them here (GSS_NTLM_MINIMUM, NEG_FLAGS)";
         /// NTLMSSP_NEGOTIATE_EXTENDED_SESSIONSECURITY.
         NoExtendedSessionSecurity => FAILURE, 0x29,
-            "The peer does not offer extended session security: let it, or require none (GSS_NTLM_MINIMUM, NEG_FLAGS)";
+            "The peer does not offer extended session security: enable it there, or do not require it here (GSS_NTLM_MINIMUM, NEG_FLAGS)";
         /// TargetInfo.
         NoTargetInfo => FAILURE, 0x2A,
-            "The server says nothing about itself (TargetInfo): let it, or set GSS_NTLM_TARGET_INFO to optional, or ask for neither integrity nor confidentiality";
-        /// The challenge's MsvAvTimestamp is too far from this host's clock.
+            "The server sent no TargetInfo: configure the server to send it, or set GSS_NTLM_TARGET_INFO to optional, or request neither integrity nor confidentiality";
+        /// The challenge's MsvAvTimestamp differs too much from this host's clock.
         ClockSkew => FAILURE, 0x19,
-            "The server's clock is too far from this host's: set the clocks, or raise GSS_NTLM_MAX_SKEW (hours)";
+            "The clocks of this computer and of the server differ too much: synchronize them, or raise GSS_NTLM_MAX_SKEW (hours)";
         /// A connection-oriented handshake where a connectionless one is under way.
         NoDatagram => FAILURE, 0x40,
-            "The peer wants connection-oriented NTLM: do without GSS_C_DATAGRAM_FLAG, or let it set NTLMSSP_NEGOTIATE_DATAGRAM";
-        /// An LM hash of the account, for a key that is to be made of one.
+            "The peer uses connection-oriented NTLM: do not request GSS_C_DATAGRAM_FLAG here, or set NTLMSSP_NEGOTIATE_DATAGRAM there";
+        /// An LM hash of the account, from which the key would be derived.
         NoLmHash => FAILURE, 0x42,
-            "The key is to be made of an LM hash, and the account has none: let the client not set NTLMSSP_NEGOTIATE_LM_KEY";
-        /// NTLMSSP_NEGOTIATE_KEY_EXCH, which a connectionless handshake must have.
+            "The session key needs an LM hash, which the account does not have: configure the client not to set NTLMSSP_NEGOTIATE_LM_KEY";
+        /// NTLMSSP_NEGOTIATE_KEY_EXCH, which a connectionless handshake requires.
         NoKeyExch => FAILURE, 0x41,
-            "The peer does not exchange a key (NTLMSSP_NEGOTIATE_KEY_EXCH): let it, connectionless NTLM must have one";
+            "The peer does not exchange a key (NTLMSSP_NEGOTIATE_KEY_EXCH), which connectionless NTLM requires: enable key exchange there";
     }
 
     /// A call that cannot work, whatever the peer sent.
     #[derive(Copy)]
     ApiMisuse(ApiMisuse) {
-        /// A NULL where RFC 2744 wants something to read.
+        /// A NULL where RFC 2744 requires something to read.
         NullInput => CALL_INACCESSIBLE_READ, 0x04,
-            "A required input argument is NULL: look at how the program calls";
-        /// A NULL where RFC 2744 wants somewhere to write.
+            "A required input argument is NULL: correct the call in the program";
+        /// A NULL where RFC 2744 requires a place to write to.
         NullOutput => CALL_INACCESSIBLE_WRITE, 0x2C,
-            "A required output argument is NULL: look at how the program calls";
+            "A required output argument is NULL: correct the call in the program";
         /// No context, or one whose handshake failed.
         NoContext => NO_CONTEXT, 0x0B,
-            "There is no security context, or its handshake failed: start a new one";
-        /// The call fits contexts of the other role only.
+            "There is no security context, or its handshake failed: start a new handshake";
+        /// The call is only for contexts of the other role.
         WrongRole => NO_CONTEXT, 0x0C,
-            "The security context has the other role: one side initiates, the other accepts";
+            "The security context belongs to the other role: call gss_init_sec_context for an initiator's context, and gss_accept_sec_context for an acceptor's";
         /// The context is not established yet.
         NotEstablished => NO_CONTEXT, 0x2D,
-            "The security context is not established yet: go on with the handshake";
+            "The security context is not established yet: complete the handshake first";
         /// A handshake token for a context that is established.
         AlreadyEstablished => DEFECTIVE_TOKEN, 0x0D,
-            "The security context is established already: it takes no more handshake tokens";
+            "The security context is already established: do not pass it more handshake tokens";
         /// An argument of a wrong length or value.
         BadArgument => FAILURE, 0x05,
-            "An argument has a wrong length or value: look at how the program calls";
+            "An argument has a wrong length or value: correct the call in the program";
         /// A quality of protection other than 0.
         BadQop => BAD_QOP, 0x2E,
             "The quality of protection must be 0 (GSS_C_QOP_DEFAULT)";
         /// A mechanism OID that is not NTLM's.
         BadMech => BAD_MECH, 0x2F,
-            "The mechanism is not NTLM: ask for 1.3.6.1.4.1.311.2.2.10";
+            "The mechanism is not NTLM: request 1.3.6.1.4.1.311.2.2.10";
         /// A name that does not parse, or is not UTF-8.
         BadName => BAD_NAME, 0x06,
-            "The name is empty, too long, not UTF-8 or of no form that NTLM knows: write DOMAIN\\user, user@DOMAIN or service@host";
+            "The name is missing, empty, too long, not UTF-8 or of an unknown form: write DOMAIN\\user, user@DOMAIN or service@host";
         /// A name type that NTLM does not have.
         BadNameType => BAD_NAMETYPE, 0x30,
-            "NTLM has no names of this type: import it as a user's or a host-based service's";
-        /// The status type or value is not a mechanism's.
+            "NTLM has no names of this type: import it as the name of a user or of a host-based service";
+        /// The status type is not GSS_C_MECH_CODE, or the value is not a code of this mechanism.
         BadStatus => BAD_STATUS, 0x31,
-            "This is not a status code of the NTLM mechanism: ask the mechanism that it is from";
+            "This is not a status code of the NTLM mechanism: ask the mechanism that returned it";
         /// An object identifier that this call does not know.
         UnknownOption => UNAVAILABLE, 0x15,
-            "The NTLM mechanism does not know this object identifier here: gssapi/gssapi_ntlmssp.h has those that it knows";
-        /// Known, but not to be had in this state.
+            "The NTLM mechanism does not know this object identifier here: use one from gssapi/gssapi_ntlmssp.h";
+        /// Known, but not available in this state or for this name.
         NotAvailable => UNAVAILABLE, 0x16,
-            "Not available in this state of the security context: ask again when it is established";
+            "This is not available yet, or not for this name: ask again when the security context is established, or with the name of a user";
         /// Neither SIGN nor SEAL was negotiated, so messages cannot be protected.
         NoProtection => UNAVAILABLE, 0x32,
-            "Neither integrity nor confidentiality was negotiated for this security context: ask for them (GSS_C_INTEG_FLAG, GSS_C_CONF_FLAG)";
-        /// A connectionless message is to be sealed, and the application has set no number.
+            "Neither integrity nor confidentiality was negotiated for this security context: request them (GSS_C_INTEG_FLAG, GSS_C_CONF_FLAG)";
+        /// The application has set no sequence number for a connectionless message to be sealed.
         NoSeqNum => UNAVAILABLE, 0x44,
-            "A connectionless security context seals nothing without a number: set one of its own for each message (GSS_NTLMSSP_SET_SEQ_NUM)";
-        /// A sequence number for a context that counts by itself.
+            "A connectionless security context cannot encrypt a message without a sequence number: set a different one for each message (GSS_NTLMSSP_SET_SEQ_NUM)";
+        /// A sequence number for a context that counts its messages itself.
         NotDatagram => UNAVAILABLE, 0x33,
-            "A connection-oriented security context numbers its messages itself: ask for GSS_C_DATAGRAM_FLAG, or set no number";
-        /// An acceptor's credential, to initiate with.
+            "A connection-oriented security context numbers its messages itself: do not set a sequence number, or request GSS_C_DATAGRAM_FLAG";
+        /// The credential cannot initiate.
         NotAnInitiator => NO_CRED, 0x12,
-            "The credential is an acceptor's: acquire one with GSS_C_INITIATE or GSS_C_BOTH, for a user";
-        /// An initiator's credential, to accept with.
+            "The credential is for accepting only: acquire one for a user with GSS_C_INITIATE or GSS_C_BOTH";
+        /// The credential cannot accept.
         NotAnAcceptor => NO_CRED, 0x11,
-            "The credential is an initiator's: acquire one with GSS_C_ACCEPT or GSS_C_BOTH";
-        /// A password or hash that cannot be one.
+            "The credential is for initiating only: acquire one with GSS_C_ACCEPT or GSS_C_BOTH";
+        /// A password or hash of a wrong form.
         BadPassword => DEFECTIVE_CREDENTIAL, 0x35,
-            "The password or hash cannot be one: a password must be UTF-8 without NUL, of at most 64 KiB, and ntlmssp_nthash 32 hexadecimal digits";
+            "The password or hash is invalid: a password must be UTF-8 without NUL and at most 64 KiB long, ntlmssp_nthash must have 32 hexadecimal digits";
         /// An attribute that the name does not have.
         NoAttribute => UNAVAILABLE, 0x3D,
-            "The name has no such attribute: gss_inquire_name lists those that it has";
-        /// Buffers that do not make up a message.
+            "The name does not have this attribute: use one that gss_inquire_name lists";
+        /// Buffers that do not form a message.
         BadBuffers => FAILURE, 0x3E,
-            "The buffers make up no message: there must be one HEADER (or MIC_TOKEN) of 16 bytes, no PADDING or TRAILER of more than 0, and, beside a STREAM, one DATA";
-        /// A trace that cannot go where it is to go.
+            "The buffers do not form a message: pass one HEADER (or MIC_TOKEN) of 16 bytes, no PADDING or TRAILER longer than 0 and, with a STREAM, one DATA";
+        /// The trace cannot be written where the application wants it.
         BadTrace => FAILURE, 0x52,
-            "The trace cannot go there, see the system's log (authpriv): name a file that this program may write, stderr or syslog";
+            "The trace cannot be written there, and the system's log (authpriv) says why: name a file that this program may write, stderr or syslog";
     }
 
-    /// No secret to work with.
+    /// There is no usable secret.
     Credential(CredentialError) {
         /// No user file is configured.
         NoUserFile => NO_CRED, 0x34,
-            "There are no credentials: set NTLM_USER_FILE, give a password or ntlmssp_keyfile, or let winbindd run (and GSS_NTLM_WINBIND not be no)";
-        /// The user file cannot be read; `path` names it and `reason` is the operating system's.
+            "There are no credentials: set NTLM_USER_FILE, pass a password or ntlmssp_keyfile, or start winbindd (without GSS_NTLM_WINBIND set to no)";
+        /// The user file cannot be read.
         Unreadable {
             /// The path as configured.
             path: String = text.to_owned(),
-            /// What the operating system said.
+            /// The reason that the operating system gave.
             reason: String = text.to_owned(),
         } => NO_CRED, 0x36,
-            "The user file {} cannot be read: {}; let NTLM_USER_FILE or ntlmssp_keyfile name a file that this program may read",
+            "The user file {} cannot be read: {}; set NTLM_USER_FILE or ntlmssp_keyfile to a file that this program may read",
             Path(path),
             Reason(reason);
-        /// Anybody may write the user file.
+        /// Everybody may write to the user file.
         Writable {
             /// The path as configured.
             path: String = text.to_owned(),
         } => NO_CRED, 0x37,
-            "The user file {} is refused because anybody may write it: chmod o-w",
+            "The user file {} is not used because everybody may write to it: remove that permission (chmod o-w)",
             Path(path);
         /// The user file has no entry for the name asked for.
         NoEntry {
-            /// The name asked for; empty where any would do.
+            /// The name asked for; empty if any name would do.
             name: String = text.to_owned(),
             /// The path as configured.
             path: String = text.to_owned(),
@@ -287,138 +287,138 @@ errors! {
             "The user file {} has no usable entry{}",
             Path(path),
             Missing { name, not_utf8: *not_utf8 };
-        /// The name is a service's or anonymous, and such a name has no password.
+        /// The name is that of a service, or anonymous: such a name has no password.
         NotAUser => NO_CRED, 0x08,
-            "The name is not a user's: acquire the credential of a user, or of an acceptor";
-        /// There is neither a user file nor a winbindd that answers.
+            "The name is not the name of a user: acquire the credential for a user, or for accepting (GSS_C_ACCEPT)";
+        /// There is no user file, and winbindd does not answer.
         NoDomain => NO_CRED, 0x50,
-            "There is no user file, and winbindd does not answer: start it, or set NTLM_USER_FILE";
-        /// Neither is there an entry in a user file, nor has winbind a cached logon.
+            "There is no user file, and winbindd does not answer: start winbindd, or set NTLM_USER_FILE";
+        /// There is no entry in a user file, and winbindd has no cached logon.
         NoCachedLogon {
-            /// The name asked for; empty where none was, and the environment has none either.
+            /// The name asked for; empty if neither the application nor the environment names a user.
             name: String = text.to_owned(),
         } => NO_CRED, 0x45,
             "There are no credentials{}",
             NoLogon(name);
     }
 
-    /// What winbind, or the domain controller behind it, says.
+    /// What winbindd, or the domain controller behind it, answers.
     Domain(DomainError) {
-        /// The account is not let in, for another reason than its name and its password.
+        /// The domain refuses the account, for another reason than a wrong name or password.
         Refused {
             /// The NTSTATUS ([MS-ERREF] 2.3).
             status: u32 = 0,
             /// Its name, as winbind spells it; may be empty.
             name: String = text.to_owned(),
         } => FAILURE, 0x46,
-            "The domain does not let the account in, {} ({status:#010X}): {}",
+            "The domain refuses the account, {} ({status:#010X}): {}",
             or(name, "an NTSTATUS without a name"),
             remedy(*status);
         /// winbindd does not answer.
         Unavailable => FAILURE, 0x47,
-            "No user file has the account, and winbindd does not answer: start it, or set GSS_NTLM_WINBIND to no";
-        /// winbindd answers, but not to this.
+            "The account is not in a user file, and winbindd does not answer: start winbindd, or set GSS_NTLM_WINBIND to no";
+        /// winbindd answers, but not this request.
         NotPermitted => FAILURE, 0x48,
-            "winbindd does not let this program verify accounts: run it as a member of the group of the directory winbindd_privileged (winbindd_priv)";
-        /// winbindd has not answered in time.
+            "winbindd does not let this program check accounts: run it as a member of the group that owns the directory winbindd_privileged (usually winbindd_priv)";
+        /// winbindd did not answer in time.
         TimedOut => FAILURE, 0x49,
-            "winbindd has not answered in time: see its log, or raise GSS_NTLM_WINBIND_TIMEOUT (seconds)";
-        /// winbindd's answer makes no sense; here is what of it.
+            "winbindd did not answer in time: check its log, or raise GSS_NTLM_WINBIND_TIMEOUT (seconds)";
+        /// winbindd's answer is invalid; the text says what is wrong with it.
         OddReply(what: &'static str = "in one of its parts") => FAILURE, 0x4A,
-            "winbindd's answer makes no sense, {what}: see its log";
-        /// A cached logon has no way to send channel bindings.
+            "The answer of winbindd is invalid, {what}: check its log";
+        /// A cached logon cannot send channel bindings.
         NoBindings => BAD_BINDINGS, 0x4B,
-            "A cached logon of winbind cannot send channel bindings (winbindd always says that there are none): give a password, or set GSS_NTLM_CHANNEL_BINDINGS to off to do without";
+            "A cached logon of winbind cannot send channel bindings (winbindd always sends none): use a password or a user file, or set GSS_NTLM_CHANNEL_BINDINGS to off";
         /// A cached logon has no connectionless mode.
         NoDatagram => UNAVAILABLE, 0x4C,
-            "A cached logon of winbind does no connectionless NTLM: give a password or a user file";
-        /// A cached logon did not agree to what was asked for.
+            "A cached logon of winbind does not support connectionless NTLM: use a password or a user file";
+        /// A cached logon did not agree to the protection that was requested.
         NotProtected => FAILURE, 0x4F,
-            "A cached logon of winbind does not sign or seal as asked for: update Samba, or give a password";
+            "A cached logon of winbind did not agree to the integrity or confidentiality that was requested: update Samba, or use a password";
     }
 
-    /// What the administrator, by a variable of the environment, or MS-NLMP itself does not allow.
+    /// What the administrator does not allow, by an environment variable or by default.
     Policy(PolicyError) {
-        /// A switch has a value that it does not know.
+        /// A setting has a value that it does not allow.
         BadSwitch {
             /// The variable.
             variable: &'static str = "A GSS_NTLM_ variable",
-            /// What it may be.
+            /// Its values.
             allowed: &'static str = "one of its values in gss-ntlm(8)",
         } => FAILURE, 0x38,
             "{variable} must be {allowed}";
-        /// A variable has a name that begins like a switch's and is none.
+        /// A variable is named like a setting, and is none.
         UnknownSwitch {
             /// The variable.
             variable: String = text.to_owned(),
-            /// The switches, with commas.
+            /// The settings, separated by commas.
             known: String = text.to_owned(),
         } => FAILURE, 0x51,
-            "{} is no switch: unset it, or write the one of these that was meant: {}",
+            "{} is not a setting of gss-ntlm: unset it, or correct its name to one of these: {}",
             Cut(or(variable, "A GSS_NTLM_ variable")),
             or(known, "see gss-ntlm(8)");
-        /// LM_COMPAT_LEVEL is no number from 0 to 5.
+        /// LM_COMPAT_LEVEL is not a number from 0 to 5.
         BadLmLevel => FAILURE, 0x09,
             "LM_COMPAT_LEVEL must be a number from 0 to 5";
-        /// An NTLMv1 response, or one of LM or LMv2 alone.
+        /// An NTLMv1 response, or an LM or LMv2 response alone.
         NtlmV1 => FAILURE, 0x1C,
-            "The client answered with NTLMv1, or with LM or LMv2 alone: let it use NTLMv2, or lower LM_COMPAT_LEVEL here (2 accepts NTLMv1, 1 also LM alone)";
+            "The client responded with NTLMv1, or with LM or LMv2 alone: enable NTLMv2 on the client, or lower LM_COMPAT_LEVEL here (2 accepts NTLMv1, 1 also LM alone)";
         /// An anonymous AUTHENTICATE_MESSAGE.
         Anonymous => FAILURE, 0x39,
-            "The client is anonymous: let it name an account, or set GSS_NTLM_ANONYMOUS to yes";
-        /// The domain takes the client for a guest, who is as good as anonymous.
+            "The client is anonymous: log on with an account, or set GSS_NTLM_ANONYMOUS to yes on the server";
+        /// The domain treats the client as a guest, which is as good as anonymous.
         Guest => FAILURE, 0x4D,
-            "The domain takes the client for a guest: let it name an account, or set GSS_NTLM_ANONYMOUS to yes and have no sign or seal in GSS_NTLM_MINIMUM";
+            "The domain treats the client as a guest: log on with an account, or set GSS_NTLM_ANONYMOUS to yes and remove sign and seal from GSS_NTLM_MINIMUM";
         /// An AUTHENTICATE_MESSAGE without MIC, and GSS_NTLM_REQUIRE_MIC is `yes`.
         MicRequired => FAILURE, 0x3A,
-            "The client sent no MIC: let it, or set GSS_NTLM_REQUIRE_MIC to no";
+            "The client sent no MIC: configure the client to send it, or set GSS_NTLM_REQUIRE_MIC to no";
         /// No channel bindings, and GSS_NTLM_CHANNEL_BINDINGS is `required`.
         BindingsRequired => BAD_BINDINGS, 0x18,
-            "There are no channel bindings to compare: let both sides give them, or set GSS_NTLM_CHANNEL_BINDINGS to when-sent";
-        /// The name may not use the account of this computer.
+            "There are no channel bindings to compare: configure client and server to use them, or set GSS_NTLM_CHANNEL_BINDINGS to when-sent";
+        /// The name may not use this account of this computer.
         NotThisAccount => UNAUTHORIZED, 0x3F,
-            "The name is not that of this local account: the account must be called as gss_localname says, and a foreign domain is part of that";
+            "The name does not belong to this local account: use the account that gss_localname returns, including a foreign domain";
         /// MsvAvTargetName is absent or names another service, and GSS_NTLM_TARGET_NAME is `required`.
         TargetName => FAILURE, 0x3B,
-            "The client did not name this service as its target (MsvAvTargetName): let it, or set GSS_NTLM_TARGET_NAME to audit";
+            "The client did not name this service as its target (MsvAvTargetName): configure the client to name it, or set GSS_NTLM_TARGET_NAME to audit";
     }
 
-    /// What the operating system did not give.
+    /// What the operating system did not provide.
     #[derive(Copy)]
     Host(HostError) {
         /// Random bytes.
         Randomness => FAILURE, 0x03,
-            "The operating system gave no random bytes: see what keeps getrandom(2) from it";
+            "The operating system provided no random bytes: check what blocks getrandom(2)";
         /// Memory.
         Memory => FAILURE, 0x3C,
             "There is not enough memory: raise the limits of the process";
         /// A thread.
         Thread => FAILURE, 0x4E,
-            "The operating system gave no thread: raise the limits of the process";
+            "The operating system could not start a thread: raise the limits of the process";
     }
 }
 
-/// The code of [`Error::Internal`], which is no part of anything.
+/// The code of [`Error::Internal`], which has no variants.
 pub(super) const INTERNAL: Code = Code { major: major::FAILURE, minor: BASE | 0x0A };
-/// What it says.
+/// Its sentence.
 pub(super) const INTERNAL_SENTENCE: &str =
-    "The NTLM mechanism itself failed; please report this with the trace of GSSNTLMSSP_DEBUG";
+    "The NTLM mechanism has an internal fault: please report it, together with the trace (GSSNTLMSSP_DEBUG)";
 
-/// The codes of gss-ntlmssp that this mechanism does not give, and those that it gave once: a program may have one from there,
-/// in a log or over a wire.
+/// The codes of gss-ntlmssp that this mechanism does not return, and those that it returned once: a program may have one
+/// from there, in a log or over a network.
 pub(super) const NOT_OURS: [(u32, &str); 10] = [
-    (0x01, "A token could not be decoded: see whether it was cut on its way"),
+    (0x01, "A token could not be decoded: check whether it was cut off in transit"),
     (0x02, "A token could not be encoded: use shorter names"),
-    (0x07, "The name is not a service's: use service@host"),
-    (0x0E, "The peer did not set a flag that is needed: let it, or ask for less"),
+    (0x07, "The name is not the name of a service: write service@host"),
+    (0x0E, "The peer did not set a flag that is needed: configure the peer to set it, or request less"),
     (0x10, "The negotiate flags exclude each other: choose others with NEG_FLAGS"),
-    (0x14, "The token is empty or missing: give the one that the peer sent"),
-    (0x17, "The name is too long: use one of at most 1024 bytes"),
+    (0x14, "The token is empty or missing: pass the one that the peer sent"),
+    (0x17, "The name is too long: use at most 1024 bytes"),
     (0x1A, "The security context or credential has expired: make a new one"),
-    (0x1B, "A key has a wrong length: see whether the token was cut on its way"),
+    (0x1B, "A key has a wrong length: check whether the token was cut off in transit"),
     (
         0x2B,
-        "The peer wanted connectionless NTLM, which this side did not ask for: let it use the connection-oriented one",
+        "The peer uses connectionless NTLM, which was not requested here: configure the peer to use connection-oriented NTLM",
     ),
 ];
 
@@ -426,14 +426,14 @@ pub(super) const NOT_OURS: [(u32, &str); 10] = [
 const fn remedy(status: u32) -> &'static str {
     match status {
         0xC000_0072 => "enable the account",
-        0xC000_0234 => "unlock the account, or wait until it is",
-        0xC000_0193 => "extend the account, it has expired",
-        0xC000_0071 | 0xC000_0224 => "change its password",
-        0xC000_005E | 0xC000_00B5 | 0xC000_0233 => "let a domain controller be reached from here",
+        0xC000_0234 => "unlock the account, or wait until it is unlocked",
+        0xC000_0193 => "extend the account, which has expired",
+        0xC000_0071 | 0xC000_0224 => "change the password of the account",
+        0xC000_005E | 0xC000_00B5 | 0xC000_0233 => "make sure that this computer can reach a domain controller",
         0xC000_006E | 0xC000_006F | 0xC000_0070 | 0xC000_015B | 0xC000_0413 => {
-            "see when and where the account may log on"
+            "check when and from where the account may log on"
         }
-        _ => "see the logs of winbindd and of the domain controller",
+        _ => "check the logs of winbindd and of the domain controller",
     }
 }
 
@@ -442,7 +442,7 @@ const fn or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
     if text.is_empty() { otherwise } else { text }
 }
 
-/// Whom a user file does not have, and what to do about it.
+/// The name that a user file does not have, and what to do about it.
 struct Missing<'a> {
     name: &'a str,
     not_utf8: Option<u32>,
@@ -456,28 +456,29 @@ impl fmt::Display for Missing<'_> {
         match self.not_utf8 {
             Some(line) => write!(f, ", and its line {line} is not UTF-8: save the file as UTF-8"),
             None if self.name.is_empty() => f.write_str(": add a line DOMAIN:USER:PASSWORD"),
-            None => f.write_str(": add one, or see whether it is disabled"),
+            None => f.write_str(": add one, or check whether it is disabled"),
         }
     }
 }
 
-/// Whom winbind has no logon of, and what to do about it.
+/// The name that winbindd has no logon of, and what to do about it.
 struct NoLogon<'a>(&'a str);
 
 impl fmt::Display for NoLogon<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {
-            return f.write_str(", and nobody to ask winbind for: set NTLM_USER_FILE, NTLMUSER or USER");
+            return f
+                .write_str(", and there is no user name to ask winbindd about: set NTLM_USER_FILE, NTLMUSER or USER");
         }
         let name = self.0;
         write!(
             f,
-            " for {name}: add it to a user file, or log on so that winbind keeps the password (pam_winbind with cached_login, or wbinfo --ccache-save)"
+            " for {name}: add the user to a user file, or log on so that winbindd keeps the password (pam_winbind with cached_login, or wbinfo --ccache-save)"
         )
     }
 }
 
-/// The beginning of a text.
+/// The first characters of a text.
 struct Cut<'a>(&'a str);
 
 impl fmt::Display for Cut<'_> {
@@ -488,7 +489,7 @@ impl fmt::Display for Cut<'_> {
     }
 }
 
-/// A path for a person: what it may be instead of an empty one.
+/// A path as it was configured; an example has none.
 struct Path<'a>(&'a str);
 
 impl fmt::Display for Path<'_> {
@@ -497,12 +498,12 @@ impl fmt::Display for Path<'_> {
     }
 }
 
+/// The operating system's reason, without its number.
 pub(crate) struct Reason<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Reason<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A person needs no number beside the words.
         let words = self.0.split_once(" (os error ").map_or(self.0, |(words, _)| words);
-        f.write_str(or(words, "look at its path and permissions"))
+        f.write_str(or(words, "check its path and permissions"))
     }
 }

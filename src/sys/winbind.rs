@@ -128,7 +128,7 @@ impl Winbind {
             Failure::Refused { status, name } => format!("{} ({status:#010X})", Escaped(name)),
             Failure::Unavailable => "winbindd does not answer".to_owned(),
             Failure::NotPermitted => "winbindd does not let this program ask".to_owned(),
-            Failure::OddReply(what) => format!("winbindd's answer makes no sense, {what}"),
+            Failure::OddReply(what) => format!("the answer of winbindd is invalid, {what}"),
             Failure::Other(code) => format!("libwbclient's error {code}"),
         };
         host.trace(format_args!(

@@ -30,7 +30,7 @@ fn files() -> [(String, &'static str); 5] {
     [
         ("/nonexistent/users".to_owned(), "The user file /nonexistent/users cannot be read: No such file"),
         ("/".to_owned(), "The user file / cannot be read: it is not a regular file"),
-        (writable, "is refused because anybody may write it"),
+        (writable, "is not used because everybody may write to it"),
         (path("deferred-empty", b"# nobody\n"), "has no usable entry: add a line"),
         (path("deferred-latin1", b"DOM:j\xfcrgen:x\n"), "has no usable entry, and its line 1 is not UTF-8"),
     ]
@@ -40,7 +40,7 @@ fn files() -> [(String, &'static str); 5] {
 const SWITCHES: [(&str, &str, &str); 3] = [
     ("GSS_NTLM_MIC", "sometimes", "GSS_NTLM_MIC must be "),
     ("LM_COMPAT_LEVEL", "6", "LM_COMPAT_LEVEL must be "),
-    ("GSS_NTLM_REQUIRED_MIC", "yes", "GSS_NTLM_REQUIRED_MIC is no switch"),
+    ("GSS_NTLM_REQUIRED_MIC", "yes", "GSS_NTLM_REQUIRED_MIC is not a setting of gss-ntlm"),
 ];
 
 #[expect(clippy::disallowed_methods, reason = "the parent's word")]

@@ -168,7 +168,9 @@ fn refuses_a_variable_that_is_nearly_a_switch() {
     with_environment(&[("GSS_NTLM_REQUIRED_MIC", "yes")], || {
         let by_password = Cred::with_password(&Name::user("DOM\\alice"), "Password", &NTLM).map(drop);
         for failure in [Cred::acquire(None, Usage::Accept, &NTLM).map(drop), by_password].map(Result::unwrap_err) {
-            for told in ["GSS_NTLM_REQUIRED_MIC is no switch", "GSS_NTLM_REQUIRE_MIC", "LM_COMPAT_LEVEL"] {
+            for told in
+                ["GSS_NTLM_REQUIRED_MIC is not a setting of gss-ntlm", "GSS_NTLM_REQUIRE_MIC", "LM_COMPAT_LEVEL"]
+            {
                 assert!(failure.minor_text.contains(told), "{failure:?}");
             }
         }

@@ -747,4 +747,4 @@ class WithSwitchToMend(ApacheTest):
 
     def test_tells_the_system_log(self):
         self.assertNotServed("ntlm", says="")
-        self.assertIn("GSS_NTLM_REQUIRED_MIC is no switch", "".join(self.httpd.system_log.lines()))
+        self.assertIn("GSS_NTLM_REQUIRED_MIC is not a setting of gss-ntlm", "".join(self.httpd.system_log.lines()))

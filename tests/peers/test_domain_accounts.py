@@ -216,7 +216,7 @@ class OnAMember(OnTheDomainController):
                 answer = [line for line in self.trace(server).splitlines() if "got AUTHENTICATE_MESSAGE" in line][-1]
                 self.assertEqual(bool(offer), "EXTENDED_SESSIONSECURITY" in answer)
         refused = self.refusal(self.acceptor, OURS, client=self.client(LM_COMPAT_LEVEL="1"))
-        self.assertIn("let it use NTLMv2", refused)
+        self.assertIn("enable NTLMv2 on the client", refused)
 
     def test_whom_the_user_file_has_the_domain_is_not_asked_about(self):
         lines = "%s:alice:Of the File\n:carol:%s\n%s\\grouped:1:%s:%s:[DU         ]:LCT-00000000:\n" % (
@@ -287,7 +287,7 @@ class OnAMember(OnTheDomainController):
         server = self.server(self.machine(), serves=False)
         server.become_nobody()
         server.serve()
-        self.assertIn("winbindd does not let this program verify accounts", self.refusal(server, OURS))
+        self.assertIn("winbindd does not let this program check accounts", self.refusal(server, OURS))
 
 
 class WinbindGoesAway(DomainTest):
@@ -305,7 +305,7 @@ class WinbindGoesAway(DomainTest):
         server = self.server(self.member)
         self.log_on(server, OURS)
         self.member.stop()
-        self.assertIn("winbindd does not answer: start it", self.refusal(server, OURS))
+        self.assertIn("winbindd does not answer: start winbindd", self.refusal(server, OURS))
         self.member.start()
         self.assertEqual(self.log_on(server, OURS)[2]["source"], OURS)
 

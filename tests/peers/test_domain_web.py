@@ -125,4 +125,4 @@ class Web(PeerTest):
         self.serve(group="nogroup")
         status, (who, *_) = self.curl("--ntlm", "--user", "%s:%s" % (OURS, domain.PASSWORD))
         self.assertEqual((status, who), (401, ""))
-        self.assertIn("winbindd does not let this program verify accounts", self.told())
+        self.assertIn("winbindd does not let this program check accounts", self.told())

@@ -57,12 +57,12 @@ class Curl(PeerTest):
         for setting, value, sentence in (
             ("NTLM_USER_FILE", NOWHERE, UNREADABLE),
             ("NTLM_USER_FILE", self.world.path, "The user file %s cannot be read: it is not a regular file" % self.world.path),
-            ("NTLM_USER_FILE", writable, "The user file %s is refused because anybody may write it" % writable),
+            ("NTLM_USER_FILE", writable, "The user file %s is not used because everybody may write to it" % writable),
             ("NTLM_USER_FILE", empty, "The user file %s has no usable entry: add a line" % empty),
             ("NTLM_USER_FILE", latin1, "The user file %s has no usable entry, and its line 1 is not UTF-8" % latin1),
             ("GSS_NTLM_MIC", "sometimes", "GSS_NTLM_MIC must be "),
             ("LM_COMPAT_LEVEL", "6", "LM_COMPAT_LEVEL must be a number from 0 to 5"),
-            ("GSS_NTLM_REQUIRED_MIC", "yes", "GSS_NTLM_REQUIRED_MIC is no switch"),
+            ("GSS_NTLM_REQUIRED_MIC", "yes", "GSS_NTLM_REQUIRED_MIC is not a setting of gss-ntlm"),
         ):
             with self.subTest(setting=setting, value=value):
                 told = self.told(**{setting: value})
@@ -129,7 +129,7 @@ class Log(PeerTest):
         for switch, value, sentence in (
             ("GSS_NTLM_MIC", "sometimes", "GSS_NTLM_MIC must be "),
             ("LM_COMPAT_LEVEL", "6", "LM_COMPAT_LEVEL must be "),
-            ("GSS_NTLM_REQUIRED_MIC", "yes", "GSS_NTLM_REQUIRED_MIC is no switch"),
+            ("GSS_NTLM_REQUIRED_MIC", "yes", "GSS_NTLM_REQUIRED_MIC is not a setting of gss-ntlm"),
         ):
             ours = self.party(**{switch: value})
             self.assertRefused("FAILURE", ours.acquire, cred="server", usage="accept")

@@ -180,7 +180,7 @@ fn an_exchanged_key_has_sixteen_bytes_where_messages_need_it() {
 fn who_has_no_key_where_one_is_due_hears_what_that_may_be() {
     let refused = Forged { encrypted: Vec::new(), ..Forged::default() }.judged(OFFERED).map(drop).unwrap_err();
     let sentence = refused.to_string();
-    for part in ["EncryptedRandomSessionKey", "anonymous", "local call", "fault"] {
+    for part in ["EncryptedRandomSessionKey", "anonymous", "local logon", "fault"] {
         assert!(sentence.contains(part), "{sentence}");
     }
 }
