@@ -3,31 +3,34 @@
 use crate::{
     crypto::NtHash,
     error::{ApiMisuse, Result},
+    policy::Policy,
 };
 
-use super::{DomainService, Env};
+use super::{DomainService, Env, Secret};
 
-/// What a credential store says. Keys of other mechanisms are none of ours: SPNEGO hands the same store to all.
+/// A credential store. Keys of other mechanisms are ignored: SPNEGO passes the same store to all of them.
 #[derive(Default)]
 pub struct CredStore<'a> {
     /// `ntlmssp_domain`.
-    pub domain: Option<&'a str>,
+    pub(super) domain: Option<&'a str>,
+    /// `ntlmssp_keyfile`: a user file, which is then the only one that is read.
+    pub(super) key_file: Option<&'a str>,
     /// `ntlmssp_nthash`, 32 hexadecimal digits.
-    pub nt_hash: Option<NtHash>,
-    /// `ntlmssp_password`, or `password`.
-    pub password: Option<&'a [u8]>,
-    /// `ntlmssp_keyfile`: a user file, then the only one looked at.
-    pub key_file: Option<&'a str>,
+    nt_hash: Option<NtHash>,
+    /// `ntlmssp_password`.
+    password: Option<&'a [u8]>,
+    /// `password`, which may be meant for another mechanism: it is checked only where it is used.
+    generic_password: Option<&'a [u8]>,
 }
 
 impl<'a> CredStore<'a> {
-    /// The longest password taken, in bytes.
+    /// The longest password, in bytes.
     pub const MAX_PASSWORD: usize = 0x1_0000;
 
     /// The store with a password.
     ///
     /// # Errors
-    /// [`ApiMisuse::BadPassword`] for a password that cannot be one.
+    /// [`ApiMisuse::BadPassword`] for a password of a wrong form.
     pub fn with_password(self, password: &'a [u8]) -> Result<Self> {
         Ok(Self { password: Some(checked(password)?), ..self })
     }
@@ -35,10 +38,23 @@ impl<'a> CredStore<'a> {
     /// Whether there is a password or a hash in it.
     #[must_use]
     pub const fn has_secret(&self) -> bool {
-        self.password.is_some() || self.nt_hash.is_some()
+        self.nt_hash.is_some() || self.password.is_some() || self.generic_password.is_some()
     }
 
-    /// The domain to ask for what the user file does not have: none where the file is to be the only source.
+    /// The secret: the mechanism's own keys win over the generic one, and a hash wins over a password.
+    ///
+    /// # Errors
+    /// [`ApiMisuse::BadPassword`] for a password of a wrong form.
+    pub(super) fn secret(&self, policy: &Policy) -> Result<Option<Secret>> {
+        if let Some(nt_hash) = &self.nt_hash {
+            return Ok(Some(Secret { nt_hash: NtHash::new(*nt_hash.expose()), lm_hash: None }));
+        }
+        let Some(password) = self.password.or(self.generic_password) else { return Ok(None) };
+        let secret = Secret::of_password(checked(password)?, policy).ok_or(ApiMisuse::BadPassword)?;
+        Ok(Some(secret))
+    }
+
+    /// The domain to ask for accounts that the user file does not have; `None` if the file is to be the only source.
     #[must_use]
     pub(super) fn domain_to_ask(&self, env: &Env<'_>) -> Option<&'static dyn DomainService> {
         env.domain.filter(|_| self.key_file.is_none())
@@ -47,8 +63,8 @@ impl<'a> CredStore<'a> {
     /// Adds one element.
     ///
     /// # Errors
-    /// [`ApiMisuse::BadPassword`] for a password or hash that cannot be one, [`ApiMisuse::BadArgument`] for a domain or path
-    /// that is not UTF-8.
+    /// [`ApiMisuse::BadPassword`] for a password or hash of a wrong form, [`ApiMisuse::BadArgument`] for a domain or path that
+    /// is not UTF-8.
     pub fn set(&mut self, key: &[u8], value: &'a [u8]) -> Result<()> {
         let text = || str::from_utf8(value).map_err(|_| ApiMisuse::BadArgument);
         match key {
@@ -56,8 +72,7 @@ impl<'a> CredStore<'a> {
             b"ntlmssp_nthash" => self.nt_hash = Some(parse_hash(value).ok_or(ApiMisuse::BadPassword)?),
             b"ntlmssp_keyfile" => self.key_file = Some(text()?),
             b"ntlmssp_password" => self.password = Some(checked(value)?),
-            // The mechanism's own key wins over the generic one, whichever comes first.
-            b"password" => self.password = self.password.or(Some(checked(value)?)),
+            b"password" => self.generic_password = Some(value),
             _ => {}
         }
         Ok(())
@@ -86,44 +101,79 @@ fn checked(password: &[u8]) -> Result<&[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use crate::crypto::ntowf::nt_hash;
+
     use super::*;
 
-    #[test]
-    fn ignores_the_keys_of_other_mechanisms() {
+    fn store<'a>(elements: &[(&str, &'a [u8])]) -> Result<CredStore<'a>> {
         let mut store = CredStore::default();
-        store.set(b"client_keytab", b"FILE:/\xff").unwrap();
-        assert!(store.password.is_none() && store.key_file.is_none());
+        elements.iter().try_for_each(|(key, value)| store.set(key.as_bytes(), value))?;
+        Ok(store)
+    }
+
+    /// The NT hash of the secret that the store has.
+    fn hash(elements: &[(&str, &[u8])]) -> Result<Option<[u8; 16]>> {
+        Ok(store(elements)?.secret(&Policy::default())?.map(|secret| *secret.nt_hash.expose()))
+    }
+
+    fn hash_of(password: &[u8]) -> Result<Option<[u8; 16]>> {
+        Ok(nt_hash(password).map(|hash| *hash.expose()))
     }
 
     #[test]
-    fn its_own_password_key_wins() {
-        for order in [["ntlmssp_password", "password"], ["password", "ntlmssp_password"]] {
-            let mut store = CredStore::default();
-            order.iter().for_each(|key| store.set(key.as_bytes(), key.as_bytes()).unwrap());
-            assert_eq!(store.password, Some(&b"ntlmssp_password"[..]));
+    fn ignores_the_keys_of_other_mechanisms() {
+        let store = store(&[("client_keytab", b"FILE:/\xff")]).unwrap();
+        assert!(!store.has_secret() && store.key_file.is_none());
+        assert_eq!(hash(&[("client_keytab", b"FILE:/\xff")]), Ok(None));
+    }
+
+    #[test]
+    fn a_key_that_wins_makes_the_value_of_the_other_one_meaningless() {
+        let long = [b'x'; CredStore::MAX_PASSWORD + 1];
+        let digits = b"000102030405060708090a0b0c0d0e0f";
+        let own_keys: [(_, &[u8], _); 3] = [
+            ("ntlmssp_password", b"own", hash_of(b"own")),
+            ("ntlmssp_password", b"", hash_of(b"")),
+            ("ntlmssp_nthash", digits, Ok(Some(core::array::from_fn(|i| u8::try_from(i).unwrap())))),
+        ];
+        for (key, value, expected) in own_keys {
+            for generic in [&b"generic"[..], b"", b"a\0b", b"\xff", &long] {
+                let (own, generic) = ((key, value), ("password", generic));
+                for order in [[own, generic], [generic, own]] {
+                    assert_eq!(
+                        hash(&order),
+                        expected,
+                        "{key}, and password={:?}",
+                        &generic.1[..generic.1.len().min(9)]
+                    );
+                }
+            }
+        }
+        for order in [["ntlmssp_password", "ntlmssp_nthash"], ["ntlmssp_nthash", "ntlmssp_password"]] {
+            let elements = order.map(|key| (key, if key == "ntlmssp_nthash" { &digits[..] } else { &b"own"[..] }));
+            assert_ne!(hash(&elements), hash_of(b"own"));
         }
     }
 
     #[test]
     fn an_empty_password_is_one() {
         for key in ["password", "ntlmssp_password"] {
-            let mut store = CredStore::default();
-            store.set(key.as_bytes(), b"").unwrap();
-            assert_eq!((store.password, store.has_secret()), (Some(&b""[..]), true), "{key}");
+            assert_eq!(hash(&[(key, b"")]), hash_of(b""), "{key}");
+            assert!(store(&[(key, b"")]).unwrap().has_secret(), "{key}");
         }
-        let mut store = CredStore::default();
-        store.set(b"ntlmssp_password", b"").unwrap();
-        store.set(b"password", b"the generic one").unwrap();
-        assert_eq!(store.password, Some(&b""[..]), "its own key wins, empty or not");
     }
 
     #[test]
-    fn refuses_what_is_no_hash_and_no_password() {
-        let mut store = CredStore::default();
-        for hash in ["", "00", "+0000000000000000000000000000000", "g0000000000000000000000000000000"] {
-            assert!(store.set(b"ntlmssp_nthash", hash.as_bytes()).is_err(), "{hash}");
+    fn refuses_a_hash_or_a_password_of_a_wrong_form() {
+        let refused = || Err(ApiMisuse::BadPassword.into());
+        for digits in ["", "00", "+0000000000000000000000000000000", "g0000000000000000000000000000000"] {
+            assert_eq!(hash(&[("ntlmssp_nthash", digits.as_bytes())]), refused(), "{digits}");
         }
-        assert!(store.set(b"password", b"a\0b").is_err());
-        assert!(store.set(b"password", &[b'x'; CredStore::MAX_PASSWORD + 1]).is_err());
+        for key in ["password", "ntlmssp_password"] {
+            for password in [&b"a\0b"[..], b"\xff", &[b'x'; CredStore::MAX_PASSWORD + 1]] {
+                assert_eq!(hash(&[(key, password)]), refused(), "{key}");
+            }
+        }
+        assert!(CredStore::default().with_password(b"a\0b").is_err());
     }
 }

@@ -260,12 +260,7 @@ impl Initiator {
             domain.clone_into(&mut user.domain);
             user.check()?;
         }
-        let given = match (&store.nt_hash, store.password) {
-            (Some(hash), _) => Some(Secret { nt_hash: NtHash::new(*hash.expose()), lm_hash: None }),
-            (None, Some(password)) => Some(Secret::of_password(password, &env.policy).ok_or(ApiMisuse::BadPassword)?),
-            (None, None) => None,
-        };
-        let account = match (given, asked) {
+        let account = match (store.secret(&env.policy)?, asked) {
             (Some(secret), Some(name)) => Account { name, secret },
             (Some(_), None) => return Err(ApiMisuse::BadName.into()),
             (None, asked) => {
@@ -442,7 +437,8 @@ mod tests {
             matches!(broken, Error::Credential(CredentialError::Unreadable { .. })),
             "it is not passed over: {broken:?}"
         );
-        let with_key_file = CredStore { key_file: Some("Cargo.toml"), ..CredStore::default() };
+        let mut with_key_file = CredStore::default();
+        with_key_file.set(b"ntlmssp_keyfile", b"Cargo.toml").unwrap();
         assert_eq!(accept(&with_key_file, there), Ok(false));
     }
 

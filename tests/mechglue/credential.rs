@@ -234,6 +234,21 @@ fn takes_a_hash_before_a_password() {
 }
 
 #[test]
+fn takes_its_own_password_whatever_the_generic_one_is() {
+    let alice = Name::user("DOM\\alice");
+    let long = "x".repeat(0x1_0001);
+    for generic in ["", "wrong", &long] {
+        for store in [
+            [("ntlmssp_password", PASSWORD), ("password", generic)],
+            [("password", generic), ("ntlmssp_password", PASSWORD)],
+        ] {
+            let cred = Cred::acquire_from(Some(&alice), Usage::Initiate, &store, &NTLM).unwrap();
+            assert_eq!(Handshake::with_cred(&NTLM, cred).establish().source, "DOM\\alice");
+        }
+    }
+}
+
+#[test]
 fn needs_a_name_for_a_secret() {
     for store in [("ntlmssp_password", PASSWORD), ("ntlmssp_nthash", "A4F49C406510BDCAB6824EE7C30FD852")] {
         let nobody = Cred::acquire_from(None, Usage::Initiate, &[store], &NTLM).map(drop).unwrap_err();
