@@ -172,6 +172,8 @@ mod tests {
             (0x000e_0000, 0x4E54_002E, "ApiMisuse BadQop"),
             (0x0001_0000, 0x4E54_002F, "ApiMisuse BadMech"),
             (0x0002_0000, 0x4E54_0006, "ApiMisuse BadName"),
+            (0x0002_0000, 0x4E54_0053, "ApiMisuse NoUserName"),
+            (0x0002_0000, 0x4E54_0054, "ApiMisuse AnonymousAcceptor"),
             (0x0003_0000, 0x4E54_0030, "ApiMisuse BadNameType"),
             (0x0005_0000, 0x4E54_0031, "ApiMisuse BadStatus"),
             (0x0010_0000, 0x4E54_0015, "ApiMisuse UnknownOption"),

@@ -262,7 +262,7 @@ impl Initiator {
         }
         let account = match (store.secret(&env.policy)?, asked) {
             (Some(secret), Some(name)) => Account { name, secret },
-            (Some(_), None) => return Err(ApiMisuse::BadName.into()),
+            (Some(_), None) => return Err(ApiMisuse::NoUserName.into()),
             (None, asked) => {
                 let file = UserFile::configured(store.key_file, env);
                 match (file.and_then(|file| file.account_of(asked.as_ref())), store.domain_to_ask(env)) {
@@ -318,7 +318,7 @@ const fn is_elsewhere(error: &Error) -> bool {
 impl Acceptor {
     fn acquire(name: Option<&Name>, store: &CredStore<'_>, env: &Env<'_>) -> Result<Self> {
         if matches!(name, Some(Name::Anonymous)) {
-            return Err(ApiMisuse::BadName.into());
+            return Err(ApiMisuse::AnonymousAcceptor.into());
         }
         let accounts = Self::accounts(store, env)?;
         let (name, is_named) = match name {
@@ -391,8 +391,16 @@ mod tests {
         assert_eq!([anybody, alice, bob], [Ok(Usage::Both), Ok(Usage::Both), Ok(Usage::Both)]);
         assert_eq!(www, Ok(Usage::Accept));
         assert!(matches!(no_entry, Err(crate::error::Error::Credential(CredentialError::NoEntry { .. }))));
-        assert_eq!(no_name, Err(ApiMisuse::BadName.into()));
+        assert_eq!(no_name, Err(ApiMisuse::NoUserName.into()));
         assert_eq!(no_user, Err(CredentialError::NotAUser.into()));
+    }
+
+    #[test]
+    fn an_acceptor_is_not_anonymous() {
+        let host = Silent::default();
+        let acceptor =
+            Credential::acquire(Some(&Name::Anonymous), Usage::Accept, &CredStore::default(), &at(&host, None));
+        assert_eq!(acceptor.map(drop), Err(ApiMisuse::AnonymousAcceptor.into()));
     }
 
     #[test]

@@ -212,6 +212,12 @@ errors! {
         /// A name that does not parse, or is not UTF-8.
         BadName => BAD_NAME, 0x06,
             "The name is missing, empty, too long, not UTF-8 or of an unknown form: write DOMAIN\\user, user@DOMAIN or service@host";
+        /// A password or hash, and no name.
+        NoUserName => BAD_NAME, 0x53,
+            "A password or hash was given without a user name: name the user that it belongs to (DOMAIN\\user or user@DOMAIN)";
+        /// An anonymous name, to accept with.
+        AnonymousAcceptor => BAD_NAME, 0x54,
+            "An acceptor cannot be anonymous: acquire its credential for a service, or without a name";
         /// A name type that NTLM does not have.
         BadNameType => BAD_NAMETYPE, 0x30,
             "NTLM has no names of this type: import it as the name of a user or of a host-based service";

@@ -253,6 +253,7 @@ fn needs_a_name_for_a_secret() {
     for store in [("ntlmssp_password", PASSWORD), ("ntlmssp_nthash", "A4F49C406510BDCAB6824EE7C30FD852")] {
         let nobody = Cred::acquire_from(None, Usage::Initiate, &[store], &NTLM).map(drop).unwrap_err();
         assert_eq!(nobody.routine(), sys::_GSS_S_BAD_NAME, "{nobody:?}");
+        assert!(nobody.minor_text.contains("name the user"), "{nobody:?}");
         let service = Name::service("HTTP@server");
         let failure = Cred::acquire_from(Some(&service), Usage::Initiate, &[store], &NTLM).map(drop).unwrap_err();
         assert_eq!(failure.routine(), sys::_GSS_S_NO_CRED, "{failure:?}");
