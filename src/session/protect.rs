@@ -303,7 +303,7 @@ mod tests {
         let (mut client, mut server) = pair(FULL);
         let (first, second, third) = (client.get_mic(&[b"1"]), client.get_mic(&[b"2"]), client.get_mic(&[b"3"]));
         server.verify_mic(&[b"1"], &first.clone().unwrap()).unwrap();
-        let refused = |sequence| Err(Error::PeerMisbehaved(BadSignature(sequence)));
+        let refused = |sequence| Err(Error::BadSignature(sequence));
         assert_eq!(server.verify_mic(&[b"1"], &first.unwrap()), refused(BadSignature::Duplicate));
         assert_eq!(server.verify_mic(&[b"3"], &third.unwrap()), refused(BadSignature::Gap));
         assert_eq!(server.verify_mic(&[b"!"], &second.clone().unwrap()), refused(BadSignature::Expected));

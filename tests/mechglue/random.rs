@@ -26,7 +26,7 @@ fn refused_with(error: i32) {
     // SAFETY: a number. A test that waits is ended.
     unsafe { libc::alarm(60) };
     let failure = handshake.refusal_changing(|_, token| token).by_acceptor();
-    assert!(failure.minor_text.contains("gave no random bytes"), "{failure:?}");
+    assert!(failure.minor_text.contains("provided no random bytes"), "{failure:?}");
 }
 
 #[test]
