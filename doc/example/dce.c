@@ -14,7 +14,7 @@
 
 static gss_OID_desc ntlm = { GSS_NTLMSSP_OID_LENGTH, (void *)GSS_NTLMSSP_OID_STRING };
 
-/* A packet as it is sent: header, what is called with which arguments, the trailer that announces a signature, and that. */
+/* A packet as it is sent: the header, the stub (the call and its arguments), the security trailer, and the signature. */
 struct packet {
     char header[24];
     char stub[40];
@@ -28,7 +28,7 @@ static void expect(int is_so, const char *what)
 {
     if (is_so)
         return;
-    fprintf(stderr, "dce: not as it should be: %s\n", what);
+    fprintf(stderr, "dce: failed: %s\n", what);
     exit(1);
 }
 
@@ -83,7 +83,7 @@ static void establish(const char *account, const char *password, gss_ctx_id_t *c
     gss_release_name(&minor, &target);
 }
 
-/* DCE/RPC's order: what is signed in its order, and the signature behind everything. */
+/* DCE/RPC's order: first everything that is signed, then the signature. */
 static void describe(struct packet *packet, gss_iov_buffer_desc iov[PARTS])
 {
     iov[0] = (gss_iov_buffer_desc){ GSS_IOV_BUFFER_TYPE_SIGN_ONLY, { sizeof(packet->header), packet->header } };
@@ -92,7 +92,7 @@ static void describe(struct packet *packet, gss_iov_buffer_desc iov[PARTS])
     iov[3] = (gss_iov_buffer_desc){ GSS_IOV_BUFFER_TYPE_HEADER, { sizeof(packet->signature), packet->signature } };
 }
 
-/* Privacy: the stub is sealed where it lies; header and trailer can be read, but not changed. */
+/* Privacy: the stub is sealed in place; the header and the trailer can be read, but not changed. */
 static void seal(gss_ctx_id_t from, gss_ctx_id_t to, const struct packet *clear)
 {
     struct packet packet = *clear, forged;
@@ -111,7 +111,7 @@ static void seal(gss_ctx_id_t from, gss_ctx_id_t to, const struct packet *clear)
     describe(&forged, iov);
     expect(GSS_ERROR(gss_unwrap_iov(&minor, to, &is_sealed, NULL, iov, PARTS)), "a changed header is noticed");
 
-    /* What was refused has changed nothing, so the genuine packet is the next one. */
+    /* The refused packet has not changed the context, so the genuine packet is still the next one. */
     describe(&packet, iov);
     major = gss_unwrap_iov(&minor, to, &is_sealed, NULL, iov, PARTS);
     succeed("gss_unwrap_iov", major, minor);
@@ -148,6 +148,6 @@ int main(int count, char **arguments)
     sign(server, client, &packet);
     gss_delete_sec_context(&minor, &client, GSS_C_NO_BUFFER);
     gss_delete_sec_context(&minor, &server, GSS_C_NO_BUFFER);
-    puts("dce: everything as it should be");
+    puts("dce: all checks passed");
     return 0;
 }

@@ -16,14 +16,14 @@
 static gss_OID_desc ntlm = { GSS_NTLMSSP_OID_LENGTH, (void *)GSS_NTLMSSP_OID_STRING };
 static gss_OID_desc set_seq_num = { GSS_NTLMSSP_SET_SEQ_NUM_OID_LENGTH, (void *)GSS_NTLMSSP_SET_SEQ_NUM_OID_STRING };
 
-/* What the acceptor is given instead of a first token, which nobody sends: RFC 2743 3.1's header, with nothing in it. */
+/* The client sends no first token, so the acceptor is given this one: the header of RFC 2743 3.1 with nothing in it. */
 static gss_buffer_desc start = { 14, "\x60\x0c\x06\x0a" GSS_NTLMSSP_OID_STRING };
 
 static void expect(int is_so, const char *what)
 {
     if (is_so)
         return;
-    fprintf(stderr, "sip: not as it should be: %s\n", what);
+    fprintf(stderr, "sip: failed: %s\n", what);
     exit(1);
 }
 
@@ -98,7 +98,7 @@ static void establish(const char *account, const char *password, gss_ctx_id_t *c
     gss_release_cred(&minor, &initiate);
 }
 
-/* Once for a context: it counts for all messages in both directions, and stays as it is. */
+/* Set once for each context: the number is used for all messages in both directions, and does not advance. */
 static void set_number(gss_ctx_id_t *context)
 {
     uint32_t number = 100;
@@ -128,7 +128,7 @@ static int is_genuine(gss_ctx_id_t context, gss_buffer_desc message, gss_buffer_
     return !GSS_ERROR(gss_verify_mic(&minor, context, &message, &signature, NULL));
 }
 
-/* The same signature of the same bytes, which lie in several places. */
+/* The same bytes in several buffers have the same signature. */
 static void sign_parts(gss_ctx_id_t context, gss_buffer_desc whole, gss_buffer_desc expected)
 {
     char *bytes = whole.value;
@@ -148,7 +148,7 @@ static void sign_parts(gss_ctx_id_t context, gss_buffer_desc whole, gss_buffer_d
 
 int main(int count, char **arguments)
 {
-    /* What [MS-SIPAE] makes of a message to be signed, shortened: its numbers (1, 2) are SIP's own. */
+    /* The text that [MS-SIPAE] signs for a message, shortened; the numbers in it (1, 2) are SIP's own. */
     gss_buffer_desc first = text("<NTLM><13317733><1><SIP Communications Service><...>");
     gss_buffer_desc second = text("<NTLM><9616454F><2><SIP Communications Service><...>");
     gss_ctx_id_t client = GSS_C_NO_CONTEXT, server = GSS_C_NO_CONTEXT;
@@ -176,6 +176,6 @@ int main(int count, char **arguments)
 
     gss_delete_sec_context(&minor, &client, GSS_C_NO_BUFFER);
     gss_delete_sec_context(&minor, &server, GSS_C_NO_BUFFER);
-    puts("sip: everything as it should be");
+    puts("sip: all checks passed");
     return 0;
 }
