@@ -1,14 +1,14 @@
-//! Link arguments of the plugin; nothing is generated here.
+//! Sets the link arguments of the plugin; generates nothing.
 
 fn main() {
     println!("cargo::rerun-if-changed=scripts/build.rs");
     for argument in [
-        // An undefined symbol fails here, not in dlopen(RTLD_NOW), where the mechglue says nothing.
+        // An undefined symbol fails at build time, not in dlopen(RTLD_NOW), whose error the mechglue does not show.
         "-Wl,-z,defs",
         "-Wl,-z,now",
-        // The mechglue of krb5 before 1.13 does not ask for RTLD_NODELETE itself.
+        // The mechglue of krb5 before 1.13 does not use RTLD_NODELETE.
         "-Wl,-z,nodelete",
-        // A call inside the plugin never leaves it, whatever the program has in its global scope.
+        // A call inside the plugin stays inside, whatever symbols the program has.
         "-Wl,-Bsymbolic-functions",
         "-Wl,-soname,gss_ntlm.so",
     ] {
