@@ -187,6 +187,7 @@ mod tests {
             (0x0010_0000, 0x4E54_003D, "ApiMisuse NoAttribute"),
             (0x000d_0000, 0x4E54_003E, "ApiMisuse BadBuffers"),
             (0x000d_0000, 0x4E54_0052, "ApiMisuse BadTrace"),
+            (0x0010_0000, 0x4E54_0055, "ApiMisuse NotStored"),
             (0x0007_0000, 0x4E54_0034, "Credential NoUserFile"),
             (0x0007_0000, 0x4E54_0036, "Credential Unreadable"),
             (0x0007_0000, 0x4E54_0037, "Credential Writable"),

@@ -108,4 +108,19 @@
 /** How the client authenticated: "NTLMv2", "NTLMv1", "LM" or "anonymous". */
 #define GSS_NTLM_ATTR_VERSION "urn:gss-ntlm:version"
 
+/* The following are known where winbind authenticated the account, as far as its domain tells them. */
+
+/** The SID of the account's primary group. */
+#define GSS_NTLM_ATTR_PRIMARY_GROUP "urn:gss-ntlm:primary-group"
+/** The full name of the account's owner. */
+#define GSS_NTLM_ATTR_FULL_NAME "urn:gss-ntlm:full-name"
+/** The account's user principal name. */
+#define GSS_NTLM_ATTR_USER_PRINCIPAL_NAME "urn:gss-ntlm:user-principal-name"
+/** The DNS name of the account's domain. */
+#define GSS_NTLM_ATTR_DNS_DOMAIN "urn:gss-ntlm:dns-domain"
+/** The NetBIOS name of the domain controller that authenticated the account. */
+#define GSS_NTLM_ATTR_LOGON_SERVER "urn:gss-ntlm:logon-server"
+/** "yes": the domain does not know the account and logged it on as a guest. */
+#define GSS_NTLM_ATTR_GUEST "urn:gss-ntlm:guest"
+
 #endif

@@ -250,7 +250,7 @@ pub(super) fn store(
     stored: Out<OidSet>,
     _stored_usage: Out<c_int>,
 ) -> Result<Major> {
-    if stored.ensure_given().is_ok() { Err(ApiMisuse::UnknownOption.into()) } else { Ok(COMPLETE) }
+    if stored.is_given() { Err(ApiMisuse::NotStored.into()) } else { Ok(COMPLETE) }
 }
 
 /// `gss_store_cred_into`, of krb5's `gssapi_ext.h`: likewise.

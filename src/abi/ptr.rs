@@ -388,12 +388,17 @@ impl<V: Output> Argument for Out<V> {
 }
 
 impl<V: Output> Out<V> {
+    /// Whether the caller wants the value.
+    pub(super) const fn is_given(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Refuses NULL.
     ///
     /// # Errors
     /// [`ApiMisuse::NullOutput`].
     pub(super) fn ensure_given(&self) -> Result<()> {
-        if self.0.is_some() { Ok(()) } else { Err(ApiMisuse::NullOutput.into()) }
+        if self.is_given() { Ok(()) } else { Err(ApiMisuse::NullOutput.into()) }
     }
 
     /// Gives the value to the caller, who frees it; one that is not wanted is dropped.

@@ -257,6 +257,9 @@ errors! {
         /// The trace cannot be written where the application wants it.
         BadTrace => FAILURE, 0x52,
             "The trace cannot be written there, and the system's log (authpriv) says why: name a file that this program may write, stderr or syslog";
+        /// `gss_store_cred`.
+        NotStored => UNAVAILABLE, 0x55,
+            "The NTLM mechanism stores no credentials: put the account into a user file and name it in NTLM_USER_FILE";
     }
 
     /// There is no usable secret.

@@ -107,6 +107,12 @@ static void values(void)
     expect(strcmp(GSS_NTLM_ATTR_MIC, "urn:gss-ntlm:mic") == 0, GSS_NTLM_ATTR_MIC);
     expect(strcmp(GSS_NTLM_ATTR_CHANNEL_BINDINGS, "urn:gss-ntlm:channel-bindings") == 0, GSS_NTLM_ATTR_CHANNEL_BINDINGS);
     expect(strcmp(GSS_NTLM_ATTR_VERSION, "urn:gss-ntlm:version") == 0, GSS_NTLM_ATTR_VERSION);
+    expect(strcmp(GSS_NTLM_ATTR_PRIMARY_GROUP, "urn:gss-ntlm:primary-group") == 0, GSS_NTLM_ATTR_PRIMARY_GROUP);
+    expect(strcmp(GSS_NTLM_ATTR_FULL_NAME, "urn:gss-ntlm:full-name") == 0, GSS_NTLM_ATTR_FULL_NAME);
+    expect(strcmp(GSS_NTLM_ATTR_USER_PRINCIPAL_NAME, "urn:gss-ntlm:user-principal-name") == 0, GSS_NTLM_ATTR_USER_PRINCIPAL_NAME);
+    expect(strcmp(GSS_NTLM_ATTR_DNS_DOMAIN, "urn:gss-ntlm:dns-domain") == 0, GSS_NTLM_ATTR_DNS_DOMAIN);
+    expect(strcmp(GSS_NTLM_ATTR_LOGON_SERVER, "urn:gss-ntlm:logon-server") == 0, GSS_NTLM_ATTR_LOGON_SERVER);
+    expect(strcmp(GSS_NTLM_ATTR_GUEST, "urn:gss-ntlm:guest") == 0, GSS_NTLM_ATTR_GUEST);
 }
 
 static gss_name_t name_of(const char *words, gss_OID type)

@@ -194,6 +194,18 @@ impl Cred {
         Ok((Name::own(name).display(), [initiator, acceptor], Usage::of(usage)))
     }
 
+    /// Stores the part of one mechanism, or of all; the mechanisms that have stored theirs, if `is_asked`.
+    pub(crate) fn store(&self, mech: Option<&'static Oid>, is_asked: bool) -> Gss<u32> {
+        let mech = mech.map_or(null_mut(), Oid::ptr);
+        let mut stored = null_mut();
+        let place = if is_asked { &raw mut stored } else { null_mut() };
+        let result = call("gss_store_cred", |minor| unsafe {
+            sys::gss_store_cred(minor, self.0, Usage::Initiate.code(), mech, 1, 1, place, null_mut())
+        });
+        unsafe { sys::gss_release_oid_set(&mut 0, &mut stored) };
+        result
+    }
+
     pub(crate) fn export(&self) -> Gss<Buffer> {
         let mut token = Buffer::default();
         call("gss_export_cred", |minor| unsafe { sys::gss_export_cred(minor, self.0, token.out()) })?;
