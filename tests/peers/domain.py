@@ -1,12 +1,12 @@
 """One Active Directory domain for all tests of a process: a Samba domain controller and a member server, on loopback.
 
     domain.shared().dc        the domain controller: LDAP, LDAPS, SMB, Kerberos and a winbindd
-    domain.shared().member    a computer that has joined, with winbindd and nothing else; made when it is first asked for
+    domain.shared().member    a computer that has joined, with winbindd and nothing else; made at its first use
 
-Samba wants root, the standard ports and paths that are compiled in. Each machine therefore lives in namespaces: both share a
-network of their own, and each has its own /run, /etc/samba and /var/*/samba, in memory. The tester's system keeps what it has,
-and the machines are gone when this process is, however it ends. `Machine.run` and `Machine.prefix` go inside, and a `Wire` is
-between a client and a service there.
+Samba needs root, the standard ports and paths that are compiled in. Therefore each machine runs in namespaces: both share a
+network of their own, and each has its own /run, /etc/samba and /var/*/samba, in memory. The tester's system is not changed, and
+the machines disappear with this process, however it ends. `Machine.run` and `Machine.prefix` run commands inside, and a `Wire`
+stands between a client and a service there.
 
 By hand, with a domain that lasts as long as the command:
 
@@ -43,17 +43,17 @@ ADMINISTRATOR, ADMINISTRATOR_PASSWORD = "Administrator", "Root of all 3vil"
 CERTIFICATE = "/etc/samba/dc.pem"
 KEY = "/var/lib/samba/private/dc.key"
 
-# None of them is in the harness' user file.
+# None of these accounts is in the user file of the harness.
 PASSWORD = "Knave 0f Hearts"
 UNICODE_USER, UNICODE_PASSWORD = "Müller", "Пароль-ß-密碼"
-# The account's name is UPN_USER; the other name has nothing of it, and a suffix that is not the domain's.
+# The account's name is UPN_USER. Its user principal name is different, and has a suffix that is not the domain's.
 UPN_USER, UPN = "bob", "Robert.Roberts@elsewhere.example"
 DISABLED, EXPIRED, MUST_CHANGE, LOCKED = "disabled", "expired", "mustchange", "locked"
-# It may log on from the computer WORKSTATION only.
+# This account may log on from the computer WORKSTATION only.
 TIED, WORKSTATION = "tied", "DESK"
-# A member of GROUPS groups, called group-0 and so on.
+# This account is a member of GROUPS groups, named group-0 and so on.
 GROUPED, GROUPS = "grouped", 1000
-# alice and bob are in it.
+# alice and bob are in this group.
 STAFF = "staff"
 
 NORMAL_ACCOUNT, ACCOUNT_DISABLED = 0x200, 0x2
@@ -61,7 +61,7 @@ NORMAL_ACCOUNT, ACCOUNT_DISABLED = 0x200, 0x2
 STATE = "/run /etc/samba /var/lib/samba /var/cache/samba /var/log/samba"
 LOG = "/var/log/samba/log"
 SHARE = "/var/lib/samba/share"
-# Everything here takes 10 s on an idle machine.
+# Starting everything takes 10 s on an idle machine.
 START_PATIENCE = 120
 # sched.h
 CLONE_NEWNET = 0x40000000
@@ -73,7 +73,7 @@ ENVIRONMENT = {
     "PYTHONDONTWRITEBYTECODE": "1",
 }
 
-# $1 is the machine's name, $2 what /etc/hosts is to say. It stays, and the namespaces with it, until its input ends.
+# $1 is the machine's name, $2 the content of /etc/hosts. The process and its namespaces stay until its input ends.
 SETUP = """\
 hostname "$1"
 ip link set lo up
@@ -86,7 +86,8 @@ echo ready
 exec cat
 """ % (STATE, SHARE, SHARE)
 
-# The command "$@" in a PID namespace, which the kernel empties when `cat`, its first process, finds its input ended.
+# Runs the command "$@" in a PID namespace. The kernel ends all of its processes when `cat`, the first one, reaches the end of its
+# input.
 DAEMON = '"$@" >>%s 2>&1 </dev/null & exec cat' % LOG
 
 HOSTS = """\
@@ -107,7 +108,7 @@ rdns = false
 }}
 """.format(realm=REALM, **ADDRESSES)
 
-# Single sign-on with the password that a user gave to `wbinfo --ccache-save` needs no setting.
+# Single sign-on with a password from `wbinfo --ccache-save` needs no setting.
 COMMON = """\
 [global]
 workgroup = {domain}
@@ -117,7 +118,7 @@ interfaces = lo
 bind interfaces only = yes
 """
 
-# By default the LDAP server would refuse SASL without a layer even over TLS.
+# By default the LDAP server refuses SASL without a layer, even over TLS.
 DC_CONF = COMMON + """\
 server role = active directory domain controller
 server services = s3fs, rpc, ldap, cldap, kdc, winbindd
@@ -158,7 +159,7 @@ def account(user, password=PASSWORD, of=DOMAIN):
     return "%s:%s:%s\n" % (of, user, password)
 
 
-# How a user may be called, as a line of a user file has it, and who that is.
+# Names of users, as lines of a user file have them, and the accounts that they stand for.
 SPELLINGS = (
     ("another case", account("ALICE", of=DOMAIN.lower()), "alice"),
     ("the domain's name in DNS", account("alice", of=DNS_DOMAIN), "alice"),
@@ -170,7 +171,7 @@ SPELLINGS = (
 
 
 def handshake(trace):
-    """What the mechanism's trace in this file says of the one handshake that there was, of an initiator."""
+    """What the mechanism's trace in this file says about the only handshake in it, that of an initiator."""
     with open(trace) as file:
         text = file.read()
     found = re.findall(r"initiator: sends AUTHENTICATE_MESSAGE of (\S+), MIC (true|false), flags (0x[0-9a-f]+)", text)
@@ -184,7 +185,7 @@ class Machine:
     """A computer of the domain: its namespaces, and the daemons in them."""
 
     def __init__(self, name, template, network=None):
-        """`network`: the machine whose network it shares; without one it makes its own."""
+        """`network`: the machine whose network this one shares; without it the machine makes its own."""
         self.name = name
         self.daemons = None
         where = ["nsenter", "--net=/proc/%d/ns/net" % network.holder.child.pid, "--"] if network else []
@@ -200,7 +201,7 @@ class Machine:
         ))
 
     def path(self, inside):
-        """How this process calls a file that is `inside`."""
+        """The path by which this process reaches a file `inside`."""
         return "/proc/%d/root%s" % (self.holder.child.pid, inside)
 
     def write(self, inside, text):
@@ -212,7 +213,7 @@ class Machine:
             return file.read()
 
     def prefix(self, directory="/"):
-        """What comes before a command that is to run inside, in `directory`. The process is the same, not a child."""
+        """The prefix for a command that runs inside, in `directory`. It becomes the command, and starts no child."""
         target = str(self.holder.child.pid)
         return ["nsenter", "--target", target, "--mount", "--net", "--uts", "--wdns=" + directory, "--"]
 
@@ -229,12 +230,12 @@ class Machine:
         return ended.stdout
 
     def party(self, world, **environment):
-        """A gsspeer process inside. It has no user file and takes its computer's and domain's name from winbind."""
+        """A gsspeer process inside. It has no user file, and gets the names of its computer and domain from winbind."""
         alone = dict.fromkeys(("NTLM_USER_FILE", "NETBIOS_COMPUTER_NAME", "NETBIOS_DOMAIN_NAME"))
         return Party(world, prefix=self.prefix(world.path), **{**alone, **environment})
 
     def start(self, *command, ports=()):
-        """Start the daemon of this machine and wait until it serves winbind's clients, and whoever calls one of `ports`."""
+        """Start the daemon of this machine and wait until it serves winbind's clients and listens on `ports`."""
         namespace = ["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", DAEMON, "sh"]
         self.daemons = LineProcess(self.prefix() + namespace + list(command), ENVIRONMENT)
         end = time.monotonic() + START_PATIENCE
@@ -244,27 +245,27 @@ class Machine:
             time.sleep(0.1)
 
     def stop(self):
-        """Kill the daemon and all its processes; nothing of theirs is left that could answer."""
+        """Kill the daemon and all its processes, so that none is left to answer."""
         if self.daemons:
             self.daemons.close()
             self.daemons = None
 
     def socket(self):
-        """A TCP socket of this machine's network, for this process."""
+        """A TCP socket in this machine's network, for this process."""
         def enter():
             with open("/proc/%d/ns/net" % self.holder.child.pid) as network:
                 if ctypes.CDLL(None, use_errno=True).setns(network.fileno(), CLONE_NEWNET) != 0:
                     raise OSError(ctypes.get_errno(), "setns")
             return socket.socket()
 
-        # It is the thread that enters, and it never comes back.
+        # A thread enters the namespace, and never returns.
         with concurrent.futures.ThreadPoolExecutor(1) as thread:
             made = thread.submit(enter).result()
         made.settimeout(PATIENCE)
         return made
 
     def listening(self):
-        """The TCP ports of this machine's network on which somebody listens."""
+        """The TCP ports in this machine's network on which a process listens."""
         with open("/proc/%d/net/tcp" % self.holder.child.pid) as table:
             lines = [line.split() for line in table]
         return {int(fields[1].split(":")[1], 16) for fields in lines if fields[3] == "0A"}
@@ -275,12 +276,12 @@ class Machine:
 
 
 class Wire:
-    """Somebody between the clients of a machine's service and that service, one client at a time: he writes down what both
-    sides say, and may change it. Clients come to `port` on the machine's address."""
+    """A proxy between the clients of a machine's service and this service, one client at a time. It records what both sides
+    send, and may change it. Clients connect to `port` on the machine's address."""
 
     def __init__(self, machine, port, change=None, tls=False):
-        """`change`: gets the direction, "sent" by the client or "received" by it, and data, and returns what goes on.
-        `tls`: both sides speak TLS with him, for which he has the machine's certificate and key."""
+        """`change`: gets the direction, "sent" by the client or "received" by it, and data, and returns the data to pass on.
+        `tls`: both sides use TLS with the proxy, which has the machine's certificate and key."""
         self.machine, self.target = machine, (ADDRESSES[machine.name], port)
         self.change = change or (lambda direction, data: data)
         self.tls = tls
@@ -295,7 +296,7 @@ class Wire:
         self.thread.start()
 
     def serve(self):
-        # Whoever ends a connection ends it for both.
+        # If one side ends the connection, it ends for both.
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self.listener.accept()
@@ -320,7 +321,7 @@ class Wire:
         while True:
             for ready in select.select(ways, [], [])[0]:
                 data = ready.recv(1 << 16)
-                # select does not see what TLS has in its hands already.
+                # select does not see the data that TLS has already read.
                 while self.tls and ready.pending():
                     data += ready.recv(1 << 16)
                 if not data:
@@ -358,7 +359,7 @@ class Domain:
              "-keyout", KEY, "-out", CERTIFICATE],
         )
         self.dc.must_run([sys.executable, os.path.abspath(__file__), "provision"], timeout=START_PATIENCE)
-        # Its daemons are ready one after the other; these are what tests call.
+        # The daemons become ready one after the other; the tests use these.
         self.dc.start("samba", "--foreground", "--no-process-group", "--debug-stdout", ports=(88, 389, 445, 636))
 
     @functools.cached_property
@@ -368,7 +369,7 @@ class Domain:
 
 @functools.cache
 def shared():
-    """The domain; the first call takes some seconds."""
+    """The domain; the first call makes it, which takes some seconds."""
     if os.environ.get("GSSNTLM_DOMAIN_APART") == "1":
         skip("the domain's tests are run apart, by root")
     for program, package in (
@@ -385,14 +386,14 @@ def shared():
 
 
 def provision():
-    """Make the directory of a new domain, in the machine that this process is in."""
+    """Make the directory of a new domain, in the machine where this process runs."""
     from samba import provision as samba
     from samba.auth import system_session
     from samba.param import LoadParm
 
     configuration = LoadParm()
     configuration.load("/etc/samba/smb.conf")
-    # The access control lists of the group policies would need extended attributes, and nobody reads those policies.
+    # The access control lists of the group policies need extended attributes; no test reads these policies.
     samba.provision(
         logging.getLogger(), system_session(), smbconf="/etc/samba/smb.conf", lp=configuration, realm=REALM, domain=DOMAIN,
         hostname="dc", hostip=ADDRESSES["dc"], adminpass=ADMINISTRATOR_PASSWORD,
@@ -432,9 +433,9 @@ def add_accounts(configuration):
     add_user(DISABLED, flags=NORMAL_ACCOUNT | ACCOUNT_DISABLED)
     add_user(EXPIRED, accountExpires=str(unix2nttime(now - 3600)))
     add_user(MUST_CHANGE, pwdLastSet="0")
-    # As Samba's netlogon calls a computer: its domain controller compares the two letter for letter.
+    # The name by which Samba's netlogon calls a computer: the domain controller compares the two letter by letter.
     add_user(TIED, userWorkstations="\\\\" + WORKSTATION)
-    # It lasts half an hour, so this one has yet to begin.
+    # The lockout lasts half an hour, and this one has not begun yet.
     add_user(LOCKED, lockoutTime=str(unix2nttime(now + 86400)))
     grouped = add_user(GROUPED)
     for number in range(GROUPS):

@@ -1,7 +1,7 @@
 """One GSS-API party as a process.
 
-Two mechanisms with the same OID cannot live in one process, so each side of a conversation is a process of its own, with
-its own GSS_MECH_CONFIG. Credentials and contexts stay in here and are called by the names that the commands give them.
+One process cannot have two mechanisms with the same OID. Therefore each side of a conversation is a process with its own
+GSS_MECH_CONFIG. Credentials and contexts stay in it; commands refer to them by names.
 """
 
 import ctypes
@@ -33,7 +33,7 @@ ROUTINE_ERRORS = (
 
 
 def display(name):
-    """The display form; None for GSS_C_NO_NAME, which python-gssapi hands out as a Name that cannot be read."""
+    """The displayed name; None for GSS_C_NO_NAME, for which python-gssapi returns a Name that cannot be read."""
     try:
         return None if name is None else gss.display_name(name, name_type=False).name.decode()
     except gss.NameReadError:
@@ -41,7 +41,7 @@ def display(name):
 
 
 def bindings(application_data, addresses=None):
-    """`addresses`: those of the initiator and the acceptor, IPv4."""
+    """`addresses`: the IPv4 addresses of the initiator and the acceptor."""
     if application_data is None:
         return None
     made = gss.ChannelBindings(application_data=decode(application_data))
@@ -52,7 +52,7 @@ def bindings(application_data, addresses=None):
 
 
 def describe(error):
-    """A GSSError as plain data. Where major is a bare calling error its number stands in for the name."""
+    """A GSSError as plain data. A major status that is only a calling error is given by its number instead of a name."""
     routine = (error.maj_code >> 16) & 0xFF
     name = ROUTINE_ERRORS[routine] if 0 < routine < len(ROUTINE_ERRORS) else hex(error.maj_code)
     texts = error.get_all_statuses(error.maj_code, True) + error.get_all_statuses(error.min_code, False)
@@ -60,7 +60,7 @@ def describe(error):
 
 
 def mapped(wanted):
-    """The files of this process's memory map whose path contains `wanted`."""
+    """The files in this process's memory map whose paths contain `wanted`."""
     with open("/proc/self/maps") as maps:
         return sorted({line.split(maxsplit=5)[5].strip() for line in maps if wanted in line and "/" in line})
 
@@ -75,7 +75,7 @@ class _DlInfo(ctypes.Structure):
 
 
 def owner_of_gss_calls():
-    """The library that answers python-gssapi's own call of gss_init_sec_context: it must be the mechglue."""
+    """The library in which python-gssapi's call of gss_init_sec_context ends: it must be the mechglue."""
     calls = ctypes.CDLL(sec_contexts.__file__)
     info = _DlInfo()
     dladdr = ctypes.CDLL(None).dladdr
@@ -97,7 +97,7 @@ def c_oid(oid):
 
 
 def mech_invoke(oid, value):
-    """gssspi_mech_invoke, which python-gssapi does not have."""
+    """Calls gssspi_mech_invoke, which python-gssapi does not have."""
     minor = ctypes.c_uint32()
     major = ctypes.CDLL("libgssapi_krb5.so.2").gssspi_mech_invoke(
         ctypes.byref(minor), c_oid(NTLM), c_oid(oid), ctypes.byref(_Buffer(len(value), value))
@@ -107,7 +107,7 @@ def mech_invoke(oid, value):
 
 
 def hello(plugin):
-    """Load the mechanism and prove that it came from the file `plugin`; without this a test could pass against another."""
+    """Load the mechanism and check that it came from the file `plugin`; otherwise a test could pass with another plugin."""
     by_attributes = gss.indicate_mechs_by_attrs(None, None, None)
     if NTLM not in by_attributes:
         raise RuntimeError("the mechglue did not load an NTLM mechanism from " + plugin)
@@ -121,7 +121,7 @@ def hello(plugin):
     strangers = [path for name in known for path in mapped("/" + name)]
     if strangers:
         raise RuntimeError("another NTLM mechanism is loaded: " + ", ".join(strangers))
-    # The mechglue takes any library for a mechanism; only one that answers is one.
+    # The mechglue accepts any library as a mechanism; only one that answers is a mechanism.
     attributes = sorted(oid.dotted_form for oid in gss.inquire_attrs_for_mech(NTLM).mech_attrs)
     if MECH_CONCRETE not in attributes:
         raise RuntimeError(real + " has no attributes of a mechanism")
@@ -142,7 +142,7 @@ class Party:
         name = None if user is None else gss.import_name(user.encode(), gss.NameType.user)
         mechs = [MECHANISMS[mech]]
         if password is not None:
-            # Python's surrogateescape form lets a test give a password that is no UTF-8.
+            # With Python's surrogateescape a test can give a password that is not UTF-8.
             secret = password.encode("utf-8", "surrogateescape")
             acquired = gss.acquire_cred_with_password(name, secret, mechs=mechs, usage=usage)
         elif store is not None:
@@ -156,12 +156,12 @@ class Party:
         return {}
 
     def set_neg_flags(self, cred, flags):
-        """What the initiator `cred` offers in place of the mechanism's own choice."""
+        """Set what the initiator `cred` offers in place of the mechanism's own choice."""
         gss.set_cred_option(NEG_FLAGS, self.creds[cred], flags.to_bytes(4, sys.byteorder))
         return {}
 
     def trace(self, path):
-        """Trace into this file from now on; an empty name ends it."""
+        """Trace to this file from now on; an empty name stops the trace."""
         mech_invoke(DEBUG, path.encode())
         return {}
 
@@ -171,8 +171,8 @@ class Party:
 
     def init(self, context, flags, cred=None, target=None, mech="ntlm", binding=None, token=None):
         service = gss.import_name((target or "host@localhost").encode(), gss.NameType.hostbased_service)
-        # The context object is kept even if this step fails, as an application would: the next call must then find a
-        # context that refuses, not crash.
+        # Keep the context object even if this step fails, as an application would: the next call must then get an error,
+        # not crash.
         slot = self.contexts.setdefault(context, gss.SecurityContext())
         step = gss.init_sec_context(
             service,
@@ -198,12 +198,12 @@ class Party:
         }
 
     def set_seq_num(self, context, number):
-        """The number that all messages of a connectionless context have, those of both sides."""
+        """Set the sequence number of all messages of a connectionless context, in both directions."""
         gss.set_sec_context_option(SET_SEQ_NUM, self.contexts[context], number.to_bytes(4, sys.byteorder))
         return {}
 
     def source(self, context):
-        """The initiator of an established context with all that is known of it: {attribute: [value, ...]}."""
+        """The initiator of an established context, with all of its attributes: {attribute: [value, ...]}."""
         name = gss.inquire_context(self.contexts[context], initiator_name=True, target_name=False).initiator_name
         attributes = {
             key.decode(): [value.decode() for value in gss.get_name_attribute(name, key).values]
@@ -212,7 +212,7 @@ class Party:
         return {"name": display(name), "attributes": attributes}
 
     def local_name(self, context):
-        """The account on this computer that the initiator stands for, as gss_userok asks through SPNEGO."""
+        """The account on this computer that the initiator stands for, as gss_userok asks for it through SPNEGO."""
         name = gss.inquire_context(self.contexts[context], initiator_name=True, target_name=False).initiator_name
         (value,) = gss.get_name_attribute(name, b"local-login-user").values
         return {"name": value.decode()}
@@ -255,7 +255,7 @@ class Party:
         return {}
 
     def wrap_iov(self, context, data, before, after):
-        """Seal `data` between two buffers that are only signed; the signature is the answer's `mic`."""
+        """Seal `data` between two buffers that are only signed; the answer has the signature as `mic`."""
         message = self.message(None, data, before, after)
         gss.wrap_iov(self.contexts[context], message)
         return {"mic": encode(message[1].value), "data": encode(message[2].value)}
@@ -274,8 +274,8 @@ class Party:
         )
 
     def iov(self, context, call, buffers):
-        """The IOV call of that name over `buffers`: each a type with its bytes, or with none for a buffer that the mechanism
-        is to allocate. Answers with what they have in them afterwards."""
+        """Make the IOV call of this name with `buffers`: each is a type with its bytes, or without bytes if the mechanism is to
+        allocate the buffer. Answers with their contents afterwards."""
         message = gss.IOV(
             *((gss.IOVBufferType[kind], value is None, decode(value)) for kind, value in buffers), std_layout=False
         )
@@ -294,7 +294,7 @@ class Party:
         return {"size": gss.wrap_size_limit(self.contexts[context], size, conf)}
 
     def inquire(self, context, target=True):
-        """`target`: whether to ask for the target name; not every mechanism has one to show on the accepting side."""
+        """`target`: whether to ask for the target name; not every mechanism has one on the accepting side."""
         found = gss.inquire_context(self.contexts[context], target_name=target)
         return {
             "initiator": display(found.initiator_name),
@@ -313,7 +313,7 @@ class Party:
         return {"ssf": int.from_bytes(value, "big")}
 
     def export(self, context):
-        """Export a context; the exporter's handle is gone afterwards."""
+        """Export a context; the handle no longer exists afterwards."""
         return {"token": encode(gss.export_sec_context(self.contexts.pop(context)))}
 
     def import_(self, context, token):
@@ -321,7 +321,7 @@ class Party:
         return {}
 
     def become_nobody(self):
-        """Go on without root's rights. Whoever begins so may not even read this program."""
+        """Drop root's rights. A process that starts without them may not even be able to read this program."""
         os.setgroups([])
         os.setresgid(65534, 65534, 65534)
         os.setresuid(65534, 65534, 65534)
@@ -333,7 +333,7 @@ class Party:
         return {}
 
     def together(self, lines):
-        """Run the commands in these lines at the same time, each in a thread of its own; answers with all their answers."""
+        """Run the commands in these lines at the same time, each in its own thread; answers with all of their answers."""
         answers = [None] * len(lines)
 
         def run(at):

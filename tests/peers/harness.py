@@ -1,8 +1,8 @@
-"""What all peer tests share: where the plugin and the peers are, a private world of files for them, and bounded processes.
+"""What all peer tests share: the plugin and the peers, a private set of files for them, and processes with a time limit.
 
-GSSNTLM_PLUGIN            absolute path of the plugin under test; without it nothing runs
-GSSNTLM_PEERS_OPTIONAL=1  a peer that is not installed makes its tests skipped instead of failed. Without it only the peers are
-                          that this distribution may do without (scripts/may-skip)
+GSSNTLM_PLUGIN            the absolute path of the plugin under test; it is required
+GSSNTLM_PEERS_OPTIONAL=1  skips the tests of peers that are not installed. Without it these tests fail, except those that may be
+                          skipped on this distribution (scripts/may-skip)
 """
 
 import atexit
@@ -29,16 +29,16 @@ NTLM_OID = "1.3.6.1.4.1.311.2.2.10"
 MUTUAL, REPLAY, SEQUENCE, CONF, INTEG, ANON, TRANS, CHANNEL_BOUND = 0x2, 0x4, 0x8, 0x10, 0x20, 0x40, 0x100, 0x800
 SEALED = CONF | INTEG | REPLAY | SEQUENCE
 SIGNED = INTEG | REPLAY | SEQUENCE
-# For no flag at all python-gssapi asks for its own favourites. MUTUAL alone asks for nothing that NTLM has.
+# Without any flag python-gssapi asks for flags of its own choice. MUTUAL alone asks for nothing that NTLM has.
 UNPROTECTED = MUTUAL
 
 # Bits of NegotiateFlags (MS-NLMP 2.2.2.5).
 UNICODE, OEM, REQUEST_TARGET, SIGN, SEAL, LM_KEY, NTLM, ESS = 0x1, 0x2, 0x4, 0x10, 0x20, 0x80, 0x200, 0x80000
 VERSION, NEG_128, KEY_EXCH, NEG_56 = 0x2000000, 0x20000000, 0x40000000, 0x80000000
-# What a client offers that wants to seal, but for the kind of session and its strength.
+# What a client that seals offers, without the kind of session and its strength.
 OFFER = UNICODE | REQUEST_TARGET | SIGN | SEAL | NTLM | VERSION | KEY_EXCH
 
-# No single answer of a peer takes longer than this, not even on a loaded machine.
+# Every answer of a peer must come within this many seconds, even on a loaded machine.
 PATIENCE = 20
 
 ALICE = "EXAMPLE\\alice"
@@ -55,33 +55,33 @@ carol:1000:{32 * "X"}:{CAROL_HASH}:[U          ]:LCT-00000000:
 
 
 def temporary_directory():
-    """A new directory that goes away with this process. Its path has no blank, at which krb5 ends one in a mechanism file."""
+    """A new directory that is removed with this process. Its path has no blank, at which krb5 ends a path in a mechanism file."""
     place = tempfile.gettempdir()
     path = tempfile.mkdtemp(prefix="gss-ntlm-peers-", dir="/tmp" if re.search(r"\s", place) else place)
-    # Leaving no trace must not depend on each test to remember it.
+    # Clean up even if a test forgets to.
     atexit.register(shutil.rmtree, path, ignore_errors=True)
     return path
 
 
 @functools.cache
 def plugin():
-    """The plugin under test, or a copy of it where its own path has a blank."""
+    """The plugin under test, or a copy if its path has a blank."""
     path = os.environ.get("GSSNTLM_PLUGIN", "")
     if not os.path.isabs(path) or not os.path.isfile(path):
-        raise RuntimeError("GSSNTLM_PLUGIN must be the absolute path of the plugin under test, not %r" % path)
+        raise RuntimeError("GSSNTLM_PLUGIN must be the absolute path of the plugin under test, but is %r" % path)
     return shutil.copy(path, temporary_directory()) if re.search(r"\s", path) else path
 
 
 def c_plugin():
-    """The C mechanism, where Debian or a build of one's own has put it."""
+    """The path of the C mechanism, from Debian or built locally."""
     places = glob.glob("/usr/lib/*/gssntlmssp/gssntlmssp.so") + glob.glob("/usr/local/lib/gssntlmssp/gssntlmssp.so")
     return os.environ.get("GSSNTLM_C_PLUGIN") or (places[0] if places else None)
 
 
 @functools.cache
 def spnego_loses_mic():
-    """Whether the SPNEGO of this computer's libgssapi_krb5 loses a mechListMIC, as that of krb5 1.21.0 to 1.22.1 does: then
-    nobody sends a MIC inside it. A program of C finds out, not the plugin."""
+    """Whether the SPNEGO of this computer's libgssapi_krb5 loses the mechListMIC, as krb5 1.21.0 to 1.22.1 does: no MIC is then
+    sent inside it. A C program finds out, without the plugin."""
     world = World()
     program = os.path.join(world.path, "spnego_mic")
     source = os.path.join(os.path.dirname(HERE), "c", "spnego_mic.c")
@@ -91,36 +91,36 @@ def spnego_loses_mic():
     return {b"sees\n": False, b"loses\n": True}[said]
 
 
-# The reasons of the skips that were allowed.
+# The reasons of allowed skips.
 allowed_skips = set()
 
 
 def skip(reason):
-    """Leave this test out, rightly; run.py takes every other skip for a failure."""
+    """Skip this test with permission; run.py treats every other skip as a failure."""
     allowed_skips.add(reason)
     raise unittest.SkipTest(reason)
 
 
 def may_skip(judge):
-    """Leave this test out if this distribution may do without the judge."""
+    """Skip this test if the check may be skipped on this distribution."""
     program = os.path.join(HERE, "..", "..", "scripts", "may-skip")
     listed = subprocess.run([program, judge], stdout=subprocess.PIPE, text=True, timeout=PATIENCE)
     if listed.returncode == 0:
         skip("%s: %s" % (judge, listed.stdout.strip()))
-    raise AssertionError("tests/may-skip does not have " + judge)
+    raise AssertionError("tests/may-skip does not list " + judge)
 
 
 def require(present, what):
-    """Call at the start of a test that needs `what`: absent, the test fails, or is skipped if that was allowed."""
+    """Call this at the start of a test that needs `what`. If it is absent, the test fails, or is skipped if that is allowed."""
     if present:
         return
     if os.environ.get("GSSNTLM_PEERS_OPTIONAL") == "1":
         raise unittest.SkipTest(what + " is not installed")
     try:
-        # A judge goes by the name of its package, whichever part of it a test has missed.
+        # The list has names of packages, whichever part of a package the test needs.
         may_skip(re.sub(r".*\((.*)\)", r"\1", what))
     except AssertionError as unlisted:
-        raise AssertionError(what + " is not installed (GSSNTLM_PEERS_OPTIONAL=1 skips its tests)") from unlisted
+        raise AssertionError(what + " is not installed: install it, or skip its tests with GSSNTLM_PEERS_OPTIONAL=1") from unlisted
 
 
 def require_module(name, package):
@@ -128,14 +128,14 @@ def require_module(name, package):
 
 
 def require_program(name, package):
-    # An ordinary user's PATH lacks the administrator's programs.
+    # An ordinary user's PATH lacks the directories of system programs.
     path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
     require(path, "%s (%s)" % (name, package))
     return path
 
 
 def require_curl():
-    """curl, if it does NTLM: a libcurl that was built without it keeps NTLM out of Negotiate too (curl's PR 21315)."""
+    """curl with NTLM: a libcurl that was built without NTLM also leaves it out of Negotiate (curl's PR 21315)."""
     program = require_program("curl", "curl")
     said = subprocess.run([program, "--version"], capture_output=True, check=True, text=True, timeout=PATIENCE).stdout
     require("NTLM" in said.split(), "NTLM of curl's (curl with NTLM)")
@@ -143,18 +143,18 @@ def require_curl():
 
 
 class World:
-    """A temporary directory with everything that a GSS process reads: mech configuration, user file, an empty Kerberos."""
+    """A temporary directory with everything that a GSS process reads: mechanism file, user file, an empty Kerberos."""
 
     def __init__(self, library=None, user_file=USER_FILE):
         self.library = library or plugin()
         self.path = temporary_directory()
         self.mech_config = self.write("mech", "gss-ntlm %s %s\n" % (NTLM_OID, self.library))
         self.user_file = self.write("users", user_file)
-        # A realm without servers and without DNS: SPNEGO tries Kerberos first and must learn at once that there is none.
+        # A realm without servers and without DNS: SPNEGO tries Kerberos first, and this must fail at once.
         self.krb5_config = self.write("krb5.conf", "[libdefaults]\ndns_lookup_kdc = false\ndns_lookup_realm = false\n")
 
     def smb_conf(self):
-        """A configuration of Samba with which it touches nothing outside this world."""
+        """A configuration of Samba that changes nothing outside this directory."""
         state = os.path.join(self.path, "samba")
         os.makedirs(state, mode=0o700, exist_ok=True)
         directories = ("lock", "state", "cache", "pid", "winbindd socket")
@@ -170,7 +170,7 @@ class World:
         return path
 
     def environment(self, **more):
-        """A whole environment, not an addition to the tester's own; a value of None removes a variable."""
+        """A complete environment, not an addition to the tester's; a value of None removes a variable."""
         settings = {
             "PATH": "/usr/bin:/bin:/usr/sbin:/sbin",
             "HOME": self.path,
@@ -192,7 +192,7 @@ class World:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-# A /dev of one's own that has a log. What is mounted is seen by this process and its children alone.
+# A private /dev with a log. Only this process and its children see these mounts.
 OWN_LOG = """\
 set -e
 dev=$1/dev log=$1/log; shift
@@ -206,7 +206,7 @@ exec "$@"
 
 
 class SystemLog:
-    """A system log for those processes that are started with its prefix."""
+    """A system log for processes that are started with its prefix."""
 
     def __init__(self, world):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -220,7 +220,7 @@ class SystemLog:
         self.prefix = [*may[0], "sh", "-c", OWN_LOG, "sh", world.path]
 
     def lines(self):
-        """What was written since the last time."""
+        """The lines since the last call."""
         lines = []
         while True:
             try:
@@ -249,17 +249,17 @@ def free_ports(count):
 
 
 def enter(world, **more):
-    """Make this process itself a party of `world`. The mechglue reads its configuration once: one world for a process."""
+    """Make this process itself a party of `world`. The mechglue reads its configuration once, so a process has one world."""
     for key, value in world.environment(**more).items():
         if key.startswith(("GSS", "KRB5", "NTLM", "NETBIOS")):
             os.environ[key] = value
 
 
 class LineProcess:
-    """A child that is told one line and answers one line, each within PATIENCE."""
+    """A child that answers each line with one line, within PATIENCE."""
 
     def __init__(self, command, environment, cwd=None, prefix=()):
-        """`prefix`: a command that becomes this one somewhere else."""
+        """`prefix`: a command that runs this one elsewhere."""
         self.command = command
         self.child = subprocess.Popen(
             [*prefix, *command],
@@ -281,7 +281,7 @@ class LineProcess:
         try:
             self.child.stdin.write(line.encode() + b"\n")
         except BrokenPipeError:
-            pass  # It has died; reading tells how.
+            pass  # It has died; read_line reports how.
         return self.read_line()
 
     def read_line(self):
@@ -295,7 +295,7 @@ class LineProcess:
                 for key, _ in ready.select(max(0, end - time.monotonic())):
                     self._take(ready, key.fileobj)
         line, self.pending = self.pending.split(b"\n", 1)
-        # Some programs show tokens as they are.
+        # Some programs print tokens as raw bytes.
         return line.decode(errors="replace")
 
     def _take(self, ready, stream):
@@ -314,7 +314,7 @@ class LineProcess:
         raise RuntimeError("%s %s (status %s): %s" % (self.command[0], how, self.child.returncode, self.errors.decode()))
 
     def close(self):
-        """End the child by closing its input; a child that stays is killed. Its exit status is returned."""
+        """End the child by closing its input, and kill it if it stays. Returns its exit status."""
         end(self.child, ask=lambda child: child.stdin.close())
         if not self.child.stderr.closed:
             self.errors += self.child.stderr.read() or b""
@@ -336,7 +336,7 @@ def end(child, ask=lambda child: child.terminate()):
 
 
 class GssFailure(Exception):
-    """A GSS error on the other side of the pipe: major is the name of the routine error, text what display_status said."""
+    """A GSS error in the other process: `major` is the name of the routine error, `text` the text of gss_display_status."""
 
     def __init__(self, major, status, minor, text):
         super().__init__("%s (%#x), minor %#x: %s" % (major, status, minor, text))
@@ -344,7 +344,7 @@ class GssFailure(Exception):
 
 
 class Peer:
-    """A party in a process of its own. Every method of its Party class is a method here; bytes in, bytes out."""
+    """A party in its own process. Every method of its Party class is a method here; bytes in, bytes out."""
 
     BYTES = {"token", "data", "mic", "key", "binding", "before", "after"}
 
@@ -374,7 +374,7 @@ class Peer:
         return lambda **arguments: self.call(do, **arguments)
 
     def close(self):
-        """End the process. A status other than 0 means that it crashed on the way out."""
+        """End the process. A status other than 0 means that it crashed at its end."""
         return self.process.close()
 
 
@@ -386,7 +386,7 @@ class Party(Peer):
         super().__init__("gsspeer.py", world, environment, prefix, plugin=world.library)
 
     def log_on(self, cred="user", user=ALICE, password=PASSWORD, mech="ntlm", **more):
-        # Through SPNEGO only NTLM is offered: whether Kerberos steps aside is a question of its own.
+        # Let SPNEGO offer NTLM only: tests without Kerberos.
         neg = ["ntlm"] if mech == "spnego" else None
         self.acquire(cred=cred, usage="initiate", user=user, password=password, mech=mech, neg=neg, **more)
 
@@ -395,7 +395,7 @@ class Party(Peer):
 
 
 class Side:
-    """One context of a party, in words that are the same for every kind of party."""
+    """One context of a party, with the same methods for every kind of party."""
 
     def __init__(self, party, context):
         self.party, self.context = party, context
@@ -417,7 +417,7 @@ class Side:
 
 
 def handshake(initiator, acceptor, context="c", mech="ntlm", flags=SEALED, **options):
-    """Run both sides to the end and return their last answers; the initiator's has all its tokens under "sent".
+    """Run the handshake to its end and return the last answers of both sides; the initiator's has all its tokens under "sent".
 
     `options`: initiator_binding, acceptor_binding (application data), initiator_cred, acceptor_cred, target.
     """
@@ -433,7 +433,7 @@ def handshake(initiator, acceptor, context="c", mech="ntlm", flags=SEALED, **opt
             theirs = acceptor.accept(context=context, token=ours["token"], **accept)
             token = theirs["token"]
         if not ours["more"]:
-            # SPNEGO's last word may be the acceptor's; then the initiator still waits for it and "more" says so.
+            # The acceptor may send SPNEGO's last token; then the initiator still waits for it, which "more" says.
             if theirs["more"]:
                 raise AssertionError("the initiator is done, the acceptor waits for more")
             return ours | {"sent": sent}, theirs
@@ -448,7 +448,7 @@ class PeerTest(unittest.TestCase):
     maxDiff = None
 
     def assertRefused(self, majors, call, **arguments):
-        """The call fails with one of `majors` (one name or several) and says something a person can read."""
+        """The call fails with one of `majors` (one name or several) and a text that a person can read."""
         majors = [majors] if isinstance(majors, str) else majors
         with self.assertRaises(GssFailure) as caught:
             call(**arguments)
@@ -468,7 +468,7 @@ class PeerTest(unittest.TestCase):
         receiver.verify_mic(data, signature)
 
     def converse(self, one, other, wrap=True, sign=True):
-        """Messages of several sizes between two Sides: in turn, and one side saying more before the other answers."""
+        """Exchange messages of several sizes between two Sides: in turn, and several from one side before the other answers."""
         for turn, size in enumerate((1, 300, 7, 64)):
             for sender, receiver in ((one, other), (other, one)):
                 for _ in range(1 + turn % 2):
@@ -478,7 +478,7 @@ class PeerTest(unittest.TestCase):
                         self.sign(sender, receiver, message(size + turn))
 
     def assertNotServed(self, call, **arguments):
-        """The call fails, and not because anything in the token was unreadable."""
+        """The call fails, but not because the token cannot be parsed."""
         return self.assertRefused(["FAILURE", "UNAUTHORIZED", "NO_CRED", "DEFECTIVE_CREDENTIAL"], call, **arguments)
 
     def close_cleanly(self, party):
@@ -488,7 +488,7 @@ class PeerTest(unittest.TestCase):
 
 
 class OneOfOurs:
-    """For a PeerTest with one party of ours in `self.world`, called `self.ours`."""
+    """For a PeerTest with one party of ours in `self.world`: `self.ours`."""
 
     def party(self, **environment):
         party = Party(self.world, **environment)
@@ -496,7 +496,7 @@ class OneOfOurs:
         return party
 
     def at_each_level(self):
-        """`self.ours` at one LM level after the other."""
+        """Restart `self.ours` at one LM level after the other."""
         for level in range(6):
             self.ours = self.party(LM_COMPAT_LEVEL=str(level))
             yield level
@@ -509,19 +509,19 @@ def negotiated(token):
 
 
 def shown(party, name):
-    """A name as `party` displays it; the C mechanism counts the terminating NUL in the length."""
+    """A name as `party` displays it; the C mechanism includes the terminating NUL in the length."""
     return name.removesuffix("\0") if party.library == c_plugin() else name
 
 
 def flip(data, position=-1):
-    """`data` with one bit changed."""
+    """`data` with one bit flipped."""
     spoiled = bytearray(data)
     spoiled[position] ^= 0x01
     return bytes(spoiled)
 
 
 def message(size):
-    """`size` bytes in which no two stretches look alike, so that a mix-up of blocks shows."""
+    """`size` bytes without repetitions, so that exchanged blocks are noticed."""
     return bytes((i * 7 + i // 251) & 0xFF for i in range(size))
 
 

@@ -1,6 +1,6 @@
-"""impacket's NTLM as client and as server, from its functions for messages, responses, keys and signatures.
+"""impacket's NTLM as client and as server, made from its functions for messages, responses, keys and signatures.
 
-As a program: impacket's SMB server. It shares one directory, knows one account, says its port, and ends with its input.
+As a program: impacket's SMB server. It shares one directory, has one account, prints its port, and ends when its input ends.
 
     impacketpeer.py DIRECTORY USER PASSWORD
 """
@@ -23,11 +23,11 @@ NTLMSSP = spnego.TypesMech["NTLMSSP - Microsoft NTLM Security Support Provider"]
 
 
 class Refused(Exception):
-    """The other side's token or message is not what impacket computes."""
+    """The other side's token or message differs from what impacket computes."""
 
 
 class Direction:
-    """What one direction of a session signs and seals with; without ESS there is one for both."""
+    """The keys of one direction of a session; without ESS both directions have the same ones."""
 
     def __init__(self, flags, key, mode):
         self.key = ntlm.SIGNKEY(flags, key, mode)
@@ -41,10 +41,10 @@ class Direction:
 
 
 class Session:
-    """One side of an established session in the words of a Side."""
+    """One side of an established session, with the methods of a Side."""
 
     def __init__(self, flags, key, mode):
-        """`mode` as impacket calls it: Client or Server."""
+        """`mode`: Client or Server, as impacket spells it."""
         self.flags, self.key = flags, key
         self.sending = self.receiving = Direction(flags, key, mode)
         if flags & ESS:
@@ -75,7 +75,7 @@ class Session:
 
 
 class Client:
-    """`without`: flags of NTLM that impacket would offer, but may not."""
+    """`without`: NegotiateFlags that impacket must not offer."""
 
     def __init__(
         self, user, password="", domain="EXAMPLE", nt_hash="", v2=True, signing=True, without=0, binding=b"", version=None
@@ -93,7 +93,7 @@ class Client:
             self.offer, challenge, *self.account, channel_binding_value=self.binding, version=self.version
         )
         if self.version:
-            # Where there is a version it makes room for a MIC.
+            # With a version it makes room for a MIC.
             answer["MIC"] = bytes(16)
         self.session = Session(answer["flags"], key, "Client")
         return answer.getData()
@@ -123,8 +123,8 @@ class ThroughSpnego:
 
 
 class Server:
-    """A server that knows one account and does what the client wants. `without`: flags of NTLM that it would grant, but may
-    not. Without its time it gets no MIC."""
+    """A server that has one account and agrees to what the client asks for. `without`: NegotiateFlags that it must not
+    grant. If it does not send its time, it gets no MIC."""
 
     OFFER = UNICODE | REQUEST_TARGET | SIGN | SEAL | NTLM | ESS | NEG_128 | NEG_56 | KEY_EXCH
 
@@ -153,10 +153,10 @@ class Server:
         return self.messages[1]
 
     def judge(self, token):
-        """Returns the AV_PAIRs of the response, which NTLMv1 has not, and begins the session."""
+        """Begins the session. Returns the AV_PAIRs of the response, which NTLMv1 does not have."""
         answer = ntlm.NTLMAuthChallengeResponse()
         answer.fromString(token)
-        # It takes this field from where it stands if the message has room for a MIC.
+        # impacket reads this field at its place in a message with room for a MIC.
         place = answer["session_key_offset"]
         answer["session_key"] = token[place : place + answer["session_key_len"]]
         self.name = "%s\\%s" % tuple(answer[name].decode("utf-16le") for name in ("domain_name", "user_name"))
@@ -191,9 +191,9 @@ class Server:
 
 
 class LdapServer(threading.Thread):
-    """An LDAP server for one connection. `accept` judges a token of one of the mechanisms ntlm and spnego, and answers as a
-    Party does; whoever is bound is named by the answer to every search. After the bind messages go through `side`, if there is
-    one. `tls` is a context for connections."""
+    """An LDAP server for one connection. `accept` checks a token of one of the mechanisms ntlm and spnego, and answers as a
+    Party does; the answer to every search names the bound user. After the bind, messages go through `side`, if there is one.
+    `tls` is a context for connections."""
 
     SUCCESS, IN_PROGRESS, INVALID_CREDENTIALS = 0, 14, 49
 
@@ -217,7 +217,7 @@ class LdapServer(threading.Thread):
                 self.is_sealed = bool(self.bound and self.side)
 
     def take(self, size):
-        """The next `size` bytes; none if the client has gone."""
+        """The next `size` bytes; empty if the client has closed the connection."""
         while len(self.received) < size:
             if not (more := self.stream.recv(1 << 16)):
                 return b""
@@ -230,7 +230,7 @@ class LdapServer(threading.Thread):
             length = self.take(4)
             data = length and self.side.unwrap(self.take(*struct.unpack(">I", length)))
         else:
-            # Tag and length, which is one byte or says how many more there are.
+            # The tag, and the length: one byte, or the number of bytes that follow.
             data = self.take(2)
             data += self.take(data[1] & 0x7F) if data and data[1] > 0x7F else b""
             data += self.take(int.from_bytes(data[2:] or data[1:], "big"))
@@ -259,7 +259,7 @@ class LdapServer(threading.Thread):
                 response["resultCode"] = self.IN_PROGRESS if answer["more"] else self.SUCCESS
                 response["serverSaslCreds"] = answer["token"] or b""
             else:
-                # Microsoft's way without SASL puts the answer in the place of a name.
+                # Microsoft's bind without SASL has the answer in place of a name.
                 answer = self.accept(bytes(choice[kind]), "ntlm")
                 response["resultCode"] = self.SUCCESS
                 response["matchedDN"] = answer["token"] or b""
@@ -272,7 +272,7 @@ class LdapServer(threading.Thread):
 
     def search(self, request):
         entry, done = ldapasn1.SearchResultEntry(), ldapasn1.SearchResultDone()
-        # As long as the question, for messages of every length.
+        # The answer has the length of the question, to test messages of every length.
         entry["objectName"] = "%s %s" % (self.bound, request["baseObject"])
         done["resultCode"] = self.SUCCESS
         done["matchedDN"] = done["diagnosticMessage"] = ""

@@ -1,8 +1,8 @@
-"""A program of this system and one of another release, each with the plugin and the libgssapi of its own: scripts/test-distribution
-runs this, for it needs a root of the other release.
+"""A program of this system with a program of another release, each with its own plugin and libgssapi. scripts/test-distribution
+runs these tests, because they need a root of the other release.
 
-GSSNTLM_OTHER          the command that runs another one over there, as JSON
-GSSNTLM_OTHER_PLUGIN   the plugin that was built there, in a directory that both sides see; TMPDIR is in it as well
+GSSNTLM_OTHER          the command that runs a command in the other release, as JSON
+GSSNTLM_OTHER_PLUGIN   the plugin that was built there, in a directory that both sides see; TMPDIR is also in it
 """
 
 import itertools
@@ -11,7 +11,7 @@ import os
 
 from harness import ALICE, SEALED, SIGNED, GssFailure, Party, PeerTest, Side, World, handshake, message, plugin
 
-# The peer's own program stands somewhere else over there, as does Python.
+# In the other release, the peer's program and Python have other paths.
 THERE = ["bash", "-euc", 'exec /usr/bin/python3 "tests/peers/${2##*/}"', "peer"]
 
 
@@ -45,7 +45,7 @@ class Across(PeerTest):
                 self.assertEqual(one.session_key(), other.session_key())
                 self.converse(one, other)
                 if mech == "ntlm":
-                    # Raw, there is no SPNEGO that could lose anything.
+                    # Without SPNEGO no mechListMIC can be lost.
                     source = acceptor.source(context=context)
                     self.assertEqual(source["attributes"]["urn:gss-ntlm:mic"], ["verified"])
 

@@ -1,8 +1,7 @@
-"""The loop of a party that is a process of its own: a JSON command per line in, a JSON answer per line out.
+"""The main loop of a party in its own process: it reads a JSON command from each line, and answers with a line of JSON.
 
-Byte strings travel as base64. Answers are {"ok": ...} or {"error": {"major", "status", "minor", "text"}} for an error that the
-library under the party reports; anything else that goes wrong is {"broken": traceback}, which the other end turns into a
-test error.
+Byte strings are sent as base64. Answers are {"ok": ...}, or {"error": {"major", "status", "minor", "text"}} for an error from the
+party's library, or {"broken": traceback} for any other failure, which becomes a test error on the other side.
 """
 
 import base64
@@ -20,8 +19,8 @@ def decode(text):
 
 
 def serve(party, expected, describe):
-    """Answer until the input ends. The public methods of `party` are the commands; `describe` turns an exception of the type
-    `expected` into plain data."""
+    """Answer until the input ends. The public methods of `party` are the commands; `describe` converts an exception of the type
+    `expected` to plain data."""
     for line in sys.stdin:
         print(json.dumps(answer(party, line, expected, describe)), flush=True)
 

@@ -1,7 +1,7 @@
 """One party of Samba's GENSEC as a process: the NTLMSSP that Samba's servers and tools use, with signing and sealing.
 
-A server needs somebody to tell it whether a password is right. Here that is a directory of its own with one account, made
-afresh by the command `hello`: the smallest one that Samba's authentication is content with.
+A server needs a source of passwords. Here this is a directory with one account, which the command `hello` makes: the smallest one
+that Samba's authentication accepts.
 """
 
 import os
@@ -27,7 +27,7 @@ NEVER = str(2**63 - 1)
 # GROUP_TYPE_ACCOUNT_GROUP | GROUP_TYPE_SECURITY_ENABLED
 GLOBAL_GROUP = str(2 - 2**31)
 
-# A process has one configuration, whatever its objects say, so each context begins by putting it right.
+# A process has only one configuration, whatever its objects say. Therefore each context sets it first.
 DEFAULTS = {
     "client ntlmv2 auth": "yes", "client lanman auth": "no", "ntlm auth": "ntlmv2-only", "lanman auth": "no",
     "ntlmssp_client:unicode": "yes", "ntlmssp_client:lm_key": "no",
@@ -39,7 +39,7 @@ DEFAULTS = {
 
 
 def directory(path, configuration, user, password):
-    """A database with `user`. The attributes that Samba's modules would compute are stored, for those modules are not used."""
+    """A database with `user`. It stores the attributes that Samba's modules would compute, because these modules are not used."""
     made = samba.Ldb(path, lp=configuration)
     made.add({
         "dn": "@ROOTDSE", "defaultNamingContext": BASE, "rootDomainNamingContext": BASE, "dsServiceName": SERVER,
@@ -64,10 +64,10 @@ def directory(path, configuration, user, password):
         "CN=user," + BASE, DOMAIN_SID + "-1000", objectClass=["top", "user"], sAMAccountName=user,
         unicodePwd=bytes(secret.get_nt_hash()), primaryGroupID="513", userAccountControl="512", pwdLastSet=now,
         accountExpires="0", msDS_User_Account_Control_Computed="0", msDS_UserPasswordExpiryTimeComputed=NEVER,
-        # So young that Samba has no reason to write a new one, which a directory without its modules would not take.
+        # So new that Samba does not write another one, which would fail in a directory without its modules.
         lastLogonTimestamp=now,
     )
-    # Opened again: the modules are read when a database is opened.
+    # Open it again: the modules are read when a database is opened.
     return samba.Ldb(path, lp=configuration)
 
 
@@ -78,7 +78,7 @@ class Party:
         self.contexts = {}
 
     def hello(self, smb_conf, user, password):
-        """`user` is DOMAIN\\name, both for the account of the server and for the client."""
+        """`user` is DOMAIN\\name, for the account of the server and for the client."""
         self.smb_conf = smb_conf
         self.domain, self.user = user.split("\\")
         self.password = password
@@ -111,8 +111,8 @@ class Party:
     def start(
         self, context, role, mech="ntlm", features=(), options={}, password=None, anonymous=False, dce_level=None
     ):
-        """A context of `role` client or server. `options` are settings of smb.conf. With a `dce_level` it is one of DCE/RPC,
-        whose level says which features it has."""
+        """Make a context of `role` client or server. `options` are settings of smb.conf. With a `dce_level` it is a context of
+        DCE/RPC, and the level decides its features."""
         settings = self.settings(options)
         credentials = self.credentials(settings["lp_ctx"])
         if role == "client":
@@ -162,7 +162,7 @@ class Party:
         return {}
 
     def sign_packet(self, context, data, pdu):
-        """The signature of `data` within a packet that is more than it."""
+        """The signature of `data` inside a larger packet."""
         return {"mic": encode(self.contexts[context].sign_packet(decode(data), decode(pdu)))}
 
     def check_packet(self, context, data, pdu, mic):
@@ -170,7 +170,7 @@ class Party:
         return {}
 
     def connect(self, context, binding, options={}):
-        """A connection of DCE/RPC to the interface rpcecho, for `request`."""
+        """Open a DCE/RPC connection to the interface rpcecho, for `request`."""
         configuration = self.settings(options)["lp_ctx"]
         credentials = self.credentials(configuration)
         self.log_on(credentials)

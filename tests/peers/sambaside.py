@@ -1,4 +1,4 @@
-"""Samba as the other side: its two programs that speak NTLM, and the words of smb.conf that make them speak every dialect."""
+"""Samba as the other side: its two programs that speak NTLM, and the settings of smb.conf for every dialect."""
 
 import base64
 import glob
@@ -11,8 +11,8 @@ PLAIN_V1 = V1 | {"ntlmssp_client:ntlm2": "no"}
 LM = PLAIN_V1 | {"client lanman auth": "yes"}
 
 # What a client can send: its settings, the LM levels at which an acceptor serves it, and whether the session has ESS. An LM
-# response alone is not among it: with send_nt_response=no Samba 4.17 sends an NT response all the same, and then two of its own
-# have different keys.
+# response alone is not in the list: with send_nt_response=no Samba 4.17 sends an NT response nevertheless, and then two Samba
+# sides have different keys.
 RESPONSES = {
     "NTLMv2": ({}, LEVELS, True),
     "NTLMv1 with ESS": (V1, range(3), True),
@@ -21,7 +21,7 @@ RESPONSES = {
     "LM and NTLMv1, LM_KEY": (LM | {"ntlmssp_client:lm_key": "yes"}, range(3), False),
 }
 SERVES_V1 = {"ntlm auth": "ntlmv1-permitted"}
-# Settings of either role, and the strength that gss_inquire_sec_context_by_oid tells of a sealed context.
+# Settings of either role, and the strength that gss_inquire_sec_context_by_oid returns for a sealed context.
 STRENGTHS = {
     "128": ({"128bit": "yes", "56bit": "yes"}, 64),
     "56": ({"128bit": "no", "56bit": "yes"}, 56),
@@ -34,20 +34,20 @@ def of_role(role, settings):
 
 
 def require_gensec():
-    """Samba's Python module, and the two of its database modules that sambapeer's directory is made of."""
+    """Require Samba's Python module, and the two database modules that sambapeer's directory needs."""
     require_module("samba", "python3-samba")
     require(glob.glob("/usr/lib/*/samba/ldb/extended_dn_out.so"), "samba-dsdb-modules")
 
 
 class Gensec(Peer):
-    """A sambapeer process: Samba's NTLMSSP with its messages, as a client and as a server that knows ALICE."""
+    """A sambapeer process: Samba's NTLMSSP, as a client and as a server that has the account ALICE."""
 
     def __init__(self, world):
         super().__init__("sambapeer.py", world, {}, smb_conf=world.smb_conf(), user=ALICE, password=PASSWORD)
 
 
 class NtlmAuth(LineProcess):
-    """One ntlm_auth helper: `tell` sends a command with a token and returns the answer's code and fields."""
+    """An ntlm_auth helper: `tell` sends a command with a token and returns the answer's code and fields."""
 
     def __init__(self, world, protocol, password=PASSWORD, features=None, options={}):
         program = require_program("ntlm_auth", "winbind")

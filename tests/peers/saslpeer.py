@@ -1,6 +1,6 @@
 """One party of Cyrus SASL as a process: a client or server of libsasl2's mechanism GSS-SPNEGO, with its security layer.
 
-The library has no Python of its own, so it is called by ctypes.
+The library has no Python module, so it is called with ctypes.
 """
 
 import ctypes
@@ -9,7 +9,7 @@ import gsspeer
 from peerloop import decode, encode, serve
 
 OK, CONTINUE = 0, 1
-# Properties of a connection, flags of a new one, and kinds of callbacks (sasl.h).
+# Properties of a connection, flags of a new connection, and kinds of callbacks (sasl.h).
 USERNAME, SSF, CHANNEL_BINDING, HTTP_REQUEST, SEC_PROPS = 0, 1, 21, 22, 101
 NEED_HTTP = 0x10
 CB_LIST_END, CB_LOG = 0, 2
@@ -47,7 +47,7 @@ Log = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_cha
 
 
 class SaslError(Exception):
-    """A result of libsasl2 that is none of success, and what it says about it."""
+    """An unsuccessful result of libsasl2, and its text."""
 
 
 def describe(error):
@@ -56,7 +56,7 @@ def describe(error):
 
 
 class Connection:
-    """A connection of either side, and what it must keep alive."""
+    """A connection of either side, and the objects that must live as long."""
 
     def __init__(self, role, handle):
         self.role, self.handle, self.kept = role, handle, []
@@ -85,11 +85,11 @@ class Party:
         raise SaslError(code, name, text)
 
     def hello(self, plugin):
-        # The mechanism in this process is that of the plugin: the same mechglue serves libsasl2's plugin and python-gssapi.
+        # The mechanism in this process is the plugin: libsasl2's plugin and python-gssapi use the same mechglue.
         return gsspeer.hello(plugin)
 
     def new(self, context, role, properties={}, binding=None, http=False):
-        """A connection of `role` client or server; `properties` are those of sasl_security_properties_t."""
+        """Make a connection of `role` client or server; `properties` are those of sasl_security_properties_t."""
         handle = ctypes.c_void_p()
         flags = NEED_HTTP if http else 0
         if role == "client":
@@ -111,7 +111,7 @@ class Party:
         self.checked(self.sasl.sasl_setprop(connection.handle, number, ctypes.byref(value)), connection)
 
     def step(self, context, token=None):
-        """`token` None: nothing from the other side yet."""
+        """`token` is None before the other side has sent anything."""
         connection = self.connections[context]
         given = decode(token) or b""
         out, length = ctypes.c_void_p(), ctypes.c_uint()
@@ -150,7 +150,7 @@ class Party:
         return self.layer(self.sasl.sasl_decode, context, data)
 
     def log(self):
-        """What the library has logged since the last time."""
+        """What the library has logged since the last call."""
         said, self.said = self.said, []
         return {"lines": said}
 

@@ -1,7 +1,7 @@
-"""A client of SMB as a process: smbclient of smbprotocol (from PyPI), with the NTLM of the system's GSS-API.
+"""An SMB client as a process: smbclient of smbprotocol (from PyPI), with the NTLM of the system's GSS-API.
 
-smbprotocol gets its tokens from pyspnego, which since release 0.7 asks GSS-API for Kerberos only and has an NTLM of its own.
-Here it gets them from Context instead.
+smbprotocol gets its tokens from pyspnego, which since release 0.7 uses GSS-API for Kerberos only and has its own NTLM. Here
+Context replaces it.
 """
 
 import uuid
@@ -18,7 +18,7 @@ from peerloop import decode, encode, serve
 
 
 class Context:
-    """What smbprotocol wants to know of a security context."""
+    """A security context with the methods that smbprotocol uses."""
 
     def __init__(self, party, flags, username, password, service, hostname, protocol):
         mech = {"negotiate": "spnego", "ntlm": "ntlm"}[protocol]
@@ -52,7 +52,7 @@ class Party(gsspeer.Party):
     """One session; every public method is a command."""
 
     def connect(self, server, port, protocol, flags, user=None, password=None, encrypt=False, **options):
-        """`options`: of smbprotocol's Connection.connect."""
+        """`options`: the options of smbprotocol's Connection.connect."""
         def client(username, password, service, hostname, protocol, options):
             return Context(self, flags, username, password, service, hostname, protocol)
 

@@ -1,6 +1,6 @@
-"""Apache httpd with mod_auth_gssapi as a server of our mechanism, and curl as its client.
+"""Apache httpd with mod_auth_gssapi as a server with our mechanism, and curl as its client.
 
-Inside SPNEGO (`Negotiate`) curl's NTLM is ours, too. Raw (`NTLM`) it is curl's own, which sends no MIC.
+Inside SPNEGO (`Negotiate`) curl also uses our mechanism. Without it (`NTLM`) curl uses its own NTLM, which sends no MIC.
 """
 
 import base64
@@ -28,7 +28,7 @@ from harness import (
     require_program, spnego_loses_mic,
 )
 
-# Debian's; mpm_event has its connections served by any of its threads.
+# Debian's default; in mpm_event any thread may serve a connection.
 MODULES = (
     "mpm_event authn_core authz_core authz_user auth_basic auth_gssapi alias cgi env headers session session_cookie ssl"
 ).split()
@@ -36,10 +36,10 @@ PROGRAM, MODULE_PATH = "/usr/sbin/apache2", "/usr/lib/apache2/modules"
 BOUND = "GssapiConnectionBound On\n"
 ONLY_NTLM = "GssapiAllowedMech ntlmssp\n"
 NTLM_BOUND = ONLY_NTLM + BOUND
-# The settings of each place of the server; the module has no inheritance between sections.
+# The settings of each place of the server; sections do not inherit the module's directives.
 PLACES = {
     "ntlm": NTLM_BOUND,
-    # Where no mechanism is named, Kerberos is one of them.
+    # If no mechanism is named, Kerberos is also offered.
     "any": BOUND,
     "once": NTLM_BOUND + "GssapiNegotiateOnce On",
     "unbound": ONLY_NTLM,
@@ -102,7 +102,7 @@ SSLCertificateFile {root}/certificate.pem
 SSLCertificateKeyFile {root}/key.pem
 </VirtualHost>
 """
-# Answers with a digest of what is posted.
+# Answers with a digest of the posted data.
 DIGEST = "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\nexec sha256sum\n"
 ACCOUNTS = USER_FILE + f"""\
 EXAMPLE:jürgen:Grüße: 1€
@@ -111,28 +111,28 @@ dave:1001:{32 * "X"}:{CAROL_HASH}:[UD         ]:LCT-00000000:
 """
 
 Answer = collections.namedtuple("Answer", "status connects who mech")
-# X-Who without a user, and how a handshake of ours ends that has gone wrong.
+# X-Who without a user, and the end of a failed handshake.
 NOBODY = "|"
 REFUSED = ((401, NOBODY), (None, NOBODY))
 WRONG = "The user name or the password is wrong"
 
 
 def children(parent):
-    """The processes that `parent` has begun."""
+    """The child processes of `parent`."""
     found = set()
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open("/proc/%s/stat" % name) as stat:
                 fields = stat.read().rsplit(")", 1)[1].split()
         except OSError:
-            continue  # It has ended meanwhile.
+            continue  # The process has ended meanwhile.
         if int(fields[1]) == parent:
             found.add(int(name))
     return found
 
 
 class Httpd:
-    """A server of its own, in a world of its own."""
+    """A server in its own World."""
 
     def __init__(self, **environment):
         require(os.path.isfile(PROGRAM), "apache2-bin")
@@ -142,7 +142,7 @@ class Httpd:
         self.root = self.world.path
         self.port, self.tls_port = free_ports(2)
         self.furnish()
-        # It ends with us, even if we are killed.
+        # The server ends with this process, even if it is killed.
         prefix = ["setpriv", "--pdeathsig", "TERM", *self.system_log.prefix]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
@@ -157,7 +157,7 @@ class Httpd:
             raise
 
     def furnish(self):
-        """Writes all its files, those of the accounts included, for the user that its processes will be."""
+        """Writes all files of the server, also those of the accounts, for the user that its processes run as."""
         self.world.library = shutil.copy(plugin(), self.root)
         self.world.write("mech", "gss-ntlm %s %s\n" % (NTLM_OID, self.world.library))
         self.world.write("keyfile", "KEYS:kate:Of The Keyfile\n")
@@ -176,7 +176,7 @@ class Httpd:
         )
         self.world.write("httpd.conf", CONFIGURATION.format(
             root=self.root, port=self.port, tls_port=self.tls_port, git=GIT_BACKEND,
-            # The server of root serves as another user.
+            # If root starts the server, it serves as another user.
             user="User www-data\nGroup www-data" if os.geteuid() == 0 else "",
             modules="\n".join("LoadModule %s_module %s/mod_%s.so" % (name, MODULE_PATH, name) for name in MODULES),
             places="\n".join(
@@ -216,7 +216,7 @@ class Httpd:
             try:
                 self.process.wait(timeout=PATIENCE)
             except subprocess.TimeoutExpired:
-                # Its session: the parent and the children.
+                # Its session has the parent and the children.
                 os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self.system_log.close()
@@ -239,11 +239,11 @@ class ApacheTest(OneOfOurs, PeerTest):
         self.addCleanup(self.check_that_it_lives)
 
     def told(self):
-        """What the server has told in this test."""
+        """The server's log of this test."""
         return self.httpd.told()[self.told_before:]
 
     def traced(self):
-        """What the mechanism in the server has traced in this test."""
+        """The trace of the server's mechanism in this test."""
         with open(self.httpd.trace) as trace:
             return trace.read()
 
@@ -266,7 +266,7 @@ class ApacheTest(OneOfOurs, PeerTest):
         return path
 
     def curl(self, url, *options, user=ALICE, password=PASSWORD, output=os.devnull):
-        """The answers that one curl gets. `user` with `password` is the only account of its user file."""
+        """The answers that one run of curl gets. `user` with `password` is the only account of its user file."""
         accounts = self.accounts(user, password)
         done = subprocess.run(
             [
@@ -283,14 +283,14 @@ class ApacheTest(OneOfOurs, PeerTest):
         return [Answer(int(status), int(connects), who, mech) for status, connects, who, mech in answers]
 
     def curl_ways(self, user=ALICE, password=PASSWORD):
-        """What curl is told for the mechanism inside SPNEGO, ours, and for its own: the option and all others."""
+        """The options of curl for our mechanism inside SPNEGO, and for its own NTLM."""
         yield "Negotiate", ("--negotiate", "--user", ":")
         yield "NTLM", ("--ntlm", "--user", "%s:%s" % (user, password))
 
     def each_way(
         self, place, options, only=None, tls=False, host="localhost", query="", user=ALICE, password=PASSWORD, **about
     ):
-        """The answers to both kinds of handshake, or to the one that is called `only`."""
+        """The answers to both kinds of handshake, or only to the kind `only`."""
         for scheme, way in self.curl_ways(user, password):
             if only in (None, scheme):
                 url = self.url(place, tls, host) + query
@@ -302,7 +302,7 @@ class ApacheTest(OneOfOurs, PeerTest):
             self.assertEqual({(answer.status, *answer[2:]) for answer in answers}, expected, scheme + self.told())
 
     def assertNotServed(self, place, says, **about):
-        """The server `says` why."""
+        """The server's log contains `says`."""
         before = len(self.told())
         for scheme, (answer,) in self.each_way(place, (), **about):
             self.assertEqual((answer.status, answer.who), (401, ""), scheme + self.told())
@@ -326,10 +326,10 @@ class ApacheTest(OneOfOurs, PeerTest):
 
 
 class Git(ApacheTest):
-    """git, whose HTTP is libcurl's: the account is the first of its user file."""
+    """git, which uses libcurl for HTTP: the account is the first of its user file."""
 
     def git(self, *command, **about):
-        # Its HTTP is that of the same libcurl.
+        # git uses the same libcurl.
         require_curl()
         environment = self.world.environment(
             NTLM_USER_FILE=self.accounts(**about), GIT_CONFIG_NOSYSTEM="1", GIT_TERMINAL_PROMPT="0", GIT_AUTHOR_NAME="alice",
@@ -358,7 +358,7 @@ class Git(ApacheTest):
                 for path in (folder, *(os.path.join(folder, file) for file in files)):
                     os.chown(path, account.pw_uid, account.pw_gid)
         self.must("init", "--quiet", "work")
-        # More than git sends before it knows that it may: a megabyte goes in pieces.
+        # More than the megabyte that git may send before it is authorized: it goes in pieces.
         self.world.write("work/file", random.Random(1).randbytes(3_000_000))
         self.must("-C", "work", "add", "file")
         self.must("-C", "work", "commit", "--quiet", "--message=one")
@@ -429,13 +429,13 @@ class Apache(ApacheTest):
                 self.assertEqual(self.handshakes(), count)
 
     def test_serves_the_account_of_the_user_file(self):
-        # Whom curl is told to be is nothing that it would tell us.
+        # curl ignores the name that it is given with -u.
         self.assertServed("ntlm", "--user", "carol:" + CAROL_PASSWORD, only="Negotiate")
 
     def test_takes_what_is_posted(self):
         back = os.path.join(self.world.path, "back")
         for size in (0, 1, 1000, 3000000):
-            # Waiting for leave to send the body, a client that gets a 401 instead has lost the connection.
+            # A client that waits for "100 Continue" and gets a 401 instead loses the connection.
             options = ("--data-binary", "@" + self.world.write("sent", message(size)), "--header", "Expect:")
             for tls, scheme in itertools.product((False, True), ("Negotiate", "NTLM")):
                 self.assertServed("digest", *options, tls=tls, only=scheme, output=back)
@@ -466,12 +466,12 @@ class Apache(ApacheTest):
         self.assertServed("ntlm", user="example\\ALICE")
         self.assertServed("ntlm", user="ANYWHERE\\Dora", password="No Domain", who="dora")
         self.assertServed("ntlm", user="carol", password=CAROL_PASSWORD, who="carol")
-        # To curl's own NTLM each byte is a letter.
+        # curl's own NTLM treats each byte as a character.
         self.assertServed("ntlm", user="EXAMPLE\\jürgen", password="Grüße: 1€", who="EXAMPLE\\jürgen", only="Negotiate")
 
     def test_knows_the_local_account(self):
         self.assertServed("local", who="alice")
-        # Of another domain than the server's own.
+        # An account of another domain than the server's own.
         self.assertServed("local", user="OTHER\\olga", password="Other", who="OTHER\\olga")
 
     def test_serves_by_tls_alone_where_told_to(self):
@@ -536,7 +536,7 @@ class Apache(ApacheTest):
             with self.subTest(scheme=scheme):
                 self.curl(self.url("json"), *options, "--dump-header", head)
                 with open(head) as file:
-                    # Of the answers only the last knows the name. Its backslash is not JSON's.
+                    # Only the last answer has the name. Its backslash is not escaped as JSON requires.
                     told = re.findall("^X-Attributes: (.+)$", file.read(), re.MULTILINE)[-1].replace("\\", "\\\\")
                 told = json.loads(told)
                 self.assertEqual(told["name"], ALICE)
@@ -545,7 +545,7 @@ class Apache(ApacheTest):
                     "urn:gss-ntlm:domain": "EXAMPLE", "urn:gss-ntlm:workstation": workstation, "urn:gss-ntlm:mic": mic,
                     "urn:gss-ntlm:channel-bindings": "none", "urn:gss-ntlm:version": "NTLMv2",
                 })
-                # Without a MIC anybody may have said so.
+                # Without a MIC an attacker may have written this name.
                 self.assertEqual(told["attributes"]["urn:gss-ntlm:workstation"]["authenticated"], mic == "verified")
 
     def test_admits_by_an_attribute_of_the_name(self):
@@ -575,20 +575,20 @@ class Apache(ApacheTest):
         self.assertEqual(self.handshakes(), 60)
 
     def test_serves_one_curl_with_many_connections(self):
-        # A handshake that has begun in one connection goes on in another that is authenticated meanwhile.
+        # A handshake begins in one connection and continues in another, which is authenticated meanwhile.
         many = ("--parallel", "--parallel-immediate", "--parallel-max", "20")
         self.assertServed("ntlm", *many, query="?[1-20]")
 
     def handshake(self, scheme="NTLM", mech="ntlm", spoil=lambda step, token: token):
-        """The status of a handshake with tokens of ours, each sent as `spoil` makes it, and who it is. Where our client refuses
-        what it gets, there is no status."""
+        """The status of a handshake with our tokens, each changed by `spoil`, and the user. If our client refuses an answer,
+        there is no status."""
         connection, token = self.connect(), None
         try:
             for step in (1, 3):
                 token = self.client.init(context="c", mech=mech, flags=SIGNED, token=token, cred="user")["token"]
                 sent = base64.b64encode(spoil(step, token)).decode()
                 status, headers = self.ask(connection, "ntlm", "%s %s" % (scheme, sent))
-                # With a token, or with the names of what is offered.
+                # The header has a token, or the names of the offered schemes.
                 _, _, token = (headers["WWW-Authenticate"] or "").partition(" ")
                 if not token:
                     break
@@ -603,7 +603,7 @@ class Apache(ApacheTest):
     def test_takes_tokens_of_ours(self):
         self.assertEqual(self.handshake(), (200, ALICE + "|NTLM/NTLM"))
         self.assertEqual(self.handshake("Negotiate", "spnego"), (200, ALICE + "|Negotiate/NTLM"))
-        # Clients without Kerberos send them raw here as well.
+        # Clients without Kerberos also send tokens without SPNEGO here.
         self.assertEqual(self.handshake("Negotiate"), (200, ALICE + "|Negotiate/NTLM"))
 
     def test_keeps_handshakes_apart(self):
@@ -613,7 +613,7 @@ class Apache(ApacheTest):
             token = self.client.init(context=context, flags=SIGNED, cred="user")["token"]
             status, headers = self.ask(connection, "ntlm", "NTLM " + base64.b64encode(token).decode())
             challenges.append(base64.b64decode(headers["WWW-Authenticate"].split()[1]))
-        # Half of them never end.
+        # Half of the handshakes never end.
         for (context, connection), challenge in list(zip(handshakes, challenges))[::-2]:
             token = self.client.init(context=context, flags=SIGNED, cred="user", token=challenge)["token"]
             status, headers = self.ask(connection, "ntlm", "NTLM " + base64.b64encode(token).decode())
@@ -627,7 +627,7 @@ class Apache(ApacheTest):
 
                 with self.subTest(scheme=scheme, mech=mech, spoiled=spoiled, position=position):
                     answer = self.handshake(scheme, mech, spoil)
-                    # Not all that SPNEGO says is protected.
+                    # SPNEGO does not protect all of its fields.
                     harmless = [(200, ALICE + "|Negotiate/NTLM")] if mech == "spnego" else []
                     self.assertIn(answer, [*REFUSED, *harmless])
         self.assertEqual(self.handshake()[0], 200)
@@ -710,7 +710,7 @@ class WithMicRequired(ApacheTest):
 
     def test_serves_who_sends_one(self):
         if spnego_loses_mic():
-            # Nobody sends one then, inside SPNEGO.
+            # Then no client sends a MIC inside SPNEGO.
             self.assertNotServed("ntlm", only="Negotiate", says="MIC")
         else:
             self.assertServed("ntlm", only="Negotiate")
@@ -723,7 +723,7 @@ class WithChannelBindingsRequired(ApacheTest):
     environment = {"GSS_NTLM_CHANNEL_BINDINGS": "required"}
 
     def test_serves_nobody(self):
-        # The module has none to give.
+        # The module gives no channel bindings.
         for tls in (False, True):
             self.assertNotServed("ntlm", tls=tls, says="channel bindings")
 

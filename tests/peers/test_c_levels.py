@@ -1,14 +1,14 @@
-"""gss-ntlmssp, the C mechanism, against ours at every LM level, and with what its NEG_FLAGS option makes it negotiate.
+"""gss-ntlmssp, the C mechanism, with ours at every LM level, and with its NEG_FLAGS option.
 
-What the C mechanism does by itself, and what a test here therefore can expect of it:
+The C mechanism behaves as follows, and the tests here expect it:
 
     its acceptor                  serves clients of every level at every level; at level 0 without extended session security;
                                   grants LM_KEY at every level, but has the key for it only at levels 0 and 1
     its initiator, level 0        no extended session security; LM_KEY too if confidentiality is asked for
     its initiator, level 1        extended session security only if confidentiality is asked for
     its initiator, levels 2 to 5  extended session security always
-    NEG_FLAGS of its credential   with confidentiality only the strengths and the character set count; without, at levels 0
-                                  and 1, ESS as well; KEY_EXCH, ALWAYS_SIGN and LM_KEY never
+    NEG_FLAGS of its credential   with confidentiality it uses only the strengths and the character set; without, at levels 0
+                                  and 1, also ESS; never KEY_EXCH, ALWAYS_SIGN and LM_KEY
 """
 
 import itertools
@@ -24,7 +24,7 @@ STRENGTHS = {NEG_128 | NEG_56: 64, NEG_56: 56, 0: 40}
 
 
 class Levels:
-    """Both roles at each of their levels; the classes below say who is who."""
+    """Both roles at each of their levels; the classes below assign the roles."""
 
     we_initiate = None
     numbers = itertools.count()
@@ -51,7 +51,7 @@ class Levels:
         return party
 
     def exchange(self, client, server, flags=SEALED, mech="ntlm", cred=None):
-        """Talk at these levels. Returns the flags of the AUTHENTICATE_MESSAGE (0 through SPNEGO)."""
+        """Exchange messages at these levels. Returns the flags of the AUTHENTICATE_MESSAGE (0 through SPNEGO)."""
         context = "%s %d" % (self.id(), next(self.numbers))
         initiator, acceptor = self.initiators[client], self.acceptors[server]
         self.addCleanup(initiator.drop, context=context)
@@ -99,14 +99,14 @@ class WeInitiate(Levels, PeerTest):
         return client > 0 and server > 0
 
     def test_speaks_every_kind_of_session(self):
-        """What NEG_FLAGS of our credential asks for. The C mechanism can do each of them as an acceptor."""
+        """NEG_FLAGS of our credential. The C mechanism as an acceptor can do each of these flags."""
         for client, kind, bits in itertools.product((0, 1, 2, 3), (ESS, 0, LM_KEY), STRENGTHS):
             with self.subTest(client=client, kind=hex(kind), bits=hex(bits)):
                 initiator = self.initiators[client]
                 initiator.log_on(cred="choice")
                 initiator.set_neg_flags(cred="choice", flags=OFFER | kind | bits)
                 if kind == ESS and client == 0:
-                    # Asked for and never offered at this level.
+                    # NEG_FLAGS asks for this flag, but it is never offered at this level.
                     self.assertNotServed(self.exchange, client=client, server=0, cred="choice")
                     continue
                 flags = self.exchange(client, server=min(client, 1), cred="choice")
@@ -125,7 +125,7 @@ class WeAccept(Levels, PeerTest):
         return client > 1 or client == 1 and flags == SEALED
 
     def test_speaks_every_kind_of_session(self):
-        """What NEG_FLAGS of its credential asks for, as far as it does that."""
+        """NEG_FLAGS of its credential, as far as the C mechanism uses them."""
         for client, flags, charset, bits in itertools.product(LEVELS, (SIGNED, SEALED), (UNICODE, OEM), STRENGTHS):
             with self.subTest(client=client, flags=flags, charset=charset, bits=hex(bits)):
                 initiator = self.initiators[client]

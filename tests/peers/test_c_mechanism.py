@@ -1,4 +1,4 @@
-"""gss-ntlmssp, the C mechanism, against ours: two processes, both directions, raw NTLM and SPNEGO."""
+"""gss-ntlmssp, the C mechanism, with ours: two processes, both directions, NTLM alone and inside SPNEGO."""
 
 import itertools
 
@@ -9,7 +9,7 @@ from harness import (
 
 
 class Exchange:
-    """The tests of one direction through one mechanism; the classes below say which."""
+    """The tests of one direction with one mechanism; the classes below say which."""
 
     we_initiate = None
     mech = None
@@ -28,7 +28,7 @@ class Exchange:
         cls.acceptor.serve(mech=cls.mech)
 
     def establish(self, **options):
-        """A new context called after the test; it is dropped on both sides when the test ends."""
+        """A new context with the name of the test; both sides drop it when the test ends."""
         name = "%s %d" % (self.id(), next(self.numbers))
         self.addCleanup(self.initiator.drop, context=name)
         self.addCleanup(self.acceptor.drop, context=name)
@@ -91,7 +91,7 @@ class Exchange:
             sender, receiver = self.both_ways()[turn % 2]
             self.carry(Side(sender, context), Side(receiver, context), message(turn + 1))
             self.sign(Side(sender, context), Side(receiver, context), message(turn + 30))
-            if turn % 3 == 0:  # and now and then the same side goes on
+            if turn % 3 == 0:  # sometimes the same side sends again
                 self.carry(Side(sender, context), Side(receiver, context), message(5))
 
     def test_keeps_step_when_one_side_says_much_before_the_other_answers(self):
@@ -164,7 +164,7 @@ class Exchange:
     def test_refuses_channel_bindings_that_differ(self):
         with self.assertRaises(GssFailure) as caught:
             self.establish(initiator_binding=b"one channel", acceptor_binding=b"another channel")
-        # Both mechanisms refuse; ours says why in the major status, also through SPNEGO.
+        # Both mechanisms refuse; the major status of ours has the reason, also through SPNEGO.
         if not self.we_initiate:
             self.assertEqual(caught.exception.major, "BAD_BINDINGS", str(caught.exception))
 
@@ -233,7 +233,7 @@ class Defaults(PeerTest):
 
 
 class Policy(PeerTest):
-    """Our switches, each a variable of our environment, with the C mechanism on the other side."""
+    """Our switches, which are environment variables, with the C mechanism on the other side."""
 
     def party(self, library, **environment):
         party = Party(World(library), **environment)
@@ -250,10 +250,10 @@ class Policy(PeerTest):
         return handshake(theirs, ours, mech=mech, flags=flags, initiator_binding=binding, acceptor_binding=our_binding)
 
     def test_refuses_an_authenticate_without_mic_where_one_is_required(self):
-        # The C mechanism sends one inside SPNEGO only.
+        # The C mechanism sends a MIC only inside SPNEGO.
         self.assertRefused("FAILURE", self.we_accept, GSS_NTLM_REQUIRE_MIC="yes")
         if spnego_loses_mic():
-            # With its MIC comes a mechListMIC.
+            # With a MIC there is also a mechListMIC.
             self.assertRefused("DEFECTIVE_TOKEN", self.we_accept, mech="spnego", GSS_NTLM_REQUIRE_MIC="yes")
         else:
             self.we_accept("spnego", GSS_NTLM_REQUIRE_MIC="yes")

@@ -1,8 +1,8 @@
 """Cyrus SASL's mechanism GSS-SPNEGO, as LDAP, IMAP and SMTP programs use it: its sample client and server, and connections of
-libsasl2 that have no program around them.
+libsasl2 without a program.
 
-What it asks of GSS-API follows from the security properties of the client: maxssf above 1 sealing, 1 signing, and 0 neither
-(by GSS_KRB5_CRED_NO_CI_FLAGS_X). The layer is then what was negotiated, and its strength what the mechanism says.
+The security properties of the client decide what it asks of GSS-API: maxssf above 1 sealing, 1 signing, 0 neither (by
+GSS_KRB5_CRED_NO_CI_FLAGS_X). The layer is what was then negotiated, and its strength is the mechanism's.
 """
 
 import base64
@@ -16,13 +16,13 @@ from harness import (
 )
 
 MECHANISM = "GSS-SPNEGO"
-# maxssf of the client, the strength of the layer, and the protection that was negotiated.
+# maxssf of the client, the strength of the layer, and the negotiated protection.
 LAYERS = ((256, 64, SIGN | SEAL), (2, 64, SIGN | SEAL), (1, 1, SIGN), (0, 0, 0))
 # The mechanisms of client and server. The C mechanism does not know GSS_KRB5_CRED_NO_CI_FLAGS_X.
 PAIRS = (("ours", "ours"), ("ours", "C"), ("C", "ours"))
 # Results of libsasl2.
 FAIL, BAD_AUTH = -1, -13
-# What saslpeer's connections have for maxbufsize.
+# maxbufsize of saslpeer's connections.
 BUFFER = 65536
 WRONG = "The user name or the password is wrong"
 
@@ -44,21 +44,21 @@ class CyrusTest(PeerTest):
 
 
 class Sample(LineProcess):
-    """sasl-sample-client or sasl-sample-server. The lines that begin with its letter are for the other one."""
+    """sasl-sample-client or sasl-sample-server. Lines that begin with its letter are for the other program."""
 
     def __init__(self, world, program, letter, options, environment):
         super().__init__(
             [require_program(program, "sasl2-bin"), *options],
-            # No configuration of this machine.
+            # Use no configuration of this machine.
             world.environment(SASL_CONF_PATH=world.path, **environment),
             cwd=world.path,
-            # The samples talk to a terminal: into a pipe they would say nothing before a buffer is full.
+            # The samples need a terminal: they would not write to a pipe before a buffer is full.
             prefix=(require_program("stdbuf", "coreutils"), "-oL"),
         )
         self.letter = letter
 
     def read_until(self, beginning):
-        """The rest of the next line with that beginning."""
+        """The rest of the next line that begins so."""
         while not (line := self.read_line()).startswith(beginning):
             pass
         return line[len(beginning) :]
@@ -71,7 +71,7 @@ class Sample(LineProcess):
 
 
 class Samples(CyrusTest):
-    """The two programs, with a message in each direction through the layer."""
+    """The two sample programs, with a message in each direction through the layer."""
 
     CLIENT = ("-m", MECHANISM, "-s", "host", "-n", "localhost")
     SERVER = ("-m", MECHANISM, "-s", "host", "-d", "localhost")
@@ -82,13 +82,13 @@ class Samples(CyrusTest):
         return data
 
     def talk(self, client=CLIENT, server=SERVER, kinds=("ours", "ours"), client_environment={}, server_environment={}):
-        """Both programs to their ends. Returns the strength of the layer, the flags of the AUTHENTICATE_MESSAGE, and the
+        """Runs both programs to their ends. Returns the strength of the layer, the flags of the AUTHENTICATE_MESSAGE, and the
         mechanism that the client chose."""
         client = Sample(self.world(kinds[0]), "sasl-sample-client", "C", client, client_environment)
         self.addCleanup(client.close)
         server = Sample(self.world(kinds[1]), "sasl-sample-server", "S", server, server_environment)
         self.addCleanup(server.close)
-        # A list of mechanisms and the NEGOTIATE_MESSAGE; the CHALLENGE_MESSAGE and its answer; SPNEGO's last word and nothing.
+        # A list of mechanisms and the NEGOTIATE_MESSAGE; the CHALLENGE_MESSAGE and its answer; SPNEGO's last token and nothing.
         said = []
         for _ in range(3):
             self.pass_on(server, client)
@@ -164,7 +164,7 @@ class Samples(CyrusTest):
         self.refused("client", words, client_environment={"NTLM_USER_FILE": None})
 
     def test_server_needs_accounts(self):
-        # It asks every mechanism for a credential, and of the errors krb5 keeps the one of its own Kerberos.
+        # SPNEGO asks every mechanism for a credential, and krb5 keeps the error of its own Kerberos.
         self.refused("server", "No credentials were supplied", server_environment={"NTLM_USER_FILE": "/nonexistent"})
 
     def test_server_refuses_clients_without_the_layer_that_it_wants(self):
@@ -175,7 +175,7 @@ class Samples(CyrusTest):
                 client = (*self.CLIENT, "-b", "max=%d" % limit)
                 self.refused("server", words, client=client, server_environment=environment)
 
-    # The server gives its credential, which knows the service, with the first token only.
+    # The server gives its credential, which has the service's name, only with the first token.
     def test_server_refuses_who_means_another_service(self):
         required = {"GSS_NTLM_TARGET_NAME": "required"}
         self.assertEqual(self.talk(server_environment=required)[0], 64)
@@ -187,7 +187,7 @@ class Samples(CyrusTest):
 
 
 class Connections(CyrusTest):
-    """libsasl2's connections, with what a program may set and send."""
+    """Connections of libsasl2, with everything that a program may set and send."""
 
     numbers = itertools.count()
 
@@ -201,7 +201,7 @@ class Connections(CyrusTest):
         return [self.peer(kind, **environment) for kind in kinds]
 
     def establish(self, client, server, of_client={}, of_server={}, strength=64):
-        """A connection between two peers; `of_client` and `of_server` are for saslpeer's `new`. Returns both Sides."""
+        """Connects two peers; `of_client` and `of_server` are arguments of saslpeer's `new`. Returns both Sides."""
         name = "connection %d" % next(self.numbers)
         for peer, role, options in ((client, "client", of_client), (server, "server", of_server)):
             peer.new(context=name, role=role, **options)
@@ -223,7 +223,7 @@ class Connections(CyrusTest):
                 self.assertEqual(receiver.unwrap(sent), message(size))
 
     def assertResult(self, result, call, **arguments):
-        """The call fails with that result of libsasl2."""
+        """The call fails with this result of libsasl2."""
         with self.assertRaises(GssFailure) as caught:
             call(**arguments)
         self.assertEqual(caught.exception.status, result, str(caught.exception))
@@ -252,7 +252,7 @@ class Connections(CyrusTest):
                     self.assertEqual(receiver.unwrap(stream), b"".join(map(message, range(1, 40))))
 
     def test_carry_a_megabyte(self):
-        # A packet is as long as the sender's buffer and the signature; the receiver's must have room for it.
+        # A packet has the size of the sender's buffer plus the signature; the receiver's buffer must have room for it.
         larger = {"properties": {"maxbufsize": BUFFER + 16}}
         client, server = self.peers()
         one, other = self.establish(client, server, of_server=larger)
@@ -302,7 +302,7 @@ class Connections(CyrusTest):
         self.assertResult(BAD_AUTH, self.establish, client=client, server=strict, of_client=one, of_server={})
 
     def test_log_on_by_http(self):
-        # There is no layer in HTTP, whatever was negotiated.
+        # HTTP has no layer, whatever was negotiated.
         http = {"http": True}
         self.establish(*self.peers(), http, http, strength=0)
 

@@ -1,14 +1,14 @@
-"""Messages in many buffers, as DCE/RPC and WinRM protect their packets: what is only signed, what is sealed too, and the
-signature, which stands anywhere.
+"""Messages in many buffers, as DCE/RPC and WinRM protect their packets: some buffers are only signed, others also sealed, and the
+signature may be anywhere.
 
-What others do in their own way; the tests hold them to it:
+The other implementations have peculiarities, which the tests also check:
 
-    pyspnego    one DATA, no more; it refuses MIC_TOKEN, PADDING, TRAILER and EMPTY, and a STREAM with anything beside the
-                DATA. What it calls data_readonly it signs; of the GSS types that is SIGN_ONLY. It has no signature over
-                buffers: its sign and verify take one string
-    Samba       with ESS the signature is one of the whole packet, without ESS one of the sealed data alone, whether or not the
-                signing of headers was agreed on. Its Python has sign_packet and check_packet for a packet that is more than its
-                data, but no such thing for sealing: there its DCE/RPC client judges
+    pyspnego    allows one DATA only; refuses MIC_TOKEN, PADDING, TRAILER and EMPTY, and a STREAM with anything beside the DATA.
+                It signs what it calls data_readonly, which is SIGN_ONLY in GSS. It cannot sign several buffers: its sign and
+                verify take one string
+    Samba       with ESS the signature covers the whole packet, without ESS only the sealed data, whether or not the signing of
+                headers was agreed on. Its Python module has sign_packet and check_packet for a packet that is more than its
+                data, but cannot seal one: for this the tests use its DCE/RPC client
 """
 
 import base64
@@ -27,13 +27,13 @@ from harness import (
 )
 from sambaside import PLAIN_V1, SERVES_V1, STRENGTHS, Gensec, of_role, require_gensec
 
-# Every kind of session: NegotiateFlags. As an initiator that signs or seals ours always offers KEY_EXCH.
+# Every kind of session: NegotiateFlags. As an initiator that signs or seals, ours always offers KEY_EXCH.
 KINDS = [ess | bits | KEY_EXCH for ess in (ESS, 0) for bits in (NEG_128, NEG_56, 0)]
 OF_A_KIND = ESS | NEG_128 | NEG_56 | KEY_EXCH
 
 BEFORE, BEHIND = message(24), message(48)[40:]
 HEADER = ("header", None)
-# The orders in which programs put buffers; None where the signature will stand.
+# The orders in which programs put buffers; None is the place of the signature.
 LAYOUTS = {
     "DCE/RPC": [("sign_only", BEFORE), ("data", message(5000)), ("sign_only", BEHIND), HEADER],
     "header first": [HEADER, ("data", message(300))],
@@ -61,7 +61,7 @@ def signed(buffers):
 
 
 class Ours(Side):
-    """A context of ours, with the calls for many buffers."""
+    """A context of ours, with the calls for several buffers."""
 
     def iov(self, call, buffers):
         coded = [(kind, None if value is None else base64.b64encode(value).decode()) for kind, value in buffers]
@@ -88,7 +88,7 @@ class Ours(Side):
 
 
 class Pyspnego:
-    """A context of pyspnego in the same words."""
+    """A context of pyspnego with the same methods."""
 
     def __init__(self, context):
         self.context = context
@@ -106,7 +106,7 @@ class Pyspnego:
 
 
 class Sessions:
-    """What the tests of all peers have: parties of ours for a class of tests, and names for their contexts."""
+    """What the tests of all peers share: our parties for a class of tests, and names for their contexts."""
 
     @classmethod
     def setUpClass(cls):
@@ -121,13 +121,13 @@ class Sessions:
         return party
 
     def offer(self, party, kind):
-        """A credential of `party` with which it offers a session of that kind."""
+        """A credential with which `party` offers a session of this kind."""
         party.log_on()
         party.set_neg_flags(cred="user", flags=OFFER & ~OF_A_KIND | kind)
 
 
 class Pairs(Sessions):
-    """Tests of two sides that have the same calls; the classes below say who they are."""
+    """Tests of two sides that have the same calls; the classes below choose the sides."""
 
     kinds = KINDS
 
@@ -192,7 +192,7 @@ class WithPyspnego(Pairs):
                     theirs.context.verify(signed(buffers), signature)
                     signature = theirs.context.sign(signed(buffers))
                     ours.verify_mic_iov([(one, value or signature if one == "mic_token" else value) for one, value in buffers])
-                    # One after the other it is the same string.
+                    # Concatenated, the buffers are the same string.
                     ours.verify_mic(signed(buffers), theirs.context.sign(signed(buffers)))
                     theirs.context.verify(signed(buffers), ours.get_mic(signed(buffers)))
             self.assertInStep(ours, theirs)
@@ -223,7 +223,7 @@ class WithPyspnego(Pairs):
                     self.assertEqual(bytes_of(ours.unwrap_iov(stream), "data"), message(size))
                     stream = [("stream", ours.wrap(message(size))), ("data", None)]
                     self.assertEqual(bytes_of(theirs.unwrap_iov(stream), "data"), message(size))
-                    # What comes out of wrap_iov with the signature first is such a token.
+                    # The result of wrap_iov with the signature first is such a token.
                     token = bytes_of(ours.wrap_iov([HEADER, ("data", message(size))]), "header", "data")
                     self.assertEqual(theirs.context.unwrap(token).data, message(size))
 
@@ -240,7 +240,7 @@ class WithPyspnego(Pairs):
                 self.assertEqual(theirs.context.unwrap_winrm(sealed[0][1], sealed[1][1]), message(300))
 
     def test_seals_with_something_in_the_clear_beside_it(self):
-        """gss_wrap_aead and gss_unwrap_aead, which the mechglue makes of the calls for many buffers."""
+        """gss_wrap_aead and gss_unwrap_aead, which the mechglue makes from the calls for several buffers."""
         for kind in self.kinds:
             ours, theirs = self.establish(kind)
             for beside, data in ((BEFORE, message(300)), (b"", message(300)), (BEFORE, b"x")):
@@ -262,7 +262,7 @@ class WithPyspnego(Pairs):
             ours, theirs = self.establish(kind)
             sealed = theirs.wrap_iov(LAYOUTS["DCE/RPC"])
             for at, (name, value) in enumerate(sealed):
-                # The RandomPad, which is bytes 4 to 7 of a signature without ESS, says nothing.
+                # The RandomPad, bytes 4 to 7 of a signature without ESS, has no meaning.
                 with self.subTest(kind=hex(kind), changed=at, name=name):
                     changed = [(one, flip(data, 9) if n == at and one == "header" else flip(data) if n == at else data)
                                for n, (one, data) in enumerate(sealed)]
@@ -282,7 +282,7 @@ class WithPyspnego(Pairs):
     def test_sends_nothing_that_is_taken_after_it_was_changed(self):
         for kind, at in itertools.product(self.kinds, range(4)):
             with self.subTest(kind=hex(kind), changed=at):
-                # It loses its step when it refuses a message.
+                # pyspnego loses its place in the key stream when it refuses a message.
                 ours, theirs = self.establish(kind)
                 sealed = ours.wrap_iov(LAYOUTS["DCE/RPC"])
                 sealed[at] = (sealed[at][0], flip(sealed[at][1]))
@@ -301,7 +301,7 @@ class WithPyspnego(Pairs):
                 self.assertEqual(bytes_of(opened, "data"), message(64))
 
     def test_does_what_it_does_not(self):
-        """Lists that we take and pyspnego does not."""
+        """Lists that we accept and pyspnego does not."""
         data = ("data", message(64))
         ours, theirs = self.both()
         for buffers, what in (
@@ -350,7 +350,7 @@ class WeAcceptPyspnego(WithPyspnego, PeerTest):
 
 
 class BetweenOurs(Pairs, PeerTest):
-    """Both sides are ours, each a process of its own, with what MIT's library makes of the mechanism's calls."""
+    """Both sides are ours, each in its own process, through MIT's library."""
 
     @classmethod
     def setUpClass(cls):
@@ -367,14 +367,14 @@ class BetweenOurs(Pairs, PeerTest):
         while True:
             ours = self.initiator.init(context=name, cred="user", mech=mech, flags=SEALED, token=token)
             if ours["token"]:
-                # A credential of the acceptor's own is for NTLM alone.
+                # A credential of the acceptor is for NTLM only.
                 token = self.acceptor.accept(context=name, token=ours["token"], cred=None if mech == "spnego" else "server")
                 token = token["token"]
             if not ours["more"]:
                 return Ours(self.initiator, name), Ours(self.acceptor, name)
 
     def each(self):
-        """Every kind of session in both directions, then one through SPNEGO: who sends, who receives, and what to call it."""
+        """Every kind of session in both directions, then one through SPNEGO: the sender, the receiver, and a name."""
         for kind, mech in [(kind, "ntlm") for kind in self.kinds] + [(None, "spnego")]:
             pair = self.establish(kind, mech)
             for sender, receiver in (pair, pair[::-1]):
@@ -440,7 +440,7 @@ class BetweenOurs(Pairs, PeerTest):
                 self.assertInStep(sender, receiver)
 
     def test_makes_the_same_bytes_with_every_call(self):
-        """Of copies of one context, which have the same state."""
+        """Copies of one context, which have the same state."""
         for sender, receiver, case in self.each():
             with self.subTest(**case):
                 exported = sender.party.export(context=sender.context)["token"]
@@ -471,7 +471,7 @@ class BetweenOurs(Pairs, PeerTest):
 
 @functools.cache
 def samba():
-    """One process for all of its tests."""
+    """One process for all tests of the class."""
     require_gensec()
     started = Gensec(World())
     unittest.addModuleCleanup(started.close)
@@ -480,7 +480,7 @@ def samba():
 
 
 class WithSamba(Sessions):
-    """At LM level 1, as its client has no session without ESS at any other."""
+    """At LM level 1: its client has sessions without ESS at no other level."""
 
     @classmethod
     def setUpClass(cls):
@@ -490,13 +490,13 @@ class WithSamba(Sessions):
 
     @staticmethod
     def sessions(role, more):
-        """Every kind of session: whether with ESS, and the settings with which Samba has it."""
+        """Every kind of session: whether it has ESS, and Samba's settings for it."""
         for ess, (strength, _), exchange in itertools.product((True, False), STRENGTHS.values(), ("yes", "no")):
             yield ess, more | of_role(role, strength | {"ntlm2": "yes" if ess else "no", "keyexchange": exchange})
 
 
 class Signing(WithSamba):
-    """Signatures of packets that are more than their data: PKT_INTEGRITY."""
+    """Signatures of packets that are larger than their data: PKT_INTEGRITY."""
 
     def test_signs_packets_that_are_more_than_their_data(self):
         for level, (ess, options) in itertools.product(("integrity", "privacy"), self.sessions(self.role, self.options)):
@@ -509,7 +509,7 @@ class Signing(WithSamba):
                     pdu = before + data + behind
                     whole = [("sign_only", before), ("data", data), ("sign_only", behind)]
                     buffers = whole if ess else [("data", data)]
-                    # Both in turn, and one twice: without ESS there is one counter.
+                    # Both sides in turn, and one side twice: without ESS they share one counter.
                     for _ in range(2):
                         signature = bytes_of(ours.get_mic_iov(buffers + [("mic_token", None)]), "mic_token")
                         self.samba.check_packet(context=name, data=data, pdu=pdu, mic=signature)
@@ -520,7 +520,7 @@ class Signing(WithSamba):
                         self.carry(theirs, ours, data)
 
     def test_is_refused_by_the_other_rule(self):
-        """Shows that the rule is as the table above has it."""
+        """Checks the rule in the table above."""
         for ess, options in self.sessions(self.role, self.options):
             with self.subTest(options=options):
                 ours, _, name = self.establish("integrity", options)
@@ -571,15 +571,15 @@ FIRST_AND_LAST, HEADERS_ARE_SIGNED = 3, 4
 LEVELS, PRIVACY = {"sign": 5, "seal": 6}, 6
 AUTH_TYPES = {"spnego": 9, "ntlm": 10}
 HEAD = struct.Struct("<BBBB4sHHI")
-# What stands before a signature: the type and level of the authentication, how long the padding is, and a number.
+# The security trailer before the signature: type and level of the authentication, length of the padding, and a number.
 TRAILER = struct.Struct("<BBBxI")
 
 
 class RpcServer:
     """A server of DCE/RPC on a loopback port, for one connection. It answers a request with its octets in reverse.
 
-    `headers`: whether it agrees to have them signed. `ess`: whether the session will have that. `spoil`: the place of an octet
-    that it changes in its answers.
+    `headers`: whether it agrees to sign headers. `ess`: whether the session will have ESS. `spoil`: the place of an octet that it
+    changes in its answers.
     """
 
     def __init__(self, party, context, mech, headers, ess, spoil=None):
@@ -598,7 +598,7 @@ class RpcServer:
                 self.peer.settimeout(PATIENCE)
                 while head := self.read(HEAD.size):
                     self.take(head + self.read(HEAD.unpack(head)[5] - HEAD.size))
-        except Exception as failure:  # Raised again by `join`.
+        except Exception as failure:  # `join` raises it again.
             self.failure = failure
 
     def join(self):
@@ -640,7 +640,7 @@ class RpcServer:
             self.peer.sendall(self.head(kind, call, ack, len(answer), FIRST_AND_LAST | agreed) + ack + trailer + answer)
 
     def ack(self, kind, body):
-        """The first thing that the client asks for is the interface in NDR, and granted; others are not."""
+        """The first presentation context that the client asks for is the interface in NDR, and is granted; others are refused."""
         count, syntax = body[24], body[52:72]
         address = b"%d\0" % self.port if kind == BIND else b""
         ack = struct.pack("<HHIH", 4280, 4280, 1, len(address)) + address
@@ -674,11 +674,11 @@ class RpcServer:
 
 
 class RpcOfSamba(WithSamba, PeerTest):
-    """Samba's client of DCE/RPC, and a server that protects its packets with ours."""
+    """Samba's DCE/RPC client, and a server that protects its packets with our mechanism."""
 
     @contextlib.contextmanager
     def connection(self, level, ess, options, mech="ntlm", headers=True, spoil=None):
-        """The name of an open one."""
+        """The name of an open connection."""
         self.ours.serve(cred=mech, mech=mech)
         name = next(self.contexts)
         server = RpcServer(self.ours, name, mech, headers, ess, spoil)
@@ -694,7 +694,7 @@ class RpcOfSamba(WithSamba, PeerTest):
     def converse(self, name):
         for size in (1, 300, 16, 4000):
             answer = self.samba.request(context=name, number=0, data=message(size))["data"]
-            # To a request Samba adds a trailer of its own, which repeats some of the header.
+            # Samba adds its own trailer to a request, which repeats some of the header.
             self.assertEqual(answer[::-1][:size], message(size))
 
     def test_is_served(self):
@@ -714,7 +714,7 @@ class RpcOfSamba(WithSamba, PeerTest):
                 self.converse(name)
 
     def test_refuses_an_answer_that_was_changed(self):
-        """Octet 16 is the header's, 24 the first of the data, the last the signature's."""
+        """Octet 16 is in the header, 24 is the first of the data, the last one is in the signature."""
         for level, ess, spoil in itertools.product(LEVELS, (True, False), (16, 24, -1)):
             options = PLAIN_V1 | {"ntlmssp_client:ntlm2": "yes" if ess else "no"}
             with self.subTest(level=level, ess=ess, spoil=spoil):

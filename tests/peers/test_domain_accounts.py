@@ -1,4 +1,4 @@
-"""Accounts of a Samba domain behind our acceptor: on the domain controller, and on a member server that asks it through winbindd."""
+"""Accounts of a Samba domain at our acceptor: on the domain controller, and on a member server that asks it through winbindd."""
 
 import os
 
@@ -24,7 +24,7 @@ class DomainTest(PeerTest):
 
     @classmethod
     def client(cls, **environment):
-        """An initiator that has nothing to do with the domain, but for the password that a test gives it."""
+        """An initiator outside the domain, with the password that a test gives it."""
         key = tuple(environment.items())
         if key not in cls.clients:
             cls.clients[key] = party = Party(cls.world, **environment)
@@ -60,7 +60,7 @@ class DomainTest(PeerTest):
         return "%s %d" % (user, self.number)
 
     def refusal(self, server, user, password=domain.PASSWORD, **options):
-        """Why a handshake of that user fails."""
+        """The error of a handshake of this user, which fails."""
         with self.assertRaises(GssFailure) as caught:
             self.log_on(server, user, password, **options)
         self.assertEqual(caught.exception.major, "FAILURE")
@@ -73,7 +73,7 @@ class DomainTest(PeerTest):
 
 
 class OnTheDomainController(DomainTest):
-    """What a domain says of its accounts. `self.acceptor` is where its users want to log on."""
+    """What a domain says about its accounts. Its users log on at `self.acceptor`."""
 
     def machine(self):
         return self.domain.dc
@@ -175,7 +175,7 @@ class OnTheDomainController(DomainTest):
             self.assertIn(wanted, self.trace(self.acceptor))
 
 class OnAMember(OnTheDomainController):
-    """The same, and what only makes sense away from the domain controller."""
+    """The same tests, and those that make sense only on another computer than the domain controller."""
 
     def machine(self):
         return self.domain.member
@@ -184,7 +184,7 @@ class OnAMember(OnTheDomainController):
         self.log_on(self.acceptor, OURS)
         for wanted in ("MsvAvNbComputerName MEMBER", "MsvAvDnsComputerName " + domain.MEMBER_HOST):
             self.assertIn(wanted, self.trace(self.acceptor))
-        # Samba 4.25 finds no domain controller where there is no DNS, so that its winbindd does not know of a forest here.
+        # Samba 4.25 finds no domain controller without DNS, so that its winbindd knows no forest here.
         is_known = self.machine().run(["wbinfo", "--dsgetdcname=" + domain.DOMAIN]).returncode == 0
         self.assertEqual("MsvAvDnsTreeName " + domain.DNS_DOMAIN in self.trace(self.acceptor), is_known)
 
@@ -195,12 +195,12 @@ class OnAMember(OnTheDomainController):
         self.assertIn("NT_STATUS_INVALID_WORKSTATION (0xC0000070)", self.refusal(self.acceptor, tied))
 
     def test_a_user_principal_name_of_an_unknown_suffix_is_nobodys(self):
-        # Asked on itself, Samba's domain controller says that it has no memory.
+        # Samba's domain controller answers such a request on itself with "no memory".
         self.assertIn("STATUS_LOGON_FAILURE", self.refusal(self.acceptor, "alice\\@nowhere.example"))
 
     def test_the_environment_has_the_last_word_on_names(self):
         named = self.server(self.machine(), NETBIOS_COMPUTER_NAME="OTHER", NETBIOS_DOMAIN_NAME="ELSEWHERE")
-        # The domain controller reads in the client's response which server it is for, and knows whom it trusts.
+        # The domain controller reads in the client's response which server it is for, and knows which servers it trusts.
         self.assertIn("STATUS_LOGON_FAILURE", self.refusal(named, OURS))
         for wanted in ("TARGET_TYPE_DOMAIN", "MsvAvNbDomainName ELSEWHERE", "MsvAvNbComputerName OTHER"):
             self.assertIn(wanted, self.trace(named))
@@ -230,7 +230,7 @@ class OnAMember(OnTheDomainController):
         trace = self.trace(both)
         self.assertIn("wrong password", trace)
         self.assertNotIn("by winbind", trace)
-        # Nor by a name that only the domain takes for the same account. One of them is disabled in the file.
+        # Also not by another name that only the domain knows for this account. One of the accounts is disabled in the file.
         for user in ("alice", domain.GROUPED):
             for spelling in (domain.DNS_DOMAIN + "\\" + user, user + "\\@" + domain.DNS_DOMAIN):
                 with self.subTest(spelling):
@@ -261,7 +261,7 @@ class OnAMember(OnTheDomainController):
         other = self.server(self.machine())
         other.import_(context=context, token=moved)
         answer = client.init(context=context, flags=SEALED, cred="user", token=challenge)["token"]
-        # Without a credential of its own, as a server does that hands on connections.
+        # Without its own credential, as in a server that hands on connections.
         self.assertEqual(other.accept(context=context, token=answer)["source"], OURS)
         self.converse(Side(client, context), Side(other, context))
 
@@ -291,7 +291,7 @@ class OnAMember(OnTheDomainController):
 
 
 class WinbindGoesAway(DomainTest):
-    """These stop the member's winbindd; whatever happens it runs again afterwards."""
+    """These tests stop the member's winbindd, and always start it again afterwards."""
 
     def setUp(self):
         self.member = self.domain.member

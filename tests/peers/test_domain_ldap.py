@@ -1,7 +1,7 @@
-"""OpenLDAP's tools with GSS-SPNEGO of Cyrus SASL, as users of an Active Directory domain, with Samba's LDAP server.
+"""OpenLDAP's tools with Cyrus SASL's GSS-SPNEGO, as users of an Active Directory domain, with Samba's LDAP server.
 
-Between the tool and the mechanism are libldap, libsasl2 with its plugin for GSS-API, and the mechglue's SPNEGO. There is no
-Kerberos: it knows no realm and has no ticket here.
+Between the tool and the mechanism are libldap, libsasl2 with its GSS-API plugin, and the mechglue's SPNEGO. There is no Kerberos:
+it has no realm and no ticket here.
 """
 
 import base64
@@ -20,16 +20,16 @@ from harness import (
 
 LDAP, LDAPS = 389, 636
 ALICE = "CN=alice," + domain.USERS
-# maxssf of the client, the strength of the layer, and the protection that was negotiated. 256 is like no limit.
+# maxssf of the client, the strength of the layer, and the negotiated protection. 256 is the same as no limit.
 LAYERS = ((256, 64, SIGN | SEAL), (2, 64, SIGN | SEAL), (1, 1, SIGN))
 SEALED, SIGNED, BARE = "maxssf=256", "maxssf=1", "maxssf=0"
-# Results of LDAP, which the tools end with.
+# LDAP results, which are the exit statuses of the tools.
 STRONG_AUTH_REQUIRED, INVALID_CREDENTIALS, INSUFFICIENT_ACCESS, UNWILLING = 8, 49, 50, 53
-# Those that never reached the server come from an exit(-result).
+# If the tool did not reach the server, its status comes from exit(-result).
 LOCAL_ERROR, SERVER_DOWN = 256 - 2, 256 - 1
-# What Samba and Active Directory say besides INVALID_CREDENTIALS.
+# The texts of Samba and Active Directory with INVALID_CREDENTIALS.
 WRONG_PASSWORD, DISABLED, EXPIRED, MUST_CHANGE, LOCKED = "52e", "533", "701", "773", "775"
-# What Samba puts into one packet of the layer, and what the signature adds to it.
+# The data that Samba puts into one packet of the layer, and the length of the signature.
 PACKET, SIGNATURE = 1 << 17, 16
 
 ADMINISTRATOR = domain.account(domain.ADMINISTRATOR, domain.ADMINISTRATOR_PASSWORD)
@@ -44,7 +44,7 @@ def attributes(ldif):
 
 
 def packets(stream):
-    """The packets of the layer in one direction of a connection, after the messages of the bind."""
+    """The layer's packets in one direction of a connection, after the messages of the bind."""
     stream = bytes(stream)
     while stream[:1] == b"\x30":
         length, size = stream[1], 2
@@ -73,7 +73,7 @@ class DomainLdap(PeerTest):
         self.world.write("users", line)
 
     def run_tool(self, program, *arguments, props=SEALED, scheme="ldap", port=LDAP, status=0, **environment):
-        """The tool ends with `status`; returns what it said to both."""
+        """The tool ends with `status`; returns its standard output and standard error."""
         self.world.write("trace", "")
         ended = self.dc.run(
             [program, "-H", "%s://%s:%d" % (scheme, domain.DC_HOST, port), "-Y", "GSS-SPNEGO", "-O", props, *arguments],
@@ -105,8 +105,8 @@ class DomainLdap(PeerTest):
         return domain.handshake(self.trace)
 
     def assertLoggedOn(self, account="alice", options=(), **more):
-        """The server has us for that account, and our mechanism told it so."""
-        # The first token is the user's own.
+        """The server has authenticated this account, and did so with our mechanism."""
+        # The first one is the user's own.
         user, = self.search("", *options, "tokenGroups", **more)["tokenGroups"][:1]
         handshake = self.handshake()
         self.assertEqual(handshake.mic, not spnego_loses_mic())
@@ -137,7 +137,7 @@ class Layers(DomainLdap):
         self.assertEqual(self.handshake().flags & (SIGN | SEAL), 0)
 
     def test_hide_what_is_said_from_whoever_is_on_the_way(self):
-        # Where only signing was negotiated, LDAP's layer of NTLM seals nevertheless.
+        # If only signing was negotiated, the layer seals nevertheless.
         for props, protection in ((SEALED, SIGN | SEAL), (SIGNED, SIGN)):
             with self.subTest(props):
                 wire = self.wire(LDAP)
@@ -148,7 +148,7 @@ class Layers(DomainLdap):
                 self.assertEqual(negotiated(last), self.handshake().flags)
                 self.assertEqual(negotiated(last) & (SIGN | SEAL), protection)
                 self.assertIn("alice".encode("utf-16-le"), last)
-                # The search; the entry and the result. The client says goodbye in a packet of its own.
+                # The search; the entry and the result. The client's unbind is another packet.
                 self.assertGreaterEqual(len(packets(sent)), 1)
                 self.assertGreaterEqual(len(packets(received)), 1)
                 for packet in packets(sent) + packets(received):
@@ -161,7 +161,7 @@ class Layers(DomainLdap):
         for props in (SEALED, SIGNED):
             for spoiled in ("sent", "received"):
                 with self.subTest(props, spoiled=spoiled):
-                    # A packet begins with its length, the messages of the bind do not.
+                    # A packet begins with its length; the messages of the bind do not.
                     wire = self.wire(
                         LDAP, lambda way, data: flip(data) if way == spoiled and data[:1] == b"\0" else data
                     )
@@ -184,7 +184,7 @@ class Layers(DomainLdap):
 
 
 class Megabytes(DomainLdap):
-    """An entry with a big value, which is written and read back."""
+    """An entry with a large value, which is written and read back."""
 
     ENTRY = "CN=gss-ntlm," + domain.USERS
     PHOTO = message(1 << 19) + os.urandom(1 << 20)
@@ -201,7 +201,7 @@ class Megabytes(DomainLdap):
 
     def assertPhoto(self, **more):
         photo, = self.search(self.ENTRY, "jpegPhoto", **more)["jpegPhoto"]
-        # A megabyte of differences helps nobody.
+        # Do not print a megabyte of differences.
         self.assertTrue(photo == self.PHOTO, "another photo than was written")
 
     def test_go_through_both_ways(self):
@@ -224,10 +224,10 @@ class Megabytes(DomainLdap):
                     self.write_photo(props="%s,maxbufsize=%d" % (props, size), port=wire.port)
                     sizes = [len(packet) for packet in packets(wire.said["sent"])]
                     self.assertGreaterEqual(len(sizes), len(self.PHOTO) // size)
-                    # Cyrus SASL takes the buffer for that of the data alone.
+                    # Cyrus SASL counts only the data in the buffer's size.
                     self.assertEqual(max(sizes), size + SIGNATURE)
                     self.assertPhoto(props=props)
-        # There is nothing in GSS-SPNEGO that would tell the server of the client's buffer.
+        # GSS-SPNEGO has no way to tell the server the size of the client's buffer.
         self.assertPhoto(props="maxbufsize=%d" % PACKET)
 
     def test_go_in_many_messages_on_one_connection(self):
@@ -237,7 +237,7 @@ class Megabytes(DomainLdap):
             with self.subTest(props):
                 self.modify("\n\n".join(change + number for number in numbers) + "\n", props=props)
                 self.assertEqual(self.search(self.ENTRY, "info")["info"], [numbers[-1].encode()])
-                # Page by page, and a thousand entries in all.
+                # Page by page, a thousand entries in all.
                 found = self.search(domain.USERS, "-E", "pr=100/noprompt", "(cn=group-*)", "cn", scope="one", props=props)
                 wanted = {b"group-%d" % number for number in range(domain.GROUPS)}
                 self.assertEqual(set(found["cn"]), wanted)
@@ -256,7 +256,7 @@ class Users(DomainLdap):
                 self.assertEqual(found["telephoneNumber"], [b"%d" % number])
 
     def test_may_do_what_the_account_may(self):
-        # So the server has an account in mind, not just anybody who got in.
+        # So the server knows which account this is.
         change = "dn: %s\nchangetype: modify\nreplace: jpegPhoto\njpegPhoto: x\n" % ALICE
         said = self.modify(change, status=INSUFFICIENT_ACCESS)
         self.assertIn("Insufficient access", said.stderr)
@@ -269,7 +269,7 @@ class Users(DomainLdap):
                     environment=self.world.environment(SASL_CONF_PATH=self.world.path),
                 )
                 self.assertIn("SASL username: %s\\alice\n" % domain.DOMAIN, said.stderr)
-                # Old releases of Samba do not know this operation, and say so through the layer.
+                # Old releases of Samba do not have this operation, and say so through the layer.
                 if "Extended Operation(1.3.6.1.4.1.4203.1.11.3) not supported" not in said.stderr:
                     self.assertEqual((said.returncode, said.stdout), (0, "u:%s\\alice\n" % domain.DOMAIN))
 

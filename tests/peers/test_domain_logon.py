@@ -1,4 +1,4 @@
-"""Single sign-on: our initiator with the password that winbindd keeps for a user who has logged on."""
+"""Single sign-on: our initiator with the password that winbindd has kept since the user logged on."""
 
 import os
 
@@ -36,7 +36,7 @@ class LogonTest(PeerTest):
         party.acquire(cred=mech, usage="initiate", user=user, mech=mech, neg=["ntlm"] if mech == "spnego" else None)
 
     def log_on(self, party, user=None, mech="ntlm", flags=SEALED, acceptor=None, **options):
-        """Both sides' last answers, and both sides."""
+        """The last answers of both sides, and both sides."""
         self.acquire(party, user, mech)
         context = self.id() + str(self.number())
         acceptor = acceptor or self.acceptor
@@ -119,7 +119,7 @@ class SingleSignOn(LogonTest):
         self.acquire(party)
         negotiate = party.init(context="c", flags=SEALED, cred="ntlm")["token"]
         challenge = self.acceptor.accept(context=self.id(), token=negotiate, cred="ntlm")["token"]
-        # A bit of Version, which nobody reads: only the MIC covers it.
+        # A bit of Version, which is not used: only the MIC notices the change.
         answer = party.init(context="c", flags=SEALED, cred="ntlm", token=flip(challenge, 48))["token"]
         failure = self.assertRefused("FAILURE", self.acceptor.accept, context=self.id(), token=answer, cred="ntlm")
         self.assertIn("MIC", failure.text)
@@ -166,7 +166,7 @@ class WhoHasNoLogon(LogonTest):
             self.assertIn("no credentials", self.refusal(self.party(USER=strange)))
 
     def test_does_not_get_anothers(self):
-        # winbindd gives a user what that user saved, and root everything.
+        # winbindd gives a user only what this user saved, and gives root everything.
         other = self.party(USER="alice")
         other.become_nobody()
         self.refusal(other)
@@ -176,7 +176,7 @@ class WhoHasNoLogon(LogonTest):
         with_file = self.party(NTLM_USER_FILE=world.user_file, USER="alice")
         self.acquire(with_file)
         self.assertEqual(with_file.inquire_cred(cred="ntlm")["name"], ALICE)
-        # Whom the file does not have, winbind may.
+        # Winbind may have accounts that the file does not have.
         self.assertEqual(self.log_on(with_file, OURS)[1]["source"], OURS)
         store = {"ntlmssp_keyfile": world.user_file}
         self.assertRefused("NO_CRED", with_file.acquire, cred="ntlm", usage="initiate", user=OURS, store=store)

@@ -1,7 +1,7 @@
 """smbprotocol (from PyPI) as users of an Active Directory domain on a share of its domain controller, with our mechanism.
 
-SMB takes nothing of NTLM but its tokens, raw or inside SPNEGO, and the session key, out of which it makes its own keys for
-signing and encryption: with a wrong one nothing could be read or written.
+SMB uses only NTLM's tokens, directly or inside SPNEGO, and the session key, from which it makes its own keys for signing and
+encryption: with a wrong key, reading and writing fails.
 """
 
 import os
@@ -14,7 +14,7 @@ from harness import (
 )
 
 SMB = 445
-# What is ours on the share.
+# The tests' own directory on the share.
 DIRECTORY = "gss-ntlm"
 PROTOCOLS = ("ntlm", "negotiate")
 # Dialects, and whether they can encrypt.
@@ -22,11 +22,12 @@ DIALECTS = {0x202: False, 0x210: False, 0x300: True, 0x302: True, 0x311: True}
 CIPHERS = {1: "AES-128-CCM", 2: "AES-128-GCM", 3: "AES-256-CCM", 4: "AES-256-GCM"}
 SIGNING_ALGORITHMS = {0: "HMAC-SHA256", 1: "AES-CMAC", 2: "AES-GMAC"}
 SPNEGO = b"\x06\x06\x2b\x06\x01\x05\x05\x02"
-# The beginnings of a plain and an encrypted message, after its length; where the plain one has its command; the first two.
+# The beginnings of a plain and an encrypted message, after its length; the place of a plain message's command; the first two
+# commands.
 PLAIN, ENCRYPTED = b"\xfeSMB", b"\xfdSMB"
 COMMAND = slice(16, 18)
 NEGOTIATE, SESSION_SETUP = b"\0\0", b"\1\0"
-# What the server answers (MS-ERREF 2.3).
+# Errors of the server (MS-ERREF 2.3).
 LOGON_FAILURE, ACCOUNT_DISABLED, ACCOUNT_EXPIRED = 0xC000006D, 0xC0000072, 0xC0000193
 ACCOUNT_LOCKED_OUT, PASSWORD_MUST_CHANGE = 0xC0000234, 0xC0000224
 ACCESS_DENIED = 0xC0000022
@@ -54,7 +55,7 @@ class DomainSmb(PeerTest):
         self.world.write("users", line)
 
     def connect(self, protocol, port=SMB, flags=SEALED, **more):
-        """Returns what is known of the connection and what our mechanism says of its part."""
+        """Returns facts about the connection, and what our mechanism says about its side."""
         self.world.write("trace", "")
         session = self.client.connect(server=domain.DC_HOST, port=port, protocol=protocol, flags=flags, **more)
         self.assertEqual(len(session["key"]), 16)
@@ -72,7 +73,7 @@ class DomainSmb(PeerTest):
         return self.dc.path(os.path.join(domain.SHARE, DIRECTORY, name))
 
     def use_share(self, data):
-        """Write a file and read one, both compared with what is on the server's disk; returns who is the owner there."""
+        """Write a file and read one, and compare both with the server's disk; returns the owner of the file there."""
         with open(self.local("given"), "wb") as file:
             file.write(data)
         self.assertTrue(self.client.read(path=remote("given"))["data"] == data, "what was read is not what is there")
@@ -141,7 +142,7 @@ class Sessions(DomainSmb):
                 for encrypt in (False, True):
                     with self.subTest(protocol, flags=flags, encrypt=encrypt):
                         _, handshake = self.connect(protocol, flags=flags, encrypt=encrypt)
-                        # Inside SPNEGO there is always integrity.
+                        # SPNEGO always asks for integrity.
                         wanted = protection | (SIGN if protocol == "negotiate" else 0)
                         self.assertEqual(handshake.flags & (SIGN | SEAL), wanted)
                         self.use_share(message(1000))

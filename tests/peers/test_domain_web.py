@@ -1,4 +1,4 @@
-"""A web server for the users of a domain: Apache httpd on a member, which asks winbindd as the user that it serves as, and curl."""
+"""A web server for the users of a domain: Apache httpd on a member, which asks winbindd under its own user, and curl."""
 
 import grp
 import os
@@ -12,7 +12,7 @@ from harness import NTLM_OID, PATIENCE, PeerTest, World, plugin, require, requir
 from test_apache import MODULE_PATH, PROGRAM
 
 OURS = domain.DOMAIN + "\\alice"
-# Only the member itself hears it.
+# Only the member itself can connect.
 PORT = 8080
 MODULES = "mpm_event authn_core authz_core authz_user auth_gssapi headers".split()
 CONFIGURATION = """\
@@ -48,7 +48,7 @@ class Web(PeerTest):
         require(os.path.isfile(PROGRAM), "apache2-bin")
         require(os.path.isfile(MODULE_PATH + "/mod_auth_gssapi.so"), "libapache2-mod-auth-gssapi")
         cls.member = domain.shared().member
-        # As Debian's package of winbind makes it for the group winbindd_priv.
+        # The mode that Debian's package gives it for the group winbindd_priv.
         cls.member.must_run(["chgrp", "www-data", "/var/lib/samba/winbindd_privileged"])
         cls.member.must_run(["wbinfo", "--ccache-save=%s%%%s" % (OURS, domain.PASSWORD)])
 
@@ -86,7 +86,7 @@ class Web(PeerTest):
             return log.read()
 
     def curl(self, *options, **environment):
-        """The status and the parts of X-Who."""
+        """The status, and the parts of X-Who."""
         alone = dict.fromkeys(("NTLM_USER_FILE", "NETBIOS_COMPUTER_NAME", "NETBIOS_DOMAIN_NAME"))
         told = self.member.must_run(
             [require_curl(), "--disable", "--silent", "--show-error", "--max-time", str(PATIENCE), "--output", os.devnull,

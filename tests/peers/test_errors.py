@@ -1,4 +1,4 @@
-"""What a person is told who does not look into the mechanism: by curl, and by the system's log."""
+"""What curl and the system's log show to a person who does not use the trace."""
 
 import ctypes
 import http.server
@@ -18,7 +18,7 @@ WARNING, DEBUG = "<84>", "<87>"
 
 
 class Negotiate(http.server.BaseHTTPRequestHandler):
-    """A server that lets nobody in."""
+    """A server that refuses every client."""
 
     def do_GET(self):
         self.send_response(401)
@@ -89,7 +89,7 @@ class Log(PeerTest):
         return party
 
     def assertLogged(self, *sentences, severity=WARNING):
-        """So many lines since the last time, each of which begins so."""
+        """The lines since the last call: so many, and each begins so."""
         lines = self.log.lines()
         self.assertEqual(len(lines), len(sentences), lines)
         for line, sentence in zip(lines, sentences):
@@ -101,7 +101,7 @@ class Log(PeerTest):
         for mech in ("ntlm", "spnego", "ntlm"):
             self.assertRefused("NO_CRED", ours.acquire, cred="server", usage="accept", mech=mech)
         self.assertLogged(UNREADABLE)
-        # Another cause is told as well.
+        # Another cause is also logged.
         store = {"ntlmssp_keyfile": "/nonexistent/keyfile\n<0>kernel: forged"}
         for _ in range(2):
             self.assertRefused("NO_CRED", ours.acquire, cred="server", usage="accept", store=store)
@@ -136,7 +136,7 @@ class Log(PeerTest):
             self.assertLogged(sentence)
 
     def test_has_nothing_of_who_has_not_configured_ntlm(self):
-        # A Kerberos-only server, and its clients: SPNEGO asks every mechanism for a credential.
+        # A server with Kerberos only, and its clients: SPNEGO asks every mechanism for a credential.
         ours = self.party(NTLM_USER_FILE=None)
         for usage in ("accept", "initiate", "both"):
             for mech in ("spnego", "ntlm"):
@@ -192,7 +192,7 @@ class Log(PeerTest):
         self.assertFalse(os.path.exists(os.path.join(self.world.path, "syslog")))
 
     def test_is_not_waited_for(self):
-        # Nobody reads it: its queue is full soon.
+        # Nothing reads this log: its queue is soon full.
         ours = self.party(GSSNTLMSSP_DEBUG="syslog")
         ours.log_on()
         for _ in range(500):
@@ -202,7 +202,7 @@ class Log(PeerTest):
 
 
 class SetUserId(PeerTest):
-    """A program that is to trust nothing of its environment."""
+    """A program that must not trust its environment."""
 
     PROGRAM = """
 import ctypes, sys
@@ -218,7 +218,7 @@ print("%x" % minor.value)
             self.skipTest("only root can make another's program")
         world = World()
         self.addCleanup(world.remove)
-        # The interpreter as it is, and as a program of somebody else's.
+        # The interpreter as it is, and as a set-user-ID program.
         ordinary, other = shutil.copy(os.path.realpath("/usr/bin/python3"), world.path + "/ordinary"), world.path + "/other"
         shutil.copy(ordinary, other)
         os.chmod(ordinary, 0o755)

@@ -1,19 +1,19 @@
-"""Samba's GENSEC, the NTLMSSP of its servers and tools, with messages signed and sealed: every kind of session that it knows.
+"""Samba's GENSEC, the NTLMSSP of its servers and tools, with signed and sealed messages: every kind of session that it has.
 
-Without extended session security one key, one RC4 stream and one counter serve both directions, so it takes alternating
-traffic to see whether two implementations agree.
+Without extended session security both directions share one key, one RC4 stream and one counter. Therefore only alternating traffic
+shows whether two implementations agree.
 
-Where Samba (4.17) agrees with nobody:
+Samba (4.17) differs from all others in these cases:
 
-    LM_KEY                  the keys of the sessions are equal, but each of its contexts seals with a key of its own; the C
-                            mechanism and pyspnego are the judges of these messages
-    SPNEGO without ESS      its RC4 stream goes on from the first mechListMIC to the second, where MS-SPNG 3.3.5.1 takes the state
-                            from before the first. Without a MIC in the AUTHENTICATE_MESSAGE an initiator of MIT krb5 sends no
-                            mechListMIC, and all is well
-    KEY_EXCH alone          without SIGN and SEAL its client sends a key, which is its session's; by MS-NLMP 3.2.5.1.2 the session's
-                            is the one that the response gives
+    LM_KEY                  the session keys are equal, but each of its contexts seals with another key; these messages are
+                            tested with the C mechanism and pyspnego instead
+    SPNEGO without ESS      its RC4 stream continues from the first mechListMIC to the second, but MS-SPNG 3.3.5.1 uses the state
+                            before the first one. If the AUTHENTICATE_MESSAGE has no MIC, an initiator of MIT krb5 sends no
+                            mechListMIC, and everything works
+    KEY_EXCH alone          without SIGN and SEAL its client sends a key and uses it as the session key; by MS-NLMP 3.2.5.1.2 the
+                            session key is the one that follows from the response
 
-Its connectionless server (FEATURE_DATAGRAM_MODE) grants no protection, so there are no messages to judge.
+Its connectionless server (FEATURE_DATAGRAM_MODE) grants no protection, so there are no messages to test.
 """
 
 import itertools
@@ -26,7 +26,7 @@ from harness import (
 from sambaside import LEVELS, PLAIN_V1, RESPONSES, SERVES_V1, STRENGTHS, V1, Gensec, of_role, require_gensec
 
 SEALING = ("sign", "seal")
-# What a client of Samba wants, and what it gets.
+# What a client of Samba asks for, and what it gets.
 WISHES = {"seal": (SEALING, INTEG | CONF), "sign": (("sign",), INTEG), "key": (("session key",), INTEG), "nothing": ((), 0)}
 MECHANISMS = ("ntlm", "spnego")
 ON_OFF = ("yes", "no")
@@ -40,7 +40,7 @@ def flags_inside(kind, token):
 
 
 class GensecTest(PeerTest):
-    """`self.ours(level)` is our party at that LM level, `self.samba` Samba's."""
+    """`self.ours(level)` is our party at this LM level, `self.samba` is Samba's."""
 
     numbers = itertools.count()
 
@@ -62,20 +62,20 @@ class GensecTest(PeerTest):
         return cls.parties[key]
 
     def start(self, role, **choices):
-        """A new context of Samba; ours will have the same name."""
+        """A new context of Samba; ours gets the same name."""
         context = "%s %d" % (self.id(), next(self.numbers))
         self.samba.start(context=context, role=role, **choices)
         self.addCleanup(self.samba.drop, context=context)
         return context
 
     def check(self, party, context, granted=INTEG | CONF, strength=None, talks=True):
-        """The two contexts have one key and, if they should, understand each other."""
+        """The two contexts have the same key and, if they should, can exchange messages."""
         ours, theirs = Side(party, context), Side(self.samba, context)
         self.assertEqual(party.inquire(context=context, target=False)["flags"] & (INTEG | CONF), granted)
         self.assertEqual(ours.session_key(), theirs.session_key())
         if strength:
             self.assertEqual(party.ssf(context=context)["ssf"], strength)
-        # Where sealing was not negotiated, Samba's wrap only signs; ours seals all the same.
+        # If sealing was not negotiated, Samba's wrap only signs, but ours seals.
         if talks:
             self.converse(ours, theirs, wrap=bool(granted & CONF))
 
@@ -125,7 +125,7 @@ class WeAccept(GensecTest):
             }
             with self.subTest(response, mech=mech, wish=wish, strength=strength, key_exchange=exchange, unicode=unicode):
                 if mech == "spnego" and granted and not ess and not spnego_loses_mic():
-                    # Its client always wants mechListMICs then.
+                    # Its client then always requires mechListMICs.
                     with self.assertRaises(GssFailure):
                         self.accept(**choices)
                     continue
@@ -195,7 +195,7 @@ class WeInitiate(GensecTest):
 
     def initiate(self, party, mech="ntlm", flags=SEALED, cred=None, **choices):
         """Returns the context's name, our last answer, and the flags of the CHALLENGE_MESSAGE."""
-        # A server of Samba refuses clients that do not sign and seal when it wants that.
+        # A Samba server that requires signing and sealing refuses clients without.
         features = [name for name, flag in (("sign", INTEG), ("seal", CONF)) if flags & flag]
         context = self.start("server", mech=mech, features=features, **choices)
         theirs = {"token": None, "more": True}
@@ -259,7 +259,7 @@ class WeInitiate(GensecTest):
         self.check(party, context)
 
     def test_offers_what_the_application_says(self):
-        """NEG_FLAGS of the credential, where the server would do more."""
+        """NEG_FLAGS of the credential limit what the server would do."""
         offers = ((ESS | NEG_128, 64), (ESS | NEG_56, 56), (ESS, 40), (NEG_128, 64), (NEG_56, 56), (0, 40))
         for mech, (flags, ssf), charset in itertools.product(MECHANISMS, offers, (UNICODE, OEM)):
             with self.subTest(mech=mech, flags=hex(flags), charset=charset):

@@ -1,7 +1,7 @@
 """go-ntlm (Debian: golang-github-thomsonreuterseikon-go-ntlm-dev, which is source; golang-go compiles it) as client and as server.
 
 Its client makes no NEGOTIATE_MESSAGE, and sets DATAGRAM in every AUTHENTICATE_MESSAGE, whatever was agreed on; its server sets it
-in every CHALLENGE_MESSAGE. Both speak connection-oriented NTLM all the same. They sign, but do not seal, and know no MIC.
+in every CHALLENGE_MESSAGE. Nevertheless both speak connection-oriented NTLM. They sign, but do not seal, and have no MIC.
 """
 
 import base64
@@ -23,7 +23,7 @@ NEG_VERSION, DATAGRAM, DATAGRAM_FLAG = 0x2000000, 0x40, 0x10000
 NEGOTIATE = struct.pack(
     "<8sLL16x8s", b"NTLMSSP\0", 1, UNICODE | NTLM | SIGN | ESS | KEY_EXCH | NEG_128 | NEG_VERSION, bytes([6, 1, 0, 0, 0, 0, 0, 15])
 )
-# What starts a connectionless handshake of NTLM's.
+# The token that starts a connectionless handshake.
 CONNECTIONLESS = bytes.fromhex("600c060a2b06010401823702020a")
 
 
@@ -40,7 +40,7 @@ def setUpModule():
 
 
 class Go:
-    """One side by go-ntlm, in the words of a Side that only signs."""
+    """A side made of go-ntlm, with the methods of a Side that only signs."""
 
     def __init__(self, user="alice", domain="EXAMPLE", password=PASSWORD):
         self.process = LineProcess([program], {})

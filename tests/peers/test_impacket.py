@@ -1,6 +1,6 @@
 """impacket (from PyPI): its functions for NTLM as client and as server, its SPNEGO, its LDAP client, and its SMB server.
 
-What it does not have is said by others: its client sends no MIC, and its server checks none, so impacketpeer's server does.
+impacket's client sends no MIC, and its server checks none; impacketpeer's server checks it.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from harness import (
 ANGSTROM = ("Ångström", "Grüße, Ω 密碼")
 USERS = USER_FILE + "EXAMPLE:%s:%s\nEXAMPLE:guest:\n" % ANGSTROM
 STRENGTHS = {"128": (0, 64), "56": (NEG_128, 56), "40": (NEG_128 | NEG_56, 40)}
-# What its client can send: what it is made with, and the LM levels at which it is served.
+# What its client can send: its settings, and the LM levels at which it is served.
 RESPONSES = {
     "NTLMv2": ({}, range(6)),
     "NTLMv2 without ESS": ({"without": ESS}, range(6)),
@@ -34,7 +34,7 @@ RESPONSES = {
 }
 
 
-# How smbprotocol calls the mechanisms.
+# smbprotocol's names of the mechanisms.
 PROTOCOLS = {"ntlm": "ntlm", "spnego": "negotiate"}
 
 
@@ -46,7 +46,7 @@ def setUpModule():
 
 
 def hashed(binding):
-    """Channel bindings without addresses, as they are sent."""
+    """Channel bindings without addresses, as in a token."""
     return hashlib.md5(bytes(16) + struct.pack("<I", len(binding)) + binding).digest()
 
 
@@ -175,7 +175,7 @@ class WeAccept(ImpacketTest):
             self.assertRefused("BAD_BINDINGS", self.accept, client=client, our_binding=binding, party=strict)
 
     def test_takes_room_for_a_mic_for_no_mic(self):
-        # With a version there are 16 bytes for it, which are 0, and nothing that says that there is one.
+        # With a version the message has 16 bytes for a MIC, which are 0, and no flag that says there is one.
         version = b"\x0a\0\x61\x4a\0\0\0\x0f"
         client = Client("alice", PASSWORD, version=version)
         ours, _ = self.accept(client)
@@ -221,7 +221,7 @@ class WeAccept(ImpacketTest):
 
 class WeInitiate(ImpacketTest):
     def initiate(self, server, party, flags=SEALED, user=ALICE, password=PASSWORD, binding=None):
-        """Returns our side, our last answer and the AV_PAIRs that the server got."""
+        """Returns our side, our last answer, and the AV_PAIRs that the server got."""
         name = next(self.names)
         party.log_on(user=user, password=password)
         common = {"context": name, "cred": "user", "flags": flags, "binding": binding}
@@ -315,8 +315,8 @@ class WeInitiate(ImpacketTest):
 
 
 class ItsSmbServer(ImpacketTest):
-    """A login to impacket's SMB server by smbprotocol (from PyPI), whose tokens are those of our initiator. Server and client
-    sign with the session's key."""
+    """smbprotocol (from PyPI) logs in to impacket's SMB server with the tokens of our initiator. Server and client sign with
+    the session key."""
 
     SPNEGO_WITHOUT_MIC = {"GSS_NTLM_MIC": "raw-only"}
 
@@ -371,7 +371,7 @@ class ItsSmbServer(ImpacketTest):
                 self.assertEqual(self.read(session), b"the content")
 
     def test_lets_us_in_through_spnego(self):
-        # It sends no mechListMIC, which SPNEGO waits for where the AUTHENTICATE_MESSAGE has a MIC; and where it has none, it
+        # impacket sends no mechListMIC, which SPNEGO waits for if the AUTHENTICATE_MESSAGE has a MIC. If it has none, impacket
         # does not find the key for signatures.
         if not spnego_loses_mic():
             with self.assertRaises(GssFailure), self.session(self.party(), mech="spnego", signing=False):
@@ -396,7 +396,7 @@ class ItsSmbServer(ImpacketTest):
 
 
 class ItsLdapClient(ImpacketTest):
-    """impacket's LDAP client, and our acceptor in a server of a few lines: LDAP within a sealed layer and within TLS."""
+    """impacket's LDAP client, and our acceptor in a small server: LDAP in a sealed layer and in TLS."""
 
     def server(self, party, binding=None, sealed=True, tls=None):
         name = next(self.names)
@@ -411,7 +411,7 @@ class ItsLdapClient(ImpacketTest):
     def client(self, server, scheme="ldap", **options):
         from impacket.ldap.ldap import LDAPConnection
 
-        # It knows the standard ports only.
+        # impacket can use the standard ports only.
         place = (socket.AF_INET, socket.SOCK_STREAM, 0, "", server.listener.getsockname())
         with unittest.mock.patch("socket.getaddrinfo", lambda *arguments: [place]):
             client = LDAPConnection(scheme + "://localhost", **options)
@@ -462,12 +462,12 @@ class ItsLdapClient(ImpacketTest):
                     self.assertEqual(self.search(client), ALICE + " ")
                 with self.client(self.server(strict, another, sealed=False, tls=tls), "ldaps") as client:
                     self.assertRefused(client, "alice", PASSWORD, "EXAMPLE", authenticationChoice=way)
-                # A client that knows of no channel.
+                # A client without channel bindings.
                 with self.client(self.server(strict, binding, sealed=False), signing=False) as client:
                     self.assertRefused(client, "alice", PASSWORD, "EXAMPLE", authenticationChoice=way)
 
     def certificate(self, name):
-        """A server with a certificate of its own: a context of TLS, and the tls-server-end-point (RFC 5929)."""
+        """A server with its own certificate: a TLS context, and the tls-server-end-point (RFC 5929)."""
         path = os.path.join(self.world.path, name + ".pem")
         command = [
             require_program("openssl", "openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
@@ -484,7 +484,7 @@ class ItsLdapClient(ImpacketTest):
 
 
 class OurLogin:
-    """Our initiator in the words of pyspnego's contexts."""
+    """Our initiator with the methods of pyspnego's contexts."""
 
     def __init__(self, party, **common):
         self.party, self.common, self.complete = party, common, False

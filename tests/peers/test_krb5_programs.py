@@ -1,11 +1,11 @@
-"""MIT krb5's own test programs for GSS-API, out of its source, with NTLM where they mean Kerberos.
+"""MIT krb5's own GSS-API test programs, from its source, with NTLM in place of Kerberos.
 
-They take their mechanisms from one file, common.c. Here it is compiled with NTLM's identifier in mech_krb5; what a program
-wants of Kerberos alone is changed in the copy that is compiled, and EDITS says why. What a program prints and how it ends is
-what a mechanism has to give that does all it says.
+They take their mechanisms from one file, common.c. It is compiled with NTLM's identifier in mech_krb5. What a program requires of
+Kerberos only is changed in the compiled copy; EDITS says why. A correct mechanism makes each program print and end as the tests
+expect.
 
-GSSNTLM_KRB5_SOURCE  an unpacked source of krb5; without it scripts/krb5-source fetches that of the installed release into the
-                     directory krb5-source beside the plugin's own, which is below cargo's target directory
+GSSNTLM_KRB5_SOURCE  an unpacked source of krb5; default: scripts/krb5-source fetches the source of the installed release into the
+                     directory krb5-source beside the plugin's directory, below cargo's target directory
 """
 
 import collections
@@ -22,7 +22,7 @@ NTLM = b"\x2b\x06\x01\x04\x01\x82\x37\x02\x02\x0a"
 NTLM_TEXT = "{ 1 3 6 1 4 1 311 2 2 10 }"
 TRANS, SIGN, SEAL = 0x100, 0x2C, 0x3C
 
-# Every program of krb5's src/tests/gssapi and how much of it NTLM has. A release with a program that is not here fails.
+# Every program of krb5's src/tests/gssapi, and how much of it applies to NTLM. A release with another program fails the test.
 WHOLE = {
     "reload": "the library is loaded, unloaded and loaded again, and we with it",
     "t_accname": "the acceptor's name",
@@ -36,7 +36,7 @@ WHOLE = {
     "t_oid": "object identifiers; releasing one asks every mechanism",
     "t_saslname": "SASL names and attributes of every mechanism",
     "t_srcattrs": "the attributes of a client's name",
-    # From krb5 1.22 on.
+    # Only in krb5 1.22 and later.
     "t_iakerb": "two credentials, one with a password, and a context",
 }
 PART = {
@@ -65,9 +65,9 @@ NOT = {
     "t_s4u2proxy_krb5": "the same with a delegated ticket",
 }
 
-# What is changed in a program, as pairs of old and new text. A text that is not there any more is an error.
+# The changes to a program, as pairs of old and new text. If the old text is missing, the test fails.
 EDITS = {
-    # A principal's name is of a type that only Kerberos has.
+    # The name type of principals exists in Kerberos only.
     "t_add_cred": [('"p:does/not/match@WRONG_REALM"', '"u:nobody@ELSEWHERE"')],
     "t_ciflags": [(
         "assert(flags == expflags);",
@@ -82,7 +82,7 @@ EDITS = {
         'printf("%s %s %s %#x\\n", gss_oid_equal(out_mech_type, &mech_spnego) ? "spnego" : "raw",\n'
         '           out_locally_init ? "initiator" : "acceptor", out_open ? "open" : "half", out_flags);',
     )],
-    # A Kerberos context is complete with the first token.
+    # A Kerberos context is established with the first token.
     "t_lifetime": [(
         'check_gsserr("gss_init_sec_context", major, minor);',
         """check_gsserr("NEGOTIATE_MESSAGE", major, minor);
@@ -101,7 +101,7 @@ EDITS = {
     "t_spnego": [
         ("    test_mskrb_oid(target_name, verifier_cred_handle);\n", ""),
         ("    test_mskrb_oid(target_name, GSS_C_NO_CREDENTIAL);\n", ""),
-        # NTLM's identifier is one byte longer, and so is all that has it inside.
+        # NTLM's identifier is one byte longer, and so is everything that contains it.
         (r'"\x60\x47\x06\x06"', r'"\x60\x48\x06\x06"'),
         (r'"\xA0\x3D\x30\x3B"', r'"\xA0\x3E\x30\x3C"'),
         (
@@ -110,12 +110,12 @@ EDITS = {
         ),
     ],
 }
-# Of t_iov: each part without encryption becomes a second one with it.
+# For t_iov: each part without encryption becomes another part with encryption.
 SEALED_ALWAYS = [("(ictx, actx, 0);", "(ictx, actx, 1);"), ("(actx, ictx, 0);", "(actx, ictx, 1);")]
-# Of t_iov and t_enctypes: Kerberos seals unasked.
+# For t_iov and t_enctypes: Kerberos can seal even if it was not asked for.
 ASKING_TO_SEAL = [("GSS_C_SEQUENCE_FLAG |", "GSS_C_SEQUENCE_FLAG | GSS_C_CONF_FLAG |")]
 
-# The few things that a program takes from the private headers of krb5's source.
+# The few things that a program uses from the private headers of krb5's source.
 HEADERS = {
     "k5-platform.h": "#include <assert.h>\n#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n#include <unistd.h>\n",
     "k5-int.h": """\
@@ -152,7 +152,7 @@ def edited(text, edits, name):
 
 
 def keytab(principal, realm):
-    """A keytab with one key that opens nothing: for Kerberos to have a credential that is never used."""
+    """A keytab with one key that fits nothing, so that Kerberos has a credential, which is never used."""
     counted = [struct.pack(">H", len(part)) + part.encode() for part in (realm, principal)]
     entry = struct.pack(">H", 1) + b"".join(counted) + struct.pack(">IIBHH", 1, 0, 1, 18, 32) + bytes(32)
     return b"\x05\x02" + struct.pack(">i", len(entry)) + entry
@@ -178,7 +178,7 @@ class Krb5Programs(unittest.TestCase):
 
     @classmethod
     def common(cls, second):
-        """common.c with NTLM for Kerberos. `second` says what mech_iakerb is: IAKERB itself, or NTLM as well."""
+        """common.c with NTLM in place of Kerberos. `second` is what mech_iakerb stands for: IAKERB itself, or also NTLM."""
         text = cls.text("common.c")
         code = '{ %d, "%s" }' % (len(NTLM), "".join("\\%03o" % byte for byte in NTLM))
         for name in ("mech_krb5",) if second == "iakerb" else ("mech_krb5", "mech_iakerb"):
@@ -188,14 +188,14 @@ class Krb5Programs(unittest.TestCase):
         return text
 
     def program(self, name, more=(), second="iakerb"):
-        """The program's path, compiled if it was not before."""
+        """The program's path; compiles it at the first call."""
         edits = [*EDITS.get(name, ()), *more]
         key = (name, tuple(edits), second)
         if key not in self.built:
             binary = os.path.join(self.world.path, "%s-%d" % (name, len(self.built)))
             common = self.world.write("common-%s.c" % second, self.common(second))
             main = self.world.write(os.path.basename(binary) + ".c", edited(self.text(name + ".c"), edits, name))
-            # What it warns of is krb5's business.
+            # The compiler's warnings concern krb5.
             command = [self.cc, "-O1", "-w", "-I" + self.world.path, "-I/usr/include/gssapi", "-o", binary, main]
             if name != "reload":
                 command.append(common)
@@ -215,18 +215,18 @@ class Krb5Programs(unittest.TestCase):
             timeout=10 * PATIENCE if under else PATIENCE,
         )
         result = Result(ended.returncode, ended.stdout.decode(errors="replace"), ended.stderr.decode(errors="replace"))
-        # Below zero is a signal. It crashed, or an assertion of its own did not hold.
+        # A status below zero is a signal: the program crashed, or one of its assertions failed.
         self.assertGreaterEqual(result.status, 0, "%s %s\n%s%s" % (name, arguments, result.out, result.err))
         return result
 
     def says(self, name, *arguments, **more):
-        """The program is content; returns what it printed."""
+        """The program succeeds; returns its output."""
         result = self.run_program(name, *arguments, **more)
         self.assertEqual((result.status, result.err), (0, ""), (name, arguments, result.out))
         return result.out
 
     def refuses(self, words, name, *arguments, **more):
-        """The program ends with an error that has these words in it."""
+        """The program fails with an error that contains these words."""
         result = self.run_program(name, *arguments, **more)
         self.assertEqual(result.status, 1, (name, arguments, result))
         self.assertIn(words, result.err, (name, arguments))
@@ -240,7 +240,7 @@ class Krb5Programs(unittest.TestCase):
 
     def test_reload(self):
         self.assertEqual(self.says("reload"), "")
-        # That proves nothing unless we are in the process.
+        # This proves something only if the plugin is in the process.
         log = self.run_program("reload", LD_DEBUG="files").err
         self.assertIn("calling init: " + os.path.realpath(plugin()), log)
 
@@ -256,14 +256,14 @@ class Krb5Programs(unittest.TestCase):
         self.refuses("gss_accept_sec_context: ", "t_accname", TARGET, other, GSS_NTLM_TARGET_NAME="required")
 
     def test_t_add_cred(self):
-        # IAKERB gets credentials without asking anybody where there is a keytab for each direction.
+        # IAKERB gets credentials without a server if there is a keytab for each direction.
         path = self.world.write("keytab", keytab("service", "EXAMPLE.COM"))
         self.assertEqual(self.says("t_add_cred", KRB5_KTNAME="FILE:" + path, KRB5_CLIENT_KTNAME="FILE:" + path), "")
 
     def test_t_bindings(self):
         modes = [(), ("-s",)]
         if "[-b]" in self.text("t_bindings.c"):
-            # From krb5 1.22 on it can ask for CHANNEL_BOUND, which means something to Kerberos only.
+            # From krb5 1.22 on it can ask for CHANNEL_BOUND, which has a meaning in Kerberos only.
             modes += [("-b",), ("-s", "-b")]
         for mech in modes:
             for initiator, acceptor, bound in (
@@ -300,7 +300,8 @@ class Krb5Programs(unittest.TestCase):
                 self.refuses("gss_acquire_cred: ", "t_ccselect", TARGET, asked)
 
     def test_t_ciflags(self):
-        # SPNEGO asks for integrity unless the credential says not to. Whoever seals also signs, and what is signed has numbers.
+        # SPNEGO asks for integrity unless the credential says not to. Sealing includes signing, and signed messages have
+        # numbers.
         wanted = [
             ("raw", 0, TRANS), ("spnego", 0, TRANS | SIGN),
             ("raw", 0x8, TRANS | SIGN), ("spnego", 0x8, TRANS | SIGN),
@@ -333,7 +334,7 @@ class Krb5Programs(unittest.TestCase):
             ("-a", "", "ntlmssp_keyfile", users),
             ("-a", TARGET, "ntlmssp_keyfile", users),
             ("-b", "", "ntlmssp_keyfile", users),
-            # Others' keys are others' business.
+            # These keys belong to other mechanisms.
             ("-i", "u:dora", "ccache", "FILE:nowhere"),
             ("-a", "", "keytab", "FILE:nowhere"),
         ):
@@ -355,24 +356,24 @@ class Krb5Programs(unittest.TestCase):
         for arguments in (
             ("-i", "u:" + ALICE, "ntlmssp_nthash", "A4F49C40"),
             ("-i", "u:" + ALICE, "ntlmssp_nthash", "not hexadecimal digits, but long"),
-            # A secret of nobody.
+            # A password without a name.
             ("-i", "", "password", PASSWORD),
         ):
             with self.subTest(arguments):
                 self.refuses("gss_acquire_cred_from: ", "t_credstore", *arguments)
 
     def test_t_credstore_accepts_a_first_token_twice(self):
-        # It is no secret and proves nothing: what NTLM protects from replay is the answer to the challenge.
+        # The token proves nothing. NTLM's protection from replay is the response to the challenge.
         self.assertEqual(self.says("t_credstore", "-r", "-a", TARGET), "")
 
     def test_t_credstore_stores_nothing(self):
         self.refuses("gss_store_cred_into: ", "t_credstore", "-s", "", "ccache", "FILE:nowhere")
 
     def test_t_enctypes(self):
-        # Kerberos' keys are what we do not have.
+        # NTLM does not have Kerberos' keys.
         asking = self.refuses("gss_export_lucid_sec_context(initiator): ", "t_enctypes", TARGET, more=ASKING_TO_SEAL)
         self.assertIn("not available or unsupported", asking.err)
-        # Whoever does not ask to seal gets the strength of a signature, which Kerberos never has.
+        # Without confidentiality the strength is that of a signature, which Kerberos never has.
         self.refuses("SSF value not within acceptable range (56-256)", "t_enctypes", TARGET)
 
     def test_t_err(self):
@@ -437,13 +438,14 @@ class Krb5Programs(unittest.TestCase):
 
     def test_t_inq_cred_refuses(self):
         ended = self.refuses("gss_acquire_cred: No credentials were supplied", "t_inq_cred", "-k", "u:nobody")
-        # Where it has looked.
+        # The file that it looked for.
         self.assertIn(self.world.user_file, ended.err)
         self.refuses("gss_acquire_cred: ", "t_inq_cred", "-s", "u:nobody")
         self.refuses("gss_acquire_cred: An invalid name was supplied", "t_inq_cred", "-k", "p:alice")
 
     def test_t_inq_ctx(self):
-        # It asks for SEQUENCE, MUTUAL, CONF and INTEG, once with DCE_STYLE. SPNEGO does not hand on a half context.
+        # The program asks for SEQUENCE, MUTUAL, CONF and INTEG, once with DCE_STYLE. SPNEGO does not export a context that is
+        # not yet established.
         self.assertEqual(self.says("t_inq_ctx", ALICE, PASSWORD, TARGET, second="ntlm"), """\
 raw initiator half 0x13c
 raw initiator half 0x13c
@@ -467,14 +469,15 @@ raw acceptor open 0x13c
                     self.assertEqual(self.says("t_iov", *mech, TARGET, more=SEALED_ALWAYS + asking), "")
 
     def test_t_iov_sets_no_more_than_it_must(self):
-        # A buffer that the library is to allocate, or to point into a stream, has no address and no length before.
+        # A buffer that the library allocates, or points into a stream, has no address and no length at first.
         valgrind = require_program("valgrind", "valgrind"), "-q", "--error-exitcode=99", "--num-callers=30"
         for mech in ((), ("-s",)):
             with self.subTest(mech):
                 self.assertEqual(self.says("t_iov", *mech, TARGET, more=SEALED_ALWAYS, under=valgrind), "")
 
     def test_t_iov_says_that_it_encrypts(self):
-        # Unasked; a token has no place to say that it is not encrypted. The program wants what it asked for.
+        # The message is sealed though the program did not ask for it, because a token cannot say that it is not. The program
+        # expects the state that it asked for.
         for mech in ((), ("-s",)):
             with self.subTest(mech):
                 self.assertEqual(self.run_program("t_iov", *mech, TARGET), (1, "", "gss_wrap_iov(std) conf\n"))
@@ -520,6 +523,6 @@ raw acceptor open 0x13c
     def test_t_store_cred(self):
         for options in ((), ("-i",), ("-d",), ("-o",)):
             with self.subTest(options):
-                # Some releases of the library answer for a mechanism that stores nothing: all is well.
+                # Some releases of the library return success for a mechanism that stores nothing.
                 ended = self.run_program("t_store_cred", *options, "FILE:nowhere", "FILE:elsewhere")
                 self.assertNotIn("acquire_cred", ended.err)

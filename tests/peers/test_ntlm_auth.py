@@ -1,7 +1,7 @@
-"""Samba's ntlm_auth through its helper protocols, as client of our acceptor and as server for our initiator.
+"""Samba's ntlm_auth with its helper protocols, as client of our acceptor and as server for our initiator.
 
-No winbindd is needed: as a client ntlm_auth takes its password from the command line, and a server that was given a password
-checks every user against that one.
+It needs no winbindd: as a client ntlm_auth takes its password from the command line, and as a server that was given a password it
+checks every user against this one.
 """
 
 import base64
@@ -30,7 +30,7 @@ class NtlmAuthTest(OneOfOurs, PeerTest):
         self.context = None
 
     def helper(self, protocol, **options):
-        """A new helper, and a new context of ours to go with it."""
+        """A new helper, and a new context of ours for it."""
         self.context = "round %d" % next(self.rounds)
         helper = NtlmAuth(self.world, protocol, **options)
         self.addCleanup(helper.close)
@@ -41,8 +41,8 @@ class WeAccept(NtlmAuthTest):
     """ntlm_auth is the client."""
 
     def log_on(self, client):
-        """Carry tokens until both are done. The client's answers: YR with the first token, KK with one that wants an
-        answer, AF when it is done, with or without a token."""
+        """Exchange tokens until both sides have finished. The client answers YR with the first token, KK with a token that needs
+        an answer, and AF when it has finished, with or without a token."""
         code, fields = client.tell("YR")
         self.assertEqual(code, "YR")
         for _ in range(6):
@@ -104,7 +104,7 @@ class WeAccept(NtlmAuthTest):
         self.ours.serve(mech="spnego")
         for name, (settings, _, ess) in RESPONSES.items():
             if not ess:
-                continue  # test_gensec.py says why it fails
+                continue  # test_gensec.py says why this fails
             with self.subTest(name):
                 client = self.helper("gss-spnego-client", features=FEATURES["all"][0], options=settings)
                 self.check(client, self.log_on(client), INTEG | CONF)
@@ -135,13 +135,13 @@ class WeAccept(NtlmAuthTest):
 
 
 class WeInitiate(NtlmAuthTest):
-    """ntlm_auth is the server. The answers: TT with a token for the client, AF when the user is accepted, NA or BH else."""
+    """ntlm_auth is the server. It answers TT with a token for the client, AF if it accepts the user, else NA or BH."""
 
-    # The gss-spnego helper answers with the token and, third, the name; the other one has room for only one of them.
+    # The gss-spnego helper answers with the token and the name; the other helper answers with only one of them.
     PROTOCOLS = (("ntlm", "squid-2.5-ntlmssp"), ("spnego", "gss-spnego"))
 
     def log_on(self, server, mech, flags):
-        """Returns our last answer, and the server's code and last field (the name, or why not)."""
+        """Returns our last answer, and the server's code and last field (the name, or the reason of a refusal)."""
         answer = self.ours.init(context=self.context, cred="user", mech=mech, flags=flags)
         command = "YR"
         for _ in range(6):
@@ -181,7 +181,7 @@ class WeInitiate(NtlmAuthTest):
                 self.assertEqual(server.session_key(), self.ours.session_key(context=self.context)["key"])
 
     def test_is_served_at_every_level(self):
-        """A server that was given a password takes every response, whatever smb.conf says."""
+        """A server that was given a password accepts every kind of response, whatever smb.conf says."""
         for level in self.at_each_level():
             for mech, protocol in self.PROTOCOLS:
                 with self.subTest(protocol, level=level):
@@ -202,7 +202,7 @@ class WeInitiate(NtlmAuthTest):
             ),
         ):
             if mech == "spnego" and absent == ESS:
-                continue  # test_gensec.py says why it fails
+                continue  # test_gensec.py says why this fails
             with self.subTest(name, protocol=protocol, flags=flags):
                 server = self.helper(protocol, options=of_role("server", settings))
                 self.ours.log_on(mech=mech)

@@ -1,12 +1,12 @@
-"""Debian's pidgin-sipe logs in to a registrar that judges it with our acceptor.
+"""Debian's pidgin-sipe logs in to a registrar that uses our acceptor.
 
-sipe has an NTLM of its own for [MS-SIPAE]: it reads our CHALLENGE_MESSAGE, signs what it sends, and hangs up on a signature of
-ours that it does not like. The registrar below knows as much of SIP as this needs, and can be told to do something wrong; that
-of tests/sip has its turn at the end.
+sipe has its own NTLM for [MS-SIPAE]: it reads our CHALLENGE_MESSAGE, signs what it sends, and closes the connection if one of our
+signatures is wrong. The registrar below knows only the SIP that this needs, and can be told to make errors; the registrar of
+tests/sip is tested at the end.
 
-sipe always wants extended session security, answers with NTLMv2 and sends no MIC. It believes an answer to a REGISTER without a
-signature, but none with a wrong one, and minds no replays. Debian's cuts names and passwords off at the first letter that is
-not ASCII, so there are none here.
+sipe always uses extended session security, answers with NTLMv2 and sends no MIC. It accepts an answer to a REGISTER without a
+signature, but not with a wrong one, and does not detect replays. Debian's package cuts off names and passwords at the first
+character beyond ASCII; the tests use none.
 """
 
 import base64
@@ -24,16 +24,16 @@ from harness import (
     PeerTest, World, flip, negotiated, require, require_program,
 )
 
-# A header of RFC 2743 3.1 that names NTLM and has nothing in it: how a caller starts a connectionless acceptor.
+# The header of RFC 2743 3.1 with NTLM's identifier and nothing in it, which starts a connectionless acceptor.
 NOTHING_YET = bytes.fromhex("600c060a2b06010401823702020a")
-# Of a context, and of NegotiateFlags.
+# Flags of a context, and NegotiateFlags.
 CONNECTIONLESS, DATAGRAM, IDENTIFY = 0x10000, 0x40, 0x100000
-# What every signature of [MS-SIPAE] has for a sequence number.
+# The sequence number of every signature in [MS-SIPAE].
 NUMBER = 100
 REALM, SERVER, OPAQUE = "SIP Communications Service", "sip.example.com", "0123ABCD"
 VERSIONS = (2, 3, 4)
 ANSWERS = {200: "OK", 401: "Unauthorized"}
-# libpurple's numbers for why a connection ended.
+# libpurple's numbers for the reason why a connection ended.
 NETWORK_ERROR, AUTHENTICATION_FAILED = 0, 2
 WRONG_SIGNATURE = "connection-error %d Invalid message signature received" % NETWORK_ERROR
 REFUSED = "connection-error %d Authentication failed" % AUTHENTICATION_FAILED
@@ -49,18 +49,18 @@ def tag(value):
 
 
 def parameters(value):
-    """What stands in quotes in an Authorization header."""
+    """The quoted values of an Authorization header."""
     return dict(re.findall(r'([\w-]+)="([^"]*)"', value or ""))
 
 
 def signed_text(version, headers, rand, num, code=None):
-    """What a signature of a message is about; a response also has a code."""
+    """The signed text of a message; a response also has a code."""
     number, method = headers["CSeq"].split()
     parts = ["NTLM", rand, num, REALM, SERVER, headers["Call-ID"], number, method, uri(headers["From"]), tag(headers["From"])]
     if version == 2:
         parts += [tag(headers["To"])]
     else:
-        # Neither side asserts an identity, by sip: or by tel:.
+        # No side asserts an identity, by sip: or tel:.
         parts += [uri(headers["To"]), tag(headers["To"]), "", ""]
     parts += [headers.get("Expires", "")]
     parts += [] if code is None else [str(code)]
@@ -83,7 +83,7 @@ class Message:
 
 
 class Registrar:
-    """One connection. `number` is the sequence number of its contexts; `spoil` changes their signatures when they are made."""
+    """One connection. `number` is the sequence number of its contexts; `spoil` changes their new signatures."""
 
     contexts = itertools.count()
 
@@ -101,7 +101,7 @@ class Registrar:
         self.connection.close()
 
     def receive(self):
-        """The next message; None when sipe has hung up."""
+        """The next message; None if sipe has closed the connection."""
         lines = []
         while not lines or lines[-1]:
             try:
@@ -110,7 +110,7 @@ class Registrar:
                 line = b""
             if not line:
                 return None
-            # Empty lines before a message keep the connection alive.
+            # Empty lines before a message are keep-alives.
             if lines or line.strip():
                 lines.append(line.decode().rstrip("\r\n"))
         message = Message("\r\n".join(lines))
@@ -118,11 +118,11 @@ class Registrar:
         return message
 
     def rest(self):
-        """All that sipe still says before it hangs up."""
+        """All messages that sipe sends before it closes the connection."""
         return list(iter(self.receive, None))
 
     def serve(self):
-        """Answer one request, and say what it was and what the answer was; None when sipe has hung up."""
+        """Answer one request, and return the request and the answer; None if sipe has closed the connection."""
         request = self.receive()
         if request is None:
             return None
@@ -132,7 +132,7 @@ class Registrar:
         return request.method, code
 
     def judge(self, request):
-        """The code of the answer and the header that goes with it."""
+        """The code of the answer, and its header."""
         data = request.proof.get("gssapi-data")
         if data == "":
             return 401, self.ask(self.start())
@@ -167,7 +167,7 @@ class Registrar:
         self.party.set_seq_num(context=self.context, number=self.number)
 
     def forget(self):
-        """A registrar that was started again knows nobody."""
+        """Like a registrar that was started again: it has no contexts."""
         self.context = None
 
     def verify(self, message):
@@ -176,7 +176,7 @@ class Registrar:
         self.verified.append(message)
 
     def sign(self, headers, code=None):
-        """Add to the headers of a message what proves that it comes from here."""
+        """Add the signature to the headers of a message."""
         rand, num = secrets.token_hex(4), str(next(self.numbers))
         text = signed_text(self.version, headers, rand, num, code)
         signature = self.party.get_mic(context=self.context, data=text)["mic"]
@@ -230,7 +230,7 @@ class SipeTest(PeerTest):
         subprocess.run(compiler + flags.stdout.split(), check=True)
 
     def start_sipe(self, port, user=ALICE, password=PASSWORD):
-        # Each has a directory of its own, so that nothing is remembered, and no mechanism of ours to turn to.
+        # Each has its own directory, so that nothing is remembered, and cannot use our mechanism.
         home = World(self.world.library)
         self.addCleanup(home.remove)
         account = "%s@example.com,%s" % (user.split("\\")[-1], user)
@@ -252,7 +252,7 @@ class PidginSipe(SipeTest):
         self.addCleanup(self.listener.close)
 
     def connect(self, user=ALICE, password=PASSWORD, **registrar):
-        """sipe, and the registrar that it has just connected to."""
+        """sipe, and the registrar to which it has just connected."""
         sipe = self.start_sipe(self.listener.getsockname()[1], user, password)
         registrar = Registrar(self.listener, self.party, **registrar)
         self.addCleanup(registrar.close)
@@ -262,7 +262,7 @@ class PidginSipe(SipeTest):
         self.assertEqual([registrar.serve() for _ in expected], list(expected), registrar.failure)
 
     def handshake(self, registrar, last=200):
-        """The three rounds of [MS-SIPAE]: nothing known, nothing to say yet, and the AUTHENTICATE_MESSAGE."""
+        """The three requests of [MS-SIPAE]: without credentials, with empty data, and with the AUTHENTICATE_MESSAGE."""
         self.assertServes(registrar, ("REGISTER", 401), ("REGISTER", 401), ("REGISTER", last))
 
     def log_in(self, **options):
@@ -272,7 +272,7 @@ class PidginSipe(SipeTest):
         return sipe, registrar
 
     def log_out(self, sipe, registrar):
-        """sipe signs all that it says at the end as well. It does not wait for answers any more."""
+        """sipe also signs its last messages. It no longer waits for answers."""
         sipe.child.stdin.close()
         messages = registrar.rest()
         for message in messages:
@@ -340,7 +340,7 @@ class PidginSipe(SipeTest):
                     self.assertGivesUp(sipe, registrar, REFUSED)
 
     def test_refuses_a_request_with_another_number(self):
-        # Only in version 4 the request that logs in is signed.
+        # Only version 4 signs the request that logs in.
         for number in (0, 1, 0x100, 100 << 24):
             with self.subTest(number):
                 sipe, registrar = self.connect()
@@ -393,7 +393,7 @@ class DemonstratedRegistrar(SipeTest):
 
     def start(self, *options, password=PASSWORD):
         """sipe and the registrar that it logs in to."""
-        # It tells on standard error what it does.
+        # It prints what it does on standard error.
         command = ["/bin/sh", "-c", 'exec "$0" "$@" 2>&1', os.path.join(self.world.path, "registrar"), *options]
         registrar = LineProcess(command, self.world.environment())
         self.addCleanup(registrar.close)
@@ -402,7 +402,7 @@ class DemonstratedRegistrar(SipeTest):
         return self.start_sipe(port, password=password), registrar
 
     def read_until(self, registrar, words):
-        """What the registrar tells, up to a line with these words."""
+        """The registrar's output up to a line with these words."""
         lines = [registrar.read_line()]
         while words not in lines[-1]:
             lines.append(registrar.read_line())
@@ -415,7 +415,7 @@ class DemonstratedRegistrar(SipeTest):
                 self.assertEqual(sipe.read_line(), "signed-on")
                 said = self.read_until(registrar, "BENOTIFY to the subscriber")
                 self.assertIn("it is " + ALICE, said)
-                # From version 4 the REGISTER; then the SUBSCRIBE and the answer to NOTIFY.
+                # In version 4 the REGISTER; then the SUBSCRIBE and the answer to NOTIFY.
                 self.assertEqual(said.count("): good"), 2 + int(version == 4), said)
                 self.assertEqual(sipe.close(), 0, sipe.errors)
 

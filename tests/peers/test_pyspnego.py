@@ -1,4 +1,4 @@
-"""pyspnego (from PyPI) with its NTLM written in Python, as client and as server, raw and inside its own SPNEGO."""
+"""pyspnego (from PyPI) with its NTLM in Python, as client and as server, NTLM alone and inside its own SPNEGO."""
 
 import itertools
 import os
@@ -21,7 +21,7 @@ def setUpModule():
 
 
 class Pyspnego:
-    """One side of pyspnego in the words of a Side."""
+    """One side of pyspnego, with the methods of a Side."""
 
     def __init__(self, context):
         self.context = context
@@ -46,26 +46,26 @@ class Pyspnego:
 
 
 class Exchange(OneOfOurs):
-    """The tests of one direction through one mechanism; the classes below say which."""
+    """The tests of one direction with one mechanism; the classes below say which."""
 
     mech = None
 
     def setUp(self):
         self.world = World(plugin())
-        # Both sides have the same user file and the same name for themselves.
+        # Both sides have the same user file and the same computer name.
         self.enterContext(unittest.mock.patch.dict(os.environ, NTLM_USER_FILE=self.world.user_file))
         self.ours = self.party()
         self.names = ("context %d" % n for n in itertools.count())
 
     def pyspnego(self, start, binding=None, level=3, **options):
-        """A client or server of pyspnego that uses nothing but its own code."""
+        """A client or server of pyspnego that uses only its own code."""
         protocol, choice = {
             "ntlm": ("ntlm", spnego.NegotiateOptions.use_ntlm),
             "spnego": ("negotiate", spnego.NegotiateOptions.use_negotiate),
         }[self.mech]
         if isinstance(binding, bytes):
             binding = channel_bindings.GssChannelBindings(application_data=binding)
-        # Read when its NTLM begins, which inside SPNEGO is later than here; setUp's patch takes it away again.
+        # pyspnego reads this when its NTLM begins, which inside SPNEGO is later; the patch of setUp removes it again.
         os.environ["LM_COMPAT_LEVEL"] = str(level)
         return Pyspnego(start(protocol=protocol, options=choice, channel_bindings=binding, **options))
 
@@ -95,7 +95,7 @@ class Exchange(OneOfOurs):
                     if self.is_served(ours, theirs):
                         one, other, _ = self.establish(flags=flags, level=theirs)
                         self.assertEqual(one.session_key(), other.session_key())
-                        # Without ESS there is one stream for all, which its lost mechListMIC has moved.
+                        # Without ESS everything shares one stream, which the lost mechListMIC has advanced.
                         if theirs > 0 or self.mech == "ntlm" or not spnego_loses_mic():
                             self.converse(one, other)
                     else:
@@ -176,7 +176,7 @@ class WeAccept(Exchange):
     def establish(
         self, user=ALICE, password=PASSWORD, flags=SEALED, binding=None, our_binding=None, our_addresses=None, level=3, without=0
     ):
-        """Returns our side, its side and our last answer; `self.sent` is its last token. `without`: flags that it does not
+        """Returns our side, its side and our last answer; `self.sent` is its last token. `without`: flags that it must not
         offer."""
         self.ours.serve(mech=self.mech)
         name = next(self.names)
@@ -252,11 +252,11 @@ class WeAccept(Exchange):
 
 class WeInitiate(Exchange):
     def is_served(self, ours, theirs):
-        # Its acceptor's rule is another than ours: NTLMv1 up to level 4.
+        # Its acceptor has another rule than ours: it accepts NTLMv1 up to level 4.
         return ours > 2 or theirs < 5
 
     def has_other_key(self, ours, theirs):
-        # Where LM_KEY was offered, it makes the key of an LM response that was not sent.
+        # If LM_KEY was offered, it makes the key from an LM response that was not sent.
         return ours == 0 and theirs == 4
 
     def establish(
@@ -282,7 +282,7 @@ class WeInitiate(Exchange):
                 break
         self.assertFalse(answer["more"])
         if self.mech == "spnego" and spnego_loses_mic():
-            # It waits for a mechListMIC, which an SPNEGO that loses them does not send either.
+            # It waits for a mechListMIC, which an SPNEGO that loses them also does not send.
             self.assertFalse(server.context.complete)
             may_skip("pyspnego as a server inside SPNEGO")
         self.assertTrue(server.context.complete)
@@ -368,12 +368,12 @@ class WeAcceptRaw(WeAccept, PeerTest):
                 self.converse(ours, theirs)
 
     def test_seals_where_only_sealing_was_asked_for(self):
-        # Its messages have the dummy signature then, ours have none of that kind: nobody can talk.
+        # Its messages then have the dummy signature, which ours do not have: no messages can be exchanged.
         _, _, answer = self.establish(flags=spnego.ContextReq.confidentiality)
         self.assertTrue(answer["flags"] & CONF)
 
     def test_serves_a_client_that_asked_for_nothing(self):
-        # It sends an EncryptedRandomSessionKey of one byte then.
+        # It then sends an EncryptedRandomSessionKey of one byte.
         for asked in (spnego.ContextReq.none, spnego.ContextReq.mutual_auth, spnego.ContextReq.no_integrity):
             with self.subTest(asked=asked):
                 ours, client, answer = self.establish(flags=asked)
@@ -400,8 +400,8 @@ class WeAcceptRaw(WeAccept, PeerTest):
                 self.assertEqual(negotiated(self.sent) & (ESS | LM_KEY), LM_KEY)
 
     def test_serves_an_lm_response_alone_at_levels_0_and_1(self):
-        """It sends none of itself, and nor does any other peer. The key is that of MS-NLMP 3.4.5.1 with LM_KEY, and without
-        what Windows takes: half of the LM hash."""
+        """pyspnego by itself sends no LM response alone, nor does any other peer. The key is that of MS-NLMP 3.4.5.1 with LM_KEY;
+        without it the key of Windows: half of the LM hash."""
         from spnego import _ntlm
 
         def lm_alone(context, challenge, credential, channel_bindings):

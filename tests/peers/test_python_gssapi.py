@@ -1,4 +1,4 @@
-"""python3-gssapi with our mechanism in its own process, as an application uses it: both sides in one program."""
+"""python3-gssapi with our mechanism in this process, as an application uses it: both sides in one program."""
 
 import contextlib
 import faulthandler
@@ -17,7 +17,7 @@ DUPLICATE, OLD, UNSEQ, GAP = 0x2, 0x4, 0x8, 0x10
 
 def setUpModule():
     require_module("gssapi", "python3-gssapi")
-    # A crash of the mechanism is a crash of this process: at least say in which test.
+    # If the mechanism crashes, so does this process: print in which test.
     faulthandler.enable()
     global world, gssapi, raw, exceptions, Context, NTLM, SPNEGO
     world = World(plugin())
@@ -33,8 +33,8 @@ def setUpModule():
     class Context(gssapi.SecurityContext):
         pass
 
-    # An error is raised by the step that fails, not by the next call. The class body cannot say so: the metaclass has the
-    # last word there.
+    # The failing step raises the error, not the next call. This cannot be set in the class body, because the metaclass
+    # overwrites it there.
     Context.__DEFER_STEP_ERRORS__ = False
 
 
@@ -78,7 +78,7 @@ def establish(client, server):
 
 
 def text_of(error):
-    """What a person reads of this error."""
+    """The text of this error that a person reads."""
     return error.gen_message()
 
 
@@ -94,7 +94,7 @@ def variable(**values):
 
 
 class Logon(unittest.TestCase):
-    """Where the secret comes from, on either side."""
+    """The sources of passwords and hashes, on either side."""
 
     def assertAccepted(self, creds=None, server_creds=None, user=ALICE, mech=None):
         client, server = establish(initiator(creds, mech), acceptor(server_creds))
@@ -186,7 +186,7 @@ class Logon(unittest.TestCase):
                 gssapi.Credentials(usage="initiate", mechs=[NTLM])
 
     def test_accepts_what_was_added_to_a_credential(self):
-        # python-gssapi adds to a credential that is there, and with a name.
+        # python-gssapi can only add to an existing credential, and needs a name.
         spnego = with_password(mech=SPNEGO)
         store = {b"password": PASSWORD.encode()}
         for name, creds in (
@@ -242,7 +242,7 @@ class Logon(unittest.TestCase):
 
 
 class Established(unittest.TestCase):
-    """What an established context says of itself."""
+    """The properties of an established context."""
 
     def pair(self, mech=None, flags=SEALED, **options):
         client = initiator(with_password(mech=mech), mech, flags, **options)
@@ -369,7 +369,7 @@ class Established(unittest.TestCase):
 
     def test_refuses_a_token_after_the_handshake_and_stays_usable(self):
         client, server = self.pair()
-        # python-gssapi knows that the contexts are complete, so the token goes in below it.
+        # python-gssapi knows that the contexts are complete: give the token to the call below it.
         service = gssapi.Name("host@localhost", gssapi.NameType.hostbased_service)
         with self.assertRaises(exceptions.GSSError):
             raw.init_sec_context(service, with_password(), client, NTLM, input_token=b"NTLMSSP\0more")
@@ -383,7 +383,7 @@ class Anonymous(unittest.TestCase):
         return gssapi.Name(b"", gssapi.NameType.anonymous)
 
     def ways(self):
-        """Credential and flags of one who does not say who it is."""
+        """The credential and the flags of an anonymous client."""
         yield None, UNPROTECTED | ANON
         yield None, SEALED | ANON
         yield gssapi.Credentials(name=self.anonymous_name(), usage="initiate", mechs=[NTLM]), SEALED
@@ -414,7 +414,7 @@ class Anonymous(unittest.TestCase):
 
 
 class OtherProcesses(PeerTest):
-    """Contexts that go on in a process that did not begin them, and what an environment of its own changes."""
+    """Contexts that continue in another process, and the effect of its environment."""
 
     def party(self, **environment):
         party = Party(World(), **environment)
@@ -433,7 +433,7 @@ class OtherProcesses(PeerTest):
 
     def test_goes_on_with_established_contexts(self):
         heirs = self.party(), self.party()
-        # Level 0: no extended session security, so that the one RC4 state of both directions moves.
+        # Level 0: no extended session security, so that both directions share one RC4 state.
         for mech, level in (("ntlm", "3"), ("ntlm", "0"), ("spnego", "3"), ("spnego", "0")):
             with self.subTest(mech=mech, level=level):
                 client, server = self.pair(mech, level)
@@ -499,7 +499,7 @@ class OtherProcesses(PeerTest):
             self.assertIn(mentioned, text)
         for secret in (PASSWORD, CAROL_HASH):
             self.assertNotIn(secret.lower(), text.lower())
-        # A hash, a key or a response would be a long number.
+        # A hash, a key or a response would be a long number in the trace.
         self.assertNotRegex(text, "[0-9a-fA-F]{32}")
 
 
@@ -537,7 +537,7 @@ class Names(unittest.TestCase):
             with self.subTest(str(name)):
                 shown = raw.display_name(name)
                 again = gssapi.Name(shown.name, shown.name_type).canonicalize(NTLM)
-                # Nobody is not even equal to nobody (RFC 2743 2.4.3).
+                # An anonymous name is not even equal to itself (RFC 2743 2.4.3).
                 self.assertEqual(raw.compare_name(name, again), kind != gssapi.NameType.anonymous)
                 self.assertEqual(str(again), str(name))
 
@@ -551,7 +551,7 @@ class Names(unittest.TestCase):
                 self.assertEqual(raw.export_name(raw.canonicalize_name(again, NTLM)), exported)
 
     def test_imports_what_the_c_mechanism_exports(self):
-        # It has no gss_export_name: the mechglue writes the name as it is shown.
+        # The C mechanism has no gss_export_name: the mechglue exports the displayed name.
         oid = b"\x06\x0a" + bytes(NTLM)
         shown = b"EXAMPLE\\alice"
         token = b"\x04\x01" + len(oid).to_bytes(2, "big") + oid + len(shown).to_bytes(4, "big") + shown
@@ -623,7 +623,7 @@ class Names(unittest.TestCase):
 
 
 class Errors(unittest.TestCase):
-    """What a person reads when it did not work."""
+    """The texts that a person reads after a failure."""
 
     def refused(self, *majors, call):
         with self.assertRaises(majors or (exceptions.GSSError,)) as caught:

@@ -1,6 +1,6 @@
-"""MIT's own sample programs, gss-client and gss-server, with our mechanism, over loopback, in every mode that they have.
+"""MIT's sample programs, gss-client and gss-server, with our mechanism, over loopback, in every mode that they have.
 
-Left out are the options that are for Kerberos: -krb5, -iakerb and -keytab.
+The options for Kerberos, -krb5, -iakerb and -keytab, are not tested.
 """
 
 import itertools
@@ -19,13 +19,13 @@ RAW = ("-mech", MECHANISM)
 SPNEGO = ("-spnego", "-mech", MECHANISM)
 TEXT = "The quick brown fox jumps over the lazy dog"
 SERVICE = "host@localhost"
-# Of a context: TRANS alone, or with INTEG, REPLAY and SEQUENCE.
+# Flags of a context: TRANS alone, or with INTEG, REPLAY and SEQUENCE.
 UNSIGNED, SIGNED = 0x100, 0x12C
 
-# What gss-client does with a message: encrypts it, wraps it, wants a MIC of it. With -nx it asks for no encryption, but NTLM's
-# tokens have no other form.
+# What gss-client does with a message: it encrypts it, wraps it, and asks for a MIC. With -nx it asks for no encryption, but
+# NTLM's tokens are always encrypted.
 MESSAGE_MODES = ((), ("-nx",), ("-nw",), ("-nm",), ("-nx", "-nm"), ("-nw", "-nm"))
-# What it asks of the context. It asks for MUTUAL and REPLAY by itself, and never for CONF or INTEG.
+# The flags that it asks for. By default these are MUTUAL and REPLAY; it never asks for CONF or INTEG.
 REQUEST_MODES = (
     (), ("-seq",), ("-nomutual",), ("-noreplay", "-seq"), ("-d",), ("-dce",),
     ("-d", "-dce", "-seq", "-nomutual", "-noreplay"),
@@ -34,7 +34,7 @@ ABOUT_CONTEXT = re.compile(r'^"(.*)" to "(.*)", lifetime (-?\d+), flags ([0-9a-f
 
 
 class SamplesTest(unittest.TestCase):
-    """A gss-client, and the words that both sides say when all went well."""
+    """A gss-client, and the output of both sides after success."""
 
     maxDiff = None
 
@@ -63,9 +63,9 @@ class SamplesTest(unittest.TestCase):
         return client
 
     def finish(self, client):
-        """The client's exit status and all it printed."""
+        """The client's exit status and its output."""
         printed, _ = client.communicate(timeout=PATIENCE)
-        # Below zero is a signal.
+        # A status below zero is a signal.
         self.assertGreaterEqual(client.returncode, 0, printed.decode(errors="replace"))
         return client.returncode, printed.decode(errors="replace")
 
@@ -75,13 +75,13 @@ class Samples(SamplesTest):
 
     def setUp(self):
         super().setUp()
-        # gss-server itself would listen on every address; as inetd's child it takes the connection we hand it.
+        # gss-server itself would listen on every address; as under inetd it gets the connection from this process.
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.listener.settimeout(PATIENCE)
         self.addCleanup(self.listener.close)
 
     def serve_one(self, **environment):
-        """Take one connection and run a server for it to its end; returns the server's exit status."""
+        """Accept one connection and run a server for it to its end; returns the server's exit status."""
         connection, _ = self.listener.accept()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
         options = ["-inetd", "-verbose", "-logfile", self.log_path, *self.server_options]
@@ -95,14 +95,14 @@ class Samples(SamplesTest):
         return server.wait(timeout=PATIENCE)
 
     def talk(self, *options, connections=1, server=None, **client):
-        """Client and server to their ends; returns the client's exit status and all it printed.
+        """Run client and server to their ends; returns the client's exit status and its output.
 
-        `server` is environment of the server, `client` what start_client takes.
+        `server` is for the server's environment, `client` for start_client.
         """
         os.truncate(self.log_path, 0)
         process = self.start_client(self.listener.getsockname()[1], *options, **client)
         for _ in range(connections):
-            # Below zero is a signal: a server that crashed, whatever it may have said to its client before.
+            # A status below zero is a signal: the server crashed, even if it answered its client before.
             self.assertGreaterEqual(self.serve_one(**(server or {})), 0, self.server_log())
         return self.finish(process)
 
@@ -117,23 +117,23 @@ class Samples(SamplesTest):
         self.assertEqual(ABOUT_CONTEXT.findall(printed), [context] * connections)
         answer = "Response received." if "-nm" in options else "Signature verified."
         self.assertEqual(printed.count(answer), messages * connections)
-        # Who it was the server says on its standard output, which inetd's child has not.
+        # The server prints the client's name on its standard output, which it does not have under inetd.
         self.assertEqual(log.count("Accepted connection using mechanism OID"), connections)
         self.assertEqual(log.count("Received message: "), messages * connections)
         if "-f" not in options:
             self.assertEqual(log.count('Received message: "%s"' % text), messages * connections)
-        # The server shows the flags that it has, which are the client's.
+        # The server prints its flags, which are the client's.
         for bit, word in enumerate(("DELEG", "MUTUAL", "REPLAY", "SEQUENCE", "CONF", "INTEG")):
             for said in (printed, log):
                 self.assertEqual("GSS_C_%s_FLAG" % word in said, bool(flags & 1 << bit), word)
         return printed, log
 
     def assertRefused(self, *options, at, words="GSS-API error", **more):
-        """The side `at` says so, and no message arrived."""
+        """The side `at` prints the reason, and no message arrived."""
         status, printed = self.talk(*options, **more)
         log = self.server_log()
         self.assertIn(words, {"client": printed, "server": log}[at], printed + log)
-        # A server that refuses only hangs up.
+        # A server that refuses only closes the connection.
         self.assertNotEqual(status, 0, printed)
         self.assertNotIn("Signature verified.", printed)
         self.assertNotIn("Received message", log)
@@ -149,7 +149,7 @@ class Samples(SamplesTest):
         self.assertAccepted(*SPNEGO)
 
     def test_accepts_what_spnego_finds_by_itself(self):
-        # Without -mech its list of mechanisms is its own.
+        # Without -mech the server chooses its list of mechanisms.
         self.assertAccepted("-spnego")
 
     def test_accepts_every_mode(self):
@@ -158,8 +158,8 @@ class Samples(SamplesTest):
                 self.assertAccepted(*mech, *asking, *sending)
 
     def test_accepts_a_context_without_protection(self):
-        # Without REPLAY and SEQUENCE the client asks for nothing that has to do with messages, unless SPNEGO asks for INTEG.
-        # What NTLM has for a signature then is a constant.
+        # Without REPLAY and SEQUENCE the client asks for no protection of messages, unless SPNEGO asks for INTEG.
+        # NTLM's signature is then a constant.
         for asking in (("-noreplay",), ("-noreplay", "-nomutual"), ("-noreplay", "-d", "-dce")):
             for sending in (("-nw", "-nm"), ("-nw",)):
                 with self.subTest(asking=asking, sending=sending):
@@ -198,7 +198,7 @@ class Samples(SamplesTest):
             for mech, sending in itertools.product((RAW, SPNEGO), MESSAGE_MODES):
                 with self.subTest(mech=mech[0], sending=sending, size=size):
                     _, log = self.assertAccepted(*mech, *sending, "-f", text=path)
-                    # What is not text the server shows in hexadecimal digits, like the tokens before.
+                    # The server prints what is not text in hexadecimal digits, as it does with tokens.
                     self.assertEqual(bytes.fromhex(log.split("Received message: ")[1].split("NOOP")[0]), message(size))
 
     def test_is_quiet(self):
@@ -211,7 +211,7 @@ class Samples(SamplesTest):
                 self.assertNotIn("Signature verified.", printed)
 
     def test_serves_without_authentication(self):
-        # Not a matter of ours, but of a server that has our credential and is not asked for it.
+        # gss-server accepts clients that ask for no authentication, although it has our credential.
         status, printed = self.talk("-na")
         self.assertEqual((status, printed), (0, "Response received.\n"))
         self.assertIn("Accepted unauthenticated connection.", self.server_log())
@@ -221,7 +221,7 @@ class Samples(SamplesTest):
             for user, name in ((ALICE, ALICE), ("alice@EXAMPLE", ALICE), ("dora", "dora"), ("CAROL", "carol")):
                 with self.subTest(mech=mech[0], user=user):
                     self.assertAccepted(*mech, user=user, password=None, name=name)
-        # Asked for nobody in particular, it is the first entry. With -mech, SPNEGO wants a credential to restrict.
+        # If no user is named, the first entry is used. With -mech, SPNEGO needs a credential that it can restrict.
         for mech in (RAW, ("-spnego",)):
             with self.subTest(mech[0]):
                 self.assertAccepted(*mech, user=None, password=None)
@@ -260,7 +260,7 @@ class Samples(SamplesTest):
 
 
 class StandingServer(SamplesTest):
-    """gss-server with a port of its own: one process and one credential for all who come."""
+    """gss-server with its own port: one process and one credential for all clients."""
 
     def setUp(self):
         super().setUp()
@@ -268,13 +268,13 @@ class StandingServer(SamplesTest):
         self.shim = self.preloadable()
 
     def preloadable(self):
-        """What keeps the server on loopback."""
+        """A library that keeps the server on loopback."""
         path = os.path.join(self.world.path, "loopback.so")
         source = os.path.join(HERE, "..", "c", "loopback.c")
         command = [require_program("cc", "gcc"), "-shared", "-fPIC", "-Wall", "-Werror", "-o", path, source]
         environment = self.world.environment()
         subprocess.run(command, env=environment, check=True, timeout=5 * PATIENCE)
-        # What cannot be preloaded is left out with a warning: better to hear of it before a socket is open.
+        # If the library cannot be preloaded, there is only a warning: check this before a socket is open.
         usage = subprocess.run(
             [self.server_program], env={**environment, "LD_PRELOAD": path}, timeout=PATIENCE,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
@@ -325,7 +325,7 @@ class StandingServer(SamplesTest):
                     self.assertNotIn("GSS-API error", self.printed())
 
     def test_writes_a_log(self):
-        # Not /dev/null, which crashes it with whatever mechanism.
+        # Not /dev/null, with which it crashes with any mechanism.
         server = self.start_server("-once", "-logfile", self.log_path)
         self.assertEqual(self.talk(*RAW)[0], 0)
         self.assertEqual(server.wait(timeout=PATIENCE), 0)
@@ -342,7 +342,7 @@ class StandingServer(SamplesTest):
                 self.assertEqual(status, 0, printed + self.printed())
         self.assertIsNone(server.poll())
         self.assertNotIn("GSS-API error", self.printed())
-        # Not every client waits for the server to have said it.
+        # Not every client waits until the server has printed it.
         end = time.monotonic() + PATIENCE
         while self.printed().count('Received message: "%s"' % TEXT) < 2 * len(modes) and time.monotonic() < end:
             time.sleep(0.05)
@@ -356,7 +356,7 @@ class StandingServer(SamplesTest):
                 self.assertNotEqual(self.talk(*mech, user="EXAMPLE\\nobody")[0], 0)
                 self.assertEqual(self.talk(*mech)[0], 0)
                 self.assertEqual(self.talk("-na")[0], 0)
-        # Those who hang up in the middle, or say nothing of use.
+        # Clients that close the connection early, or send nonsense.
         for junk in (b"", b"\x11\0\0\0\0", b"\x11\0\0\0\0\x02\0\0\0\x10NTLMSSP\0\x03\0\0\0", b"\x11\0\0\0\0\x02\0\0\0\0"):
             with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as connection:
                 connection.sendall(junk)
@@ -377,7 +377,7 @@ class StandingServer(SamplesTest):
 
 
 class OldProtocol(SamplesTest):
-    """gss-client -v1 speaks a protocol that gss-server has no longer: the server is ours."""
+    """gss-client -v1 speaks a protocol that gss-server no longer has: the server is ours."""
 
     def setUp(self):
         super().setUp()
@@ -422,7 +422,7 @@ class OldProtocol(SamplesTest):
         self.assertIn("Response received." if "-nm" in sending else "Signature verified.", printed)
 
     def test_is_understood(self):
-        # Nothing is a message as well, but not to gss-server, which wants to show the first letter.
+        # An empty message is a message, too, but not for gss-server, which reads its first character.
         for mech, sending, size in itertools.product((RAW, SPNEGO), MESSAGE_MODES, (0, 2, 1000)):
             with self.subTest(mech=mech[0], sending=sending, size=size):
                 self.converse(mech, sending, size)

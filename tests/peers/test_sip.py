@@ -1,6 +1,6 @@
-"""The SIP registrar and client of tests/sip: connectionless NTLM as [MS-SIPAE] has it, through plain GSS calls in C.
+"""The SIP registrar and client of tests/sip: connectionless NTLM of [MS-SIPAE], with plain GSS calls in C.
 
-Besides them an attacker in between, who changes what passes by, and the C mechanism, as the one side and as the other.
+There is also an attacker between them who changes messages, and the C mechanism on either side.
 """
 
 import contextlib
@@ -22,12 +22,12 @@ from harness import (
 ROOT = os.path.dirname(os.path.dirname(HERE))
 DATAGRAM, IDENTIFY = 0x40, 0x100000
 VERSIONS = (2, 3, 4)
-# Statuses of the client.
+# Exit statuses of the client.
 FINE, FAILED, NOT_ACCEPTED, NOT_GENUINE = 0, 1, 3, 4
 NO_ESS = UNICODE | SIGN | DATAGRAM | NTLM | KEY_EXCH
-# What an initiator may be told to offer, and whether that is extended session security.
+# Values of NEG_FLAGS of an initiator, and whether they have extended session security.
 OFFERS = ((None, True), (NO_ESS | ESS | NEG_128, True), (NO_ESS, False))
-# An attacker's changes to what is signed: the header field, what stands in it, and what instead.
+# An attacker's changes to signed values: the header field, the old text and the new text.
 SIGNED = (
     ("From", "alice@", "alyce@"), ("From", "tag=", "tag=f"), ("Call-ID", ": ", ": f"), ("Expires", "60", "61"),
     ("Authorization", 'crand="', 'crand="f'), ("Authorization", 'cnum="', 'cnum="1'),
@@ -58,11 +58,11 @@ class SipTest(unittest.TestCase):
         )
 
     def environment(self, world, **more):
-        # Whether something is lost on the way out is no question here.
+        # What is lost at the end of the process is not tested here.
         return world.environment(ASAN_OPTIONS="detect_leaks=0", UBSAN_OPTIONS="halt_on_error=1", **more)
 
     def registrar(self, *options, world=None, **environment):
-        """Begins one; returns its port. What it tells is `self.registrar_told`."""
+        """Starts a registrar; returns its port. Its output is in `self.registrar_told`."""
         world = world or self.world
         path = os.path.join(self.programs, "registrar.log")
         with open(path, "w") as log:
@@ -74,7 +74,7 @@ class SipTest(unittest.TestCase):
         self.addCleanup(child.stdout.close)
         self.addCleanup(end, child)
         self.serving = child
-        # If it dies instead, this is an empty line.
+        # If it has died, this is an empty line.
         line = child.stdout.readline()
         self.assertTrue(line, self.registrar_told())
         return int(line)
@@ -84,7 +84,7 @@ class SipTest(unittest.TestCase):
             return log.read()
 
     def client(self, port, *options, password=PASSWORD, world=None, **environment):
-        """Runs one to its end; returns its status and what it told."""
+        """Runs a client to its end; returns its status and its output."""
         world = world or self.world
         ended = subprocess.run(
             [os.path.join(self.programs, "client"), "-p", str(port), *options],
@@ -103,7 +103,7 @@ class SipTest(unittest.TestCase):
         return told
 
     def signed(self, message, sender, version, status=0):
-        """What is signed of a message, and the status of the program that says it."""
+        """The signed text of a message, and the status of the program that prints it."""
         ended = subprocess.run(
             [os.path.join(self.programs, "buffer"), sender, str(version)],
             input=message if isinstance(message, bytes) else message.encode(),
@@ -115,7 +115,7 @@ class SipTest(unittest.TestCase):
 
 
 def flags_told(told, message):
-    """The NegotiateFlags of a message, as a program told them."""
+    """The NegotiateFlags of a message, as a program printed them."""
     return int(re.search("%s.* NegotiateFlags (0x[0-9a-f]+)" % message, told)[1], 16)
 
 
@@ -197,7 +197,7 @@ class Refusals(SipTest):
         self.assertIn("403 Forbidden", self.registrar_told())
 
     def test_a_client_without_connectionless_ntlm(self):
-        """A connection-oriented handshake, which the same acceptor would accept elsewhere, is none here."""
+        """The registrar refuses a connection-oriented handshake, which the same acceptor accepts elsewhere."""
         port = self.registrar()
         for data in ("TlRMTVNTUAABAAAAl4II4gAAAAAAAAAAAAAAAAAAAAAKAGFKAAAADw==", "AAAA", "!", "TlRMTVNTUAADAAAA"):
             with Talk(port) as talk:
@@ -218,7 +218,7 @@ class Refusals(SipTest):
                 code, challenge = talk.ask(words)
                 self.assertEqual(code, 401)
                 self.assertNotIn("gssapi-data", challenge)
-                # And the connection is none the worse for it.
+                # The connection still works.
                 self.assertEqual(talk.begin()[0], 401)
         self.assertEnds(FINE, port)
 
@@ -244,7 +244,7 @@ class Refusals(SipTest):
 
 
 class Talk:
-    """A connection to a registrar that knows nothing of NTLM."""
+    """A plain connection to a registrar, without NTLM."""
 
     REQUEST = (
         "REGISTER sip:alice@example.test SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1\r\nMax-Forwards: 70\r\n"
@@ -262,7 +262,7 @@ class Talk:
         self.connection.close()
 
     def ask(self, words):
-        """Code and challenge of the answer to a REGISTER with these words about NTLM."""
+        """The code and the challenge of the answer to a REGISTER with this NTLM header."""
         self.connection.sendall((self.REQUEST % ("Authorization: NTLM ", words + "\r\n")).encode())
         answer = b""
         while b"\r\n\r\n" not in answer:
@@ -279,7 +279,7 @@ class Talk:
 
 
 class Between:
-    """Somebody between client and registrar: `change` is called with each message that passes by, and who sent it."""
+    """An attacker between client and registrar: `change` is called with each message and its sender."""
 
     def __init__(self, test, port, change):
         self.change = change
@@ -307,17 +307,17 @@ class Between:
                 pending += data
                 while b"\r\n\r\n" in pending:
                     head, pending = pending.split(b"\r\n\r\n", 1)
-                    # Neither of the two sends the body by itself.
+                    # Neither side sends a body in a separate packet.
                     length = int(re.search(rb"Content-Length: (\d+)", head)[1])
                     body, pending = pending[:length], pending[length:]
                     target.sendall(self.change((head + b"\r\n\r\n" + body).decode(), sender).encode())
-        # Also where one side broke off: the registrar serves nobody else until it knows.
+        # Also if one side broke off: the registrar serves no other client before it knows.
         with contextlib.suppress(OSError):
             target.shutdown(socket.SHUT_WR)
 
 
 def changed(message, field, old, new):
-    """The message with `old` replaced in a header field, whose end may be a part of it."""
+    """The message with `old` replaced in a header field; `old` may include the end of the field."""
     lines = message.split("\r\n")
     for i, line in enumerate(lines):
         if line.startswith(field + ":") and old in line + "\r":
@@ -326,7 +326,7 @@ def changed(message, field, old, new):
 
 
 class Attacks(SipTest):
-    """Somebody in between, as the network has it."""
+    """An attacker on the network."""
 
     def attack(self, port, status, change, version=4, options=()):
         met = []
@@ -380,12 +380,12 @@ class Attacks(SipTest):
         for version in VERSIONS:
             with self.subTest(version=version):
                 self.assertNotIn("LOGGED ON", self.attack(port, NOT_GENUINE, forge, version))
-        # Version 4 signs the request with the AUTHENTICATE_MESSAGE too.
+        # Version 4 also signs the request with the AUTHENTICATE_MESSAGE.
         told = self.attack(port, NOT_ACCEPTED, lambda message, sender: changed(message, "Expires", "600", "601"))
         self.assertNotIn("LOGGED ON", told)
 
     def test_messages_that_come_again_are_noticed(self):
-        """Each in its turn, and by both sides. The answers to them are to nothing that the client still waits for."""
+        """Every message is sent twice, by both sides. The client no longer waits for the answers to the copies."""
         port = self.registrar()
         seen = {"client": [], "registrar": []}
 
@@ -396,12 +396,12 @@ class Attacks(SipTest):
             return "".join(reversed(seen[sender]))
 
         told = self.attack(port, FINE, repeat)
-        # Of three messages the second comes with one old one, and the third with two.
+        # The second of three messages comes with one old one, the third with two.
         self.assertEqual(self.registrar_told().count("a replay"), 3)
         self.assertEqual(told.count("a replay"), 0)
 
     def test_a_signature_says_little_without_extended_session_security(self):
-        """A CRC32 under the same key stream as that of the message before. GSS_NTLM_MINIMUM is the answer."""
+        """The signature is a CRC32 under the key stream of the previous message. GSS_NTLM_MINIMUM refuses such sessions."""
         seen = {}
 
         def signed(message):
@@ -426,7 +426,7 @@ class Attacks(SipTest):
         self.assertEnds(NOT_ACCEPTED, self.registrar(GSS_NTLM_MINIMUM="ess"), "-f", "%x" % NO_ESS)
 
     def test_what_is_not_signed_can_be_changed(self):
-        """As [MS-SIPAE] has it, which is why SIP wants TLS below."""
+        """This is so in [MS-SIPAE]; only TLS protects from it."""
         port = self.registrar()
         changes = [lambda message, change=change: changed(message, *change) for change in UNSIGNED]
         changes += [lambda message: message.replace("hello", "hallo")]
@@ -435,7 +435,7 @@ class Attacks(SipTest):
 
 
 class CMechanism(SipTest):
-    """gss-ntlmssp as the client, with our registrar, and as the registrar, with our client."""
+    """gss-ntlmssp as the client with our registrar, and as the registrar with our client."""
 
     def setUp(self):
         super().setUp()
@@ -450,7 +450,7 @@ class CMechanism(SipTest):
                 self.assertEnds(NOT_ACCEPTED, port, world=self.theirs, password="wrong")
 
     def test_as_the_registrar(self):
-        """It begins with a NEGOTIATE_MESSAGE only, and its MIC is about that too: no client can know it."""
+        """Its acceptor begins only with a NEGOTIATE_MESSAGE, and its MIC covers this message, which no client knows."""
         for version in VERSIONS:
             with self.subTest(version=version):
                 port = self.registrar("-v", str(version), "-a", "-s", "negotiate", "-f", "e2988257", world=self.theirs)
@@ -458,13 +458,13 @@ class CMechanism(SipTest):
                 self.assertEnds(NOT_ACCEPTED, port, password="wrong", GSS_NTLM_MIC="off")
 
     def test_as_both(self):
-        """That the two programs are not just made for ours."""
+        """The two programs do not depend on our mechanism."""
         port = self.registrar("-a", "-s", "negotiate", "-f", "e2988257", world=self.theirs)
         self.assertEnds(FINE, port, "-a", world=self.theirs)
 
 
 class SignedText(SipTest):
-    """What is signed of a message."""
+    """The signed text of a message."""
 
     def test_of_captured_messages(self):
         ocs, communicator = vectors()["captured"][:2]
@@ -501,12 +501,12 @@ class SignedText(SipTest):
         self.assertEqual(self.signed(self.answer(sip, "Expires: 7"), "server", 2)[1], expected)
 
     def test_has_no_two_readings(self):
-        """A bracket in a value would let a part of one value be read as another."""
+        """With a bracket in a value, a part of one value could be read as another value."""
         for wanted, instead in (("Call-ID: I", "Call-ID: I><1"), ("tag=7", "tag=<7"), ('srand="S', 'srand="S><')):
             self.signed(self.answer().replace(wanted, instead), "server", 4, status=4)
 
     def test_of_spoiled_messages(self):
-        """Nothing is read or written beyond its end: the sanitizers watch."""
+        """Nothing is read or written beyond the end of a buffer: the sanitizers check this."""
         ocs, communicator = vectors()["captured"][:2]
         dice = random.Random(4)
         for text, sender in ((ocs["sip_message"], "server"), (communicator["request"]["sip_message"], "client")):

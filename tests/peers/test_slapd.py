@@ -1,4 +1,4 @@
-"""OpenLDAP's server with OpenLDAP's own client, by SASL's GSS-SPNEGO: who the server says that one is, with and without a layer."""
+"""OpenLDAP's server with OpenLDAP's client, by SASL's GSS-SPNEGO: the identity that the server sees, with and without a layer."""
 
 import contextlib
 import glob
@@ -8,9 +8,9 @@ import time
 
 from harness import ALICE, PATIENCE, PeerTest, World, c_plugin, end, free_ports, plugin, require, require_program
 
-# maxssf of the client, and the strength of the layer that both tell.
+# maxssf of the client, and the strength of the layer that both sides report.
 LAYERS = ((0, 0), (1, 1), (256, 64))
-# No directory: whoami needs none.
+# The server has no directory: whoami needs none.
 CONFIGURATION = """\
 pidfile {path}/slapd.pid
 argsfile {path}/slapd.args
@@ -26,12 +26,12 @@ class Slapd(PeerTest):
 
     @contextlib.contextmanager
     def serving(self, world, **environment):
-        """The address of a server of that world."""
+        """Starts a server in this world; returns its address."""
         configuration = world.write("slapd.conf", CONFIGURATION.format(path=world.path))
         [port] = free_ports(1)
         url = "ldap://127.0.0.1:%d/" % port
         with open(world.path + "/slapd.log", "wb") as log:
-            # Level 256 tells connections. Without a level it would leave the foreground.
+            # Level 256 logs connections. Without a level slapd would not stay in the foreground.
             server = subprocess.Popen(
                 [self.server_program, "-d", "256", "-h", url, "-f", configuration], cwd=world.path, stderr=log,
                 stdin=subprocess.DEVNULL, env=world.environment(SASL_CONF_PATH=world.path, **environment),
@@ -44,7 +44,7 @@ class Slapd(PeerTest):
 
     @staticmethod
     def answers(server, port):
-        """Whether it listens, and has not ended."""
+        """Whether the server listens, and has not ended."""
         latest = time.monotonic() + PATIENCE
         while server.poll() is None and time.monotonic() < latest:
             with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), timeout=PATIENCE):

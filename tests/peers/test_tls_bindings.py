@@ -1,7 +1,7 @@
-"""Extended Protection: handshakes in HTTP inside TLS, with channel bindings made of the server's certificate (RFC 5929's
-tls-server-end-point), and somebody in between who has a certificate of his own.
+"""Extended Protection: handshakes in HTTP inside TLS, with channel bindings made from the server's certificate (RFC 5929's
+tls-server-end-point), and an attacker in between who has another certificate.
 
-The acceptor is ours. Its clients are ours, pyspnego and requests-ntlm, which have an NTLM of their own, and curl.
+The acceptor is ours. Its clients are ours, pyspnego and requests-ntlm, which have their own NTLM, and curl.
 """
 
 import base64
@@ -21,7 +21,7 @@ from harness import (
 )
 
 POLICIES = ("off", "when-sent", "required")
-# The hash of a certificate's signature, and that of its tls-server-end-point.
+# The hash of a certificate's signature, and the hash of its tls-server-end-point.
 DIGESTS = (("sha1", "sha256"), ("sha256", "sha256"), ("sha384", "sha384"), ("sha512", "sha512"))
 
 Certificate = collections.namedtuple("Certificate", "path key binding")
@@ -38,7 +38,7 @@ def setUpModule():
 
 
 def certificate(world, name, digest="sha256", hashed="sha256"):
-    """A certificate for localhost that is signed with `digest`, and the bindings that it makes, with the hash `hashed`."""
+    """A certificate for localhost, signed with `digest`, and its bindings, made with the hash `hashed`."""
     path, key = (os.path.join(world.path, name + suffix) for suffix in (".pem", ".key"))
     subprocess.run(
         [
@@ -54,14 +54,14 @@ def certificate(world, name, digest="sha256", hashed="sha256"):
 
 
 def binding_seen(connection):
-    """The bindings that a client makes of the certificate that it sees."""
+    """The bindings that a client makes from the certificate that it sees."""
     der = connection.sock.getpeercert(binary_form=True)
     name = x509.load_der_x509_certificate(der).signature_hash_algorithm.name
     return b"tls-server-end-point:" + hashlib.new("sha256" if name in ("md5", "sha1") else name, der).digest()
 
 
 def sent(binding):
-    """The bindings as they are in a token: the MD5 of RFC 2744's structure, here without addresses."""
+    """The bindings as in a token: the MD5 of RFC 2744's structure, here without addresses."""
     return hashlib.md5(bytes(16) + len(binding).to_bytes(4, "little") + binding).digest()
 
 
@@ -72,14 +72,14 @@ def connect(port, trusted):
 
 
 def ask(connection, authorization):
-    """The status, what is offered for authentication, and the body of an answer."""
+    """The status, the offered schemes, and the body of an answer."""
     connection.request("GET", "/", headers={"Authorization": authorization} if authorization else {})
     with connection.getresponse() as answer:
         return answer.status, answer.headers.get_all("WWW-Authenticate") or [], answer.read()
 
 
 class Talk(http.server.BaseHTTPRequestHandler):
-    """One connection of a client. What it gets the server knows."""
+    """One connection of a client, which the server answers."""
 
     protocol_version = "HTTP/1.1"
     timeout = PATIENCE
@@ -104,7 +104,7 @@ class TlsServer(http.server.ThreadingHTTPServer):
         self.certificate = certificate
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate.path, certificate.key)
-        # The handshake is the business of the connection's thread.
+        # The connection's thread does the TLS handshake.
         self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.thread = threading.Thread(target=self.serve_forever, args=(0.02,))
         self.thread.start()
@@ -116,8 +116,8 @@ class TlsServer(http.server.ThreadingHTTPServer):
 
 
 class Server(TlsServer):
-    """Authenticates each connection with the party `acceptor` and its credentials for whatever comes; `binding` is the
-    bindings that it gives."""
+    """Authenticates each connection with the party `acceptor` and its credential for the mechanism at hand; `binding` is what
+    it gives as channel bindings."""
 
     def __init__(self, certificate, acceptor):
         self.acceptor, self.binding = acceptor, certificate.binding
@@ -144,7 +144,7 @@ class Server(TlsServer):
 
 
 class Relay(TlsServer):
-    """Has a certificate of its own and hands all that it is told to another server, the tokens as `change` makes them."""
+    """An attacker with another certificate, who passes all requests to another server, with the tokens changed by `change`."""
 
     def __init__(self, certificate, server):
         self.server = server
@@ -185,10 +185,10 @@ class TlsTest(OneOfOurs, PeerTest):
         self.addCleanup(relay.close)
         return relay
 
-    # The clients: each says the status that it ended with. `bound` is whether it is to send bindings.
+    # The clients: each returns the status that it ended with. `bound` says whether it sends bindings.
 
     def exchange(self, server, scheme, bound, begin):
-        """A handshake in one connection; `begin` gives the function that makes each token out of the one before."""
+        """A handshake in one connection; `begin` returns the function that makes each token from the previous one."""
         connection = connect(server.server_port, server.certificate)
         self.addCleanup(connection.close)
         connection.connect()
@@ -201,7 +201,7 @@ class TlsTest(OneOfOurs, PeerTest):
                 break
             token = base64.b64decode(offers[0].split()[1])
             if status == 200:
-                # The last word of SPNEGO.
+                # The last token of SPNEGO.
                 self.assertFalse(step(token))
         return status
 
@@ -259,7 +259,7 @@ class TlsTest(OneOfOurs, PeerTest):
         yield "requests-ntlm", self.requests_ntlm
 
     def assertServed(self, status, server, bound):
-        """The handshake has ended well; `bound` is whether its bindings were compared."""
+        """The handshake succeeded; `bound` says whether the bindings were compared."""
         self.assertEqual((status, server.refused), (200, []))
         accepted = server.accepted.pop()
         self.assertEqual(accepted["source"], ALICE)
@@ -280,7 +280,7 @@ class TlsBindings(TlsTest):
         self.other = certificate(self.world, "wrong")
 
     def assertOutcome(self, policy, server, client, bound, is_relayed=False):
-        """What becomes of a handshake where the client is `bound` or not, and the server gives bindings or none."""
+        """The result of a handshake whose client is `bound` or not, and whose server gives bindings or none."""
         status = client(self.relay(self.other, server) if is_relayed else server, bound)
         if policy == "required" and not (bound and server.binding):
             self.assertBadBindings(status, server, "There are no channel bindings")
@@ -305,7 +305,7 @@ class TlsBindings(TlsTest):
                 self.assertOutcome("when-sent", server, client, bound, is_relayed)
 
     def test_serves_curl_as_far_as_it_sends_bindings(self):
-        # Only a newer curl does, and only inside SPNEGO.
+        # Only newer versions of curl send bindings, and only inside SPNEGO.
         lenient = self.serve(self.certificate)
         strict = self.serve(self.certificate, GSS_NTLM_CHANNEL_BINDINGS="required")
         for options in (("--negotiate", "--user", ":"), ("--ntlm", "--user", "%s:%s" % (ALICE, PASSWORD))):
@@ -346,5 +346,5 @@ class TlsBindings(TlsTest):
                 relay.change = change
                 self.assertEqual((client(relay, True), server.accepted), (401, []))
                 self.assertIn(True, changed)
-                # They are part of what the password proves.
+                # The bindings are part of what the response covers.
                 self.assertEqual(server.refused.pop().major, "FAILURE")

@@ -1,7 +1,7 @@
-"""Clients of the web with an NTLM of their own, which curl and the browsers do not share: GNU wget and Apache's HttpClient for Java.
+"""Web clients with their own NTLM, which differs from that of curl and of browsers: GNU wget and Apache's HttpClient for Java.
 
-Both send NTLM raw. wget offers OEM alone and answers with NTLMv1 and LM, so its server has LM_COMPAT_LEVEL 1; its names are OEM
-whatever its flags say. HttpClient asks for no target, and uses NTLMv2 only if it gets a TargetName and a TargetInfo all the same.
+Both send NTLM without SPNEGO. wget offers only OEM and answers with NTLMv1 and LM, so its server has LM_COMPAT_LEVEL 1; its names
+are OEM whatever its flags say. HttpClient asks for no target, but uses NTLMv2 only if it gets a TargetName and a TargetInfo.
 """
 
 import os
@@ -19,7 +19,7 @@ class Wget(ApacheTest):
     environment = {"LM_COMPAT_LEVEL": "1"}
 
     def wget(self, user, password):
-        """The status of the last answer, and who the server says it was."""
+        """The status of the last answer, and the user that the server reports."""
         done = subprocess.run(
             [
                 require_program("wget", "wget"), "--no-config", "--server-response", "--tries=1", "--timeout=%d" % PATIENCE,
@@ -58,7 +58,7 @@ class HttpClient(ApacheTest):
     @classmethod
     def setUpClass(cls):
         require(os.path.isfile(JARS[0]), "libhttpclient-java")
-        # A program of one file is compiled as it starts.
+        # Java compiles a program of one file when it starts it.
         require_program("javac", "default-jdk-headless")
         cls.java = require_program("java", "default-jdk-headless")
         super().setUpClass()

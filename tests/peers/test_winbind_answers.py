@@ -1,7 +1,7 @@
-"""What a winbindd may answer that a real one hardly ever does, and how it is asked.
+"""Answers of winbindd that a real one rarely gives, and the requests to it.
 
-tests/c/wbclient.c is a false libwbclient that answers what a test wants. Only the mechanism under test gets to see it, and no
-Samba is needed.
+tests/c/wbclient.c is a fake libwbclient that answers what a test tells it. Only the mechanism under test sees it. Samba is not
+needed.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ FUNCTIONS = (
     "wbcCtxAuthenticateUserEx", "wbcCtxCredentialCache",
 )
 
-# Where the fields of messages are, and AvIds ([MS-NLMP] 2.2.1, 2.2.2.1).
+# Offsets of fields in messages, and AvIds ([MS-NLMP] 2.2.1, 2.2.2.1).
 LM_RESPONSE, NT_RESPONSE, DOMAIN_NAME, USER_NAME, WORKSTATION, FLAGS, MIC = 12, 20, 28, 36, 44, 60, 72
 TARGET_NAME, SERVER_CHALLENGE, TARGET_INFO = 12, 24, 40
 NB_COMPUTER, NB_DOMAIN, DNS_COMPUTER, DNS_DOMAIN, DNS_TREE = 1, 2, 3, 4, 5
@@ -42,7 +42,7 @@ TARGET_TYPE_DOMAIN, TARGET_TYPE_SERVER = 0x10000, 0x20000
 
 @functools.cache
 def false_library(*options):
-    """The path of the false library, compiled with these options of the preprocessor."""
+    """The path of the fake library, compiled with these preprocessor options."""
     path = os.path.join(World().path, "libwbclient.so.0")
     source = os.path.join(HERE, "..", "c", "wbclient.c")
     command = [require_program("cc", "gcc"), "-shared", "-fPIC", "-pthread", "-Wall", "-Wextra", "-Werror", *options]
@@ -51,7 +51,7 @@ def false_library(*options):
 
 
 def sid(authority, *parts, count=None):
-    """A SID and its text; `count` is how many parts it says to have."""
+    """A SID and its text; `count` is the number of parts that it claims to have."""
     padded = parts + (0,) * (15 - len(parts))
     count = len(parts) if count is None else count
     packed = struct.pack("=BB6s15II", 1, count, authority.to_bytes(6, "big"), *padded, 7)
@@ -60,12 +60,12 @@ def sid(authority, *parts, count=None):
 
 
 def sids(*given):
-    """Those SIDs as the answer has them."""
+    """These SIDs as in the answer."""
     return {"num_sids": len(given), "sids": b"".join(packed for packed, _ in given)}
 
 
 ACCOUNT_SID, USERS_SID, GROUP_SID = (sid(5, 21, 1, 2, 3, last) for last in (1000, 513, 4294967295))
-# What the domain says of the account, the session key apart.
+# What the domain says about the account, without the session key.
 ACCOUNT = {"info": 1, "account_name": "Alice", "domain_name": "AD", **sids(ACCOUNT_SID, USERS_SID, GROUP_SID)}
 DETAILS = {"info": 1, "netbios_name": "MEMBER", "netbios_domain": "AD", "dns_domain": "ad.example"}
 CONTROLLER = {"info": 1, "forest_name": "forest.example"}
@@ -77,7 +77,7 @@ def field(token, at):
 
 
 def with_field(token, at, data):
-    """`token` with `data` in that field, at its end."""
+    """`token` with `data` in this field, appended at its end."""
     return token[:at] + struct.pack("<HHI", len(data), len(data), len(token)) + token[at + 8 :] + data
 
 
@@ -86,13 +86,13 @@ def hmac_md5(key, data):
 
 
 def session_base_key(token):
-    """What a domain controller says to an AUTHENTICATE_MESSAGE with NTLMv2 made with CAROL_PASSWORD."""
+    """A domain controller's answer to an AUTHENTICATE_MESSAGE with NTLMv2 made with CAROL_PASSWORD."""
     user = field(token, USER_NAME).decode("utf-16-le", "surrogatepass").upper().encode("utf-16-le", "surrogatepass")
     return hmac_md5(hmac_md5(NT_HASH, user + field(token, DOMAIN_NAME)), field(token, NT_RESPONSE)[:16])
 
 
 def target_info(challenge):
-    """{AvId: text} of a CHALLENGE_MESSAGE."""
+    """The AV pairs of a CHALLENGE_MESSAGE, as {AvId: text}."""
     rest, found = field(challenge, TARGET_INFO), {}
     while rest:
         kind, length = struct.unpack_from("<HH", rest)
@@ -102,7 +102,7 @@ def target_info(challenge):
 
 
 class Member(Party):
-    """A party whose winbindd is the test."""
+    """A party for which the test is winbindd."""
 
     def __init__(self, library=None, **environment):
         world = World()
@@ -116,7 +116,7 @@ class Member(Party):
         super().__init__(world, **{**unset, **settings, **environment})
 
     def say(self, details=DETAILS, controller=CONTROLLER, **calls):
-        """What the library answers from now on; what is None has no line."""
+        """Set what the library answers from now on; values that are None have no line."""
         calls |= {"details": details, "controller": controller}
         lines = []
         for call, settings in calls.items():
@@ -124,21 +124,21 @@ class Member(Party):
                 value = value.encode() if isinstance(value, str) else value
                 if value is not None:
                     lines.append("%s.%s=%s\n" % (call, key, value.hex() if isinstance(value, bytes) else value))
-        # Other threads may be reading it.
+        # Other threads may read the file at the same time.
         path = os.path.join(self.path, "answers")
         with open(path + ".new", "w") as file:
             file.writelines(lines)
         os.replace(path + ".new", path)
 
     def heard(self, *names):
-        """The calls of those names, or all, each a dict of what the library was given."""
+        """The calls with these names, or all calls, each a dict of the arguments."""
         with contextlib.suppress(FileNotFoundError), open(os.path.join(self.path, "calls")) as file:
             lines = [dict(word.split("=", 1) for word in line.split()) for line in file]
             return [line for line in lines if not names or line["call"] in names]
         return []
 
     def wait_for(self, call, count):
-        """Until so many of those calls were made."""
+        """Wait until so many of these calls were made."""
         end = time.monotonic() + PATIENCE
         while len(self.heard(call)) < count:
             if time.monotonic() > end:
@@ -151,7 +151,7 @@ class Member(Party):
 
 
 def said(call, key):
-    """Text that the library was given."""
+    """A text argument of the library."""
     return bytes.fromhex(call[key]).decode()
 
 
@@ -164,7 +164,7 @@ class WinbindTest(PeerTest):
 
     @classmethod
     def client(cls, **environment):
-        """A party that knows no winbind, but passwords."""
+        """A party without winbind that has passwords."""
         key = tuple(environment.items())
         if key not in cls.clients:
             cls.clients[key] = party = Party(World(), GSS_NTLM_WINBIND="no", **environment)
@@ -180,7 +180,7 @@ class WinbindTest(PeerTest):
         return party
 
     def leave(self, party):
-        """End a party, and see that nothing was used that had been given back, and nothing kept."""
+        """End a party, and check that it used no freed memory and freed everything."""
         self.close_cleanly(party)
         contexts, answers = set(), set()
         for call in party.heard():
@@ -209,8 +209,8 @@ class AcceptorTest(WinbindTest):
         return server
 
     def reach(self, server, client=None, flags=SEALED, user=USER, change=lambda token: token):
-        """A handshake as far as the domain has no part in it: the context's name, the CHALLENGE_MESSAGE and the answer to it,
-        which `change` has a hand in. `self.asked` is the client."""
+        """A handshake up to the point where the domain is asked: the context's name, the CHALLENGE_MESSAGE, and the answer to
+        it, changed by `change`. `self.asked` is the client."""
         self.asked = client or self.client()
         self.asked.log_on(user=user, password=CAROL_PASSWORD)
         name = self.name()
@@ -219,7 +219,7 @@ class AcceptorTest(WinbindTest):
         return name, challenge, change(self.asked.init(context=name, flags=flags, cred="user", token=challenge)["token"])
 
     def log_on(self, server, answer={}, others={}, **options):
-        """A handshake whose account the domain vouches for, but for what `answer` says otherwise; `others` are answers to
+        """A handshake whose account the domain accepts, with `answer` changing the domain's answer; `others` are answers to
         other calls. Returns both sides and the acceptor's last answer."""
         name, _, token = self.reach(server, **options)
         key = session_base_key(token) if len(field(token, NT_RESPONSE)) > 24 else V1_KEY
@@ -237,7 +237,7 @@ class AcceptorTest(WinbindTest):
         return other
 
     def refusal(self, server, answer={}, **options):
-        """Why that answer lets nobody in. The next one does."""
+        """The error after this answer, which lets no client in. The next handshake succeeds."""
         failure = self.assertRefused("FAILURE", self.log_on, server=server, answer=answer, **options)
         self.assertOneLine(failure.text)
         self.good(server)
@@ -263,7 +263,7 @@ class WhatIsSaidOfAnAccount(AcceptorTest):
         }
         self.assertEqual(found, found | expected)
         self.assertNotIn("guest", found)
-        # What is empty, NULL or no UTF-8 is no reason to refuse anybody.
+        # A field that is empty, NULL or not UTF-8 is no reason to refuse a client.
         for value, shown in ((None, None), ("", None), (b"A\xff", "A\ufffd"), (70000 * "l", 70000 * "l")):
             other = self.log_on(server, dict.fromkeys(more, value))[1]
             self.assertEqual(self.attributes(other).get("full-name"), shown)
@@ -271,7 +271,7 @@ class WhatIsSaidOfAnAccount(AcceptorTest):
     def test_every_sid_is_there_and_goes_along_with_the_context(self):
         server, elsewhere = self.server(), self.member()
         for count in (2, 1000, 5000):
-            # All authorities and lengths that there are, by turns.
+            # All authorities and all lengths, in turn.
             given = [
                 sid((5, (1 << 32) - 1, 1 << 32, (1 << 48) - 1)[at % 4], *(at * part % (1 << 32) for part in range(at % 16)))
                 for at in range(count)
@@ -289,7 +289,7 @@ class WhatIsSaidOfAnAccount(AcceptorTest):
         text = self.refusal(self.server(), guest)
         self.assertIn("treats the client as a guest", text)
         open_to_all = self.server(GSS_NTLM_ANONYMOUS="yes")
-        # All flags but that of guests.
+        # All flags except that of guests.
         self.assertNotIn("guest", self.attributes(self.log_on(open_to_all, {"user_flags": 0xFFFFFFFE})[1]))
         one, other, last = self.log_on(open_to_all, guest)
         self.assertEqual(last["source"], "AD\\Alice")
@@ -299,7 +299,7 @@ class WhatIsSaidOfAnAccount(AcceptorTest):
             self.assertIn("MIC", self.refusal(open_to_all, {**guest, "session_key": wrong}))
 
     def test_a_guest_is_not_protected(self):
-        # Where the domain gives no key, it is one that everybody knows.
+        # If the domain gives no key, everybody knows the key.
         server = self.server(GSS_NTLM_ANONYMOUS="yes", GSS_NTLM_MINIMUM="sign")
         guest = {"user_flags": 1, "session_key": bytes(16)}
         self.refusal(server, guest, client=self.client(GSS_NTLM_MIC="off"), flags=SIGNED)
@@ -369,7 +369,7 @@ class WhyNobodyIsLetIn(AcceptorTest):
             (0x00000001, "WAIT_1", "check the logs"),
         ):
             shown = "NT_STATUS_%s (0x%08X)" % (name, status)
-            # Whatever else the library says: that all went well, or much of an account.
+            # Even if the library also says that the call succeeded, or returns facts about an account.
             for more in ({}, {"code": 0}, {"code": NOT_AVAILABLE}, {"code": 0, "info": 1}):
                 with self.subTest(name, **more):
                     text = self.refusal(server, {**self.error(status, "NT_STATUS_" + name), **more})
@@ -397,7 +397,7 @@ class WhyNobodyIsLetIn(AcceptorTest):
                 self.assertIn(shown, self.refusal(server, self.error(0xC0000072, given)))
         lines = server.trace_text().splitlines()
         self.assertTrue(all(line.split()[1] == "[%d]" % server.process.child.pid for line in lines))
-        # However long it is, it is no reason to fail otherwise.
+        # Its length does not change the error.
         self.assertIn("enable the account", self.refusal(server, self.error(0xC0000072, 70000 * "N")))
 
     def test_may_be_an_error_of_the_library(self):
@@ -405,7 +405,7 @@ class WhyNobodyIsLetIn(AcceptorTest):
         for code in (*range(1, LAST_ERROR + 1), -1, 0x7FFFFFFF):
             if code == NOT_AVAILABLE:
                 continue
-            # Without an NTSTATUS, or with one that says nothing.
+            # Without an NTSTATUS, or with one that has no meaning.
             for error in (self.error(None, None, code), self.error(0, "NT_STATUS_OK", code), {"code": code, "info": 1}):
                 with self.subTest(**error):
                     self.assertIn("an error that has no NTSTATUS", self.refusal(server, error))
@@ -444,10 +444,10 @@ class WhatIsAsked(AcceptorTest):
                 self.assertEqual(bytes.fromhex(call["challenge"]), challenge[SERVER_CHALLENGE : SERVER_CHALLENGE + 8])
                 response = field(token, NT_RESPONSE)
                 self.assertEqual([call["nt"], call["nt_length"]], [response.hex(), str(len(response))])
-                # With NTLMv2 the domain is to judge nothing else.
+                # With NTLMv2 the domain must check nothing else.
                 self.assertNotIn("lm", call)
                 self.assertEqual(call["lm_length"], "0")
-                # By response; computers may log on.
+                # By a response; computers may log on.
                 self.assertEqual([call["level"], call["flags"], int(call["control"])], ["3", "0", 0x820])
 
     def test_has_no_workstation_where_the_client_names_none(self):
@@ -496,7 +496,7 @@ class WhatIsAsked(AcceptorTest):
         names += ["al%sice" % letter for letter in '*?"<>|/\\:']
         for at, name in itertools.product((USER_NAME, DOMAIN_NAME), names):
             with self.subTest(at=at, name=name):
-                # A client without MIC, that is stopped by nothing but the name.
+                # A client without MIC, which only its name can stop.
                 options = {"client": self.client(GSS_NTLM_MIC="off"), "change": named(at, name)}
                 failure = self.assertRefused("FAILURE", self.log_on, server=server, **options)
                 self.assertIn("STATUS_LOGON_FAILURE", failure.text)
@@ -513,7 +513,7 @@ class HowLongItTakes(AcceptorTest):
     IMPATIENT = {"GSS_NTLM_WINBIND_TIMEOUT": "1"}
 
     def timed_out(self, call, **arguments):
-        """The call fails because nobody waits for winbindd any longer."""
+        """The call fails because the time limit for winbindd is over."""
         start = time.monotonic()
         failure = self.assertRefused("FAILURE", call, **arguments)
         took = time.monotonic() - start
@@ -527,7 +527,7 @@ class HowLongItTakes(AcceptorTest):
         self.good(server)
         took = self.timed_out(self.log_on, server=server, answer={"sleep": 3000})
         self.assertLess(took, 2.5)
-        # The other one is still at it: this is a new connection.
+        # The other call has not ended: this is a new connection.
         self.good(server)
         self.assertEqual([len(server.heard(call)) for call in ("create", "free", "woke")], [2, 0, 0])
         server.wait_for("free", 1)
@@ -545,7 +545,7 @@ class HowLongItTakes(AcceptorTest):
         self.assertEqual(server.heard("woke"), [])
 
     def test_is_no_matter_if_the_answer_comes_when_the_program_ends(self):
-        # The library answers at about the time when nobody waits any longer, and when the process ends.
+        # The library answers at about the time limit, and when the process ends.
         for sleep in (1000, 1040):
             server = Member(**self.IMPATIENT)
             self.addCleanup(server.close)
@@ -560,7 +560,7 @@ class HowLongItTakes(AcceptorTest):
         start = time.monotonic()
         self.assertIn("winbindd does not answer", self.assertRefused("NO_CRED", server.serve).text)
         self.assertLess(time.monotonic() - start, 2.5)
-        # For a while it is not asked again, so that not each credential costs the wait.
+        # It is not asked again for a while, so that not every credential waits for it.
         start = time.monotonic()
         self.assertRefused("NO_CRED", server.serve)
         self.assertLess(time.monotonic() - start, 0.5)
@@ -589,7 +589,7 @@ class HowLongItTakes(AcceptorTest):
 
 class ThreadsAndSignals(AcceptorTest):
     def accept_together(self, server, tokens):
-        """The answers to these tokens of contexts, taken at the same time, each by a thread of its own."""
+        """The answers to these tokens of contexts, processed at the same time, each in its own thread."""
         lines = [
             json.dumps({"do": "accept", "context": name, "token": encode(token), "cred": "server"}) for name, token in tokens
         ]
@@ -602,7 +602,7 @@ class ThreadsAndSignals(AcceptorTest):
             self.refusal(server, {"info": None})
         (created,) = server.heard("create")
         self.assertEqual(int(created["thread"]), server.process.child.pid)
-        # Each call runs in a thread of its own.
+        # Each call runs in its own thread.
         calls = server.heard("ping", "details", "controller", "authenticate")
         self.assertEqual({call["context"] for call in calls}, {created["created"]})
         self.assertGreater(len(calls), 10)
@@ -612,7 +612,7 @@ class ThreadsAndSignals(AcceptorTest):
         client = self.client(LM_COMPAT_LEVEL="2")
         for round in range(2):
             started = [self.reach(server, client=client) for _ in range(4)]
-            # At the same time indeed.
+            # The calls really overlap.
             server.say(authenticate={**ACCOUNT, "session_key": V1_KEY, "sleep": 500})
             start = time.monotonic()
             answers = self.accept_together(server, [(name, token) for name, _, token in started])
@@ -627,7 +627,7 @@ class ThreadsAndSignals(AcceptorTest):
         created, freed = server.heard("create"), server.heard("free")
         self.assertEqual([len(created), len(freed)], [9, 8])
         self.assertEqual(len({call["thread"] for call in created[-4:]}), 4)
-        # The main thread's own was none of them.
+        # The main thread's own was not one of them.
         self.assertNotIn(created[0]["created"], {call["context"] for call in freed})
 
     def test_calls_that_nobody_waits_for_have_a_limit(self):
@@ -654,7 +654,7 @@ class ThreadsAndSignals(AcceptorTest):
             with self.subTest(**settings):
                 server = self.member(**settings)
                 server.say(details={**DETAILS, "sleep": 300})
-                # With a name of its own it does not ask for another yet.
+                # A party that has a name does not ask for another one yet.
                 server.serve(user="service")
                 self.assertEqual(server.heard("details"), [])
                 names = [self.name() for _ in range(4)]
@@ -674,7 +674,7 @@ class ThreadsAndSignals(AcceptorTest):
     def test_a_signal_is_the_programs_own(self):
         server = self.server()
         self.good(server, answer={"signals": 5})
-        # It interrupts the program's thread, not the library's.
+        # The signal interrupts the program's thread, not the library's.
         self.assertEqual(int(server.heard("authenticate")[-1]["interrupted"]), server.process.child.pid)
 
 
@@ -713,7 +713,7 @@ class WithoutTheLibrary(AcceptorTest):
 
 class WhatTheComputerIsCalled(AcceptorTest):
     def challenge(self, details=DETAILS, controller=CONTROLLER, **environment):
-        """The CHALLENGE_MESSAGE of a server that has a user file, by which a handshake succeeds then."""
+        """The CHALLENGE_MESSAGE of a server that has a user file; the handshake then succeeds."""
         server = self.member(NTLM_USER_FILE=World().user_file, **environment)
         server.say(details=details, controller=controller)
         server.serve()
@@ -890,8 +890,8 @@ class WhatAnAccountIsCalledHere(AcceptorTest):
 
 
 class CachedLogon(WinbindTest):
-    """An initiator with no secret of its own. Its messages are made by another party that has one: the same as winbind would
-    make for the same NEGOTIATE_MESSAGE and CHALLENGE_MESSAGE."""
+    """An initiator without a password. Another party that has one makes its messages: the same that winbind would make for
+    the same NEGOTIATE_MESSAGE and CHALLENGE_MESSAGE."""
 
     def setUp(self):
         self.acceptor = self.client(LM_COMPAT_LEVEL="0")
@@ -904,8 +904,8 @@ class CachedLogon(WinbindTest):
         return party
 
     def answer(self, party, twin=None, flags=SEALED, twin_flags=None, blobs=None, others={}, **more):
-        """Let `party` answer a challenge as `twin` would. `blobs` makes blobs of the token and the key, `more` is what else there
-        is to that answer, `others` are answers to other calls. Returns the context's name and the step."""
+        """Make `party` answer a challenge as `twin` would. `blobs` makes blobs from the token and the key, `more` is added to this
+        answer, `others` are answers to other calls. Returns the context's name and the step."""
         twin = twin or self.client()
         twin.log_on()
         name = self.name()
@@ -959,7 +959,7 @@ class CachedLogon(WinbindTest):
         self.assertEqual([said(probe, "account"), said(probe, "domain"), probe["level"]], ["alice", "EXAMPLE", "1"])
 
     def test_is_not_told_the_time_where_there_is_to_be_no_mic(self):
-        # MsvAvTimestamp and its length; the random bytes of a challenge have them once in an aeon.
+        # MsvAvTimestamp and its length; the random bytes of a challenge practically never contain these.
         time = "07000800"
         for setting in ("auto", "off"):
             party = self.initiator(GSS_NTLM_MIC=setting)
@@ -1077,7 +1077,7 @@ class CachedLogon(WinbindTest):
             flags = struct.pack("<I", negotiated(token) | SIGN | SEAL)
             return self.right(token[:FLAGS] + flags + token[FLAGS + 4 :], key)
 
-        # More than was agreed to counts for nothing.
+        # Flags that were not agreed to are ignored.
         _, mine = self.answer(party, twin=self.client(GSS_NTLM_MIC="off"), flags=UNPROTECTED, blobs=with_more)
         self.assertFalse(mine["flags"] & (CONF | INTEG))
 
