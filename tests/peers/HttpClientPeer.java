@@ -1,4 +1,4 @@
-// Fetches one page with Apache's HttpClient 4.5, which has an NTLM of its own, and prints the status and who it was to the server.
+// Fetches one page with Apache's HttpClient 4.5, which has its own NTLM, and prints the status and the user that the server reports.
 //
 //     java -cp JARS HttpClientPeer.java URL DOMAIN USER PASSWORD
 

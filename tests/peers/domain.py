@@ -176,7 +176,7 @@ def handshake(trace):
         text = file.read()
     found = re.findall(r"initiator: sends AUTHENTICATE_MESSAGE of (\S+), MIC (true|false), flags (0x[0-9a-f]+)", text)
     if len(found) != 1 or text.count("initiator: sends NEGOTIATE_MESSAGE") != 1:
-        raise AssertionError("not one handshake:\n" + text)
+        raise AssertionError("the trace does not have exactly one handshake:\n" + text)
     user, mic, flags = found[0]
     return Handshake(user, mic == "true", int(flags, 16))
 
@@ -371,7 +371,7 @@ class Domain:
 def shared():
     """The domain; the first call makes it, which takes some seconds."""
     if os.environ.get("GSSNTLM_DOMAIN_APART") == "1":
-        skip("the domain's tests are run apart, by root")
+        skip("root runs the tests with a domain separately")
     for program, package in (
         ("unshare", "util-linux"), ("nsenter", "util-linux"), ("ip", "iproute2"), ("openssl", "openssl"),
         ("samba", "samba-ad-dc"), ("smbd", "samba"), ("winbindd", "winbind"), ("wbinfo", "winbind"),

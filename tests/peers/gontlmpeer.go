@@ -1,4 +1,4 @@
-// One side of an NTLM handshake by go-ntlm, with its messages signed: told one line of JSON, it answers one; bytes are base64.
+// One side of an NTLM handshake made with go-ntlm, with signed messages. It answers each line of JSON with one; bytes are base64.
 //
 //	{"do": "challenge"}                                            as a server: its CHALLENGE_MESSAGE
 //	{"do": "judge", "token": AUTHENTICATE_MESSAGE}                 as a server
@@ -6,7 +6,7 @@
 //	{"do": "sign", "data": message, "number": n}                   the signature
 //	{"do": "verify", "data": message, "token": signature, "number": n}
 //
-// The account stands beside them: "user", "domain", "password".
+// Each line also has the account: "user", "domain", "password".
 package main
 
 import (
@@ -32,7 +32,7 @@ type answer struct {
 	Error string `json:"error,omitempty"`
 }
 
-// What client and server have in common.
+// The methods that client and server share.
 type session interface {
 	SetUserInfo(user string, password string, domain string)
 	Mac(message []byte, number int) ([]byte, error)

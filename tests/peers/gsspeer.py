@@ -80,7 +80,7 @@ def owner_of_gss_calls():
     info = _DlInfo()
     dladdr = ctypes.CDLL(None).dladdr
     if not dladdr(ctypes.cast(calls.gss_init_sec_context, ctypes.c_void_p), ctypes.byref(info)):
-        raise RuntimeError("gss_init_sec_context belongs to no library")
+        raise RuntimeError("gss_init_sec_context is in no library")
     return os.path.basename(info.fname.decode())
 
 
@@ -116,7 +116,7 @@ def hello(plugin):
         raise RuntimeError("gss_init_sec_context comes from " + owner)
     real = os.path.realpath(plugin)
     if real not in mapped(os.path.basename(real)):
-        raise RuntimeError(real + " is not mapped")
+        raise RuntimeError(real + " is not in the memory map")
     known = {"libgss_ntlm.so", "gssntlmssp.so"} - {os.path.basename(real)}
     strangers = [path for name in known for path in mapped("/" + name)]
     if strangers:
@@ -124,7 +124,7 @@ def hello(plugin):
     # The mechglue accepts any library as a mechanism; only one that answers is a mechanism.
     attributes = sorted(oid.dotted_form for oid in gss.inquire_attrs_for_mech(NTLM).mech_attrs)
     if MECH_CONCRETE not in attributes:
-        raise RuntimeError(real + " has no attributes of a mechanism")
+        raise RuntimeError(real + " has no mechanism attributes")
     return {"library": real, "attributes": attributes}
 
 

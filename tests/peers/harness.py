@@ -120,7 +120,7 @@ def require(present, what):
         # The list has names of packages, whichever part of a package the test needs.
         may_skip(re.sub(r".*\((.*)\)", r"\1", what))
     except AssertionError as unlisted:
-        raise AssertionError(what + " is not installed: install it, or skip its tests with GSSNTLM_PEERS_OPTIONAL=1") from unlisted
+        raise AssertionError(what + " is missing: install it, or skip its tests with GSSNTLM_PEERS_OPTIONAL=1") from unlisted
 
 
 def require_module(name, package):
@@ -435,11 +435,11 @@ def handshake(initiator, acceptor, context="c", mech="ntlm", flags=SEALED, **opt
         if not ours["more"]:
             # The acceptor may send SPNEGO's last token; then the initiator still waits for it, which "more" says.
             if theirs["more"]:
-                raise AssertionError("the initiator is done, the acceptor waits for more")
+                raise AssertionError("the initiator has finished, but the acceptor waits for a token")
             return ours | {"sent": sent}, theirs
         if not token:
-            raise AssertionError("the initiator waits for a token, the acceptor has sent none")
-    raise AssertionError("no end after ten rounds")
+            raise AssertionError("the initiator waits for a token, but the acceptor has sent none")
+    raise AssertionError("the handshake has not ended after ten rounds")
 
 
 class PeerTest(unittest.TestCase):

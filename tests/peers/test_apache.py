@@ -198,11 +198,11 @@ class Httpd:
                     break
             except ConnectionRefusedError:
                 if self.process.poll() is not None or time.monotonic() > end:
-                    raise RuntimeError("httpd does not serve: " + self.told())
+                    raise RuntimeError("httpd does not answer: " + self.told())
                 time.sleep(0.05)
         while len(children(self.process.pid)) < 2:
             if time.monotonic() > end:
-                raise RuntimeError("httpd has not its two children: " + self.told())
+                raise RuntimeError("httpd does not have its two child processes: " + self.told())
             time.sleep(0.05)
         self.children = children(self.process.pid)
 

@@ -215,7 +215,7 @@ print("%x" % minor.value)
 
     def test_sees_no_switch(self):
         if os.geteuid() != 0:
-            self.skipTest("only root can make another's program")
+            self.skipTest("only root can make a program of another user")
         world = World()
         self.addCleanup(world.remove)
         # The interpreter as it is, and as a set-user-ID program.

@@ -99,7 +99,7 @@ class WeAccept(GensecTest):
             token = answer["token"]
             if not theirs["more"] and not answer["more"]:
                 return context, answer, flags
-        self.fail("no end after six rounds")
+        self.fail("the handshake has not ended after six rounds")
 
     def test_serves_each_response_at_the_levels_that_allow_it(self):
         for (name, (settings, levels, _)), level in itertools.product(RESPONSES.items(), LEVELS):
@@ -208,7 +208,7 @@ class WeInitiate(GensecTest):
                 challenge |= flags_inside(2, theirs["token"])
             if not answer["more"] and not theirs["more"]:
                 return context, answer, challenge
-        self.fail("no end after six rounds")
+        self.fail("the handshake has not ended after six rounds")
 
     def test_is_served_at_the_levels_that_the_server_allows(self):
         for level, server in itertools.product(LEVELS, ({}, SERVES_V1)):

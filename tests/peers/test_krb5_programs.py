@@ -146,7 +146,7 @@ def source():
 def edited(text, edits, name):
     for old, new in edits:
         if old not in text:
-            raise AssertionError("%s.c of this krb5 reads differently and has no: %s" % (name, old))
+            raise AssertionError("%s.c of this krb5 lacks this text: %s" % (name, old))
         text = text.replace(old, new)
     return text
 
@@ -184,7 +184,7 @@ class Krb5Programs(unittest.TestCase):
         for name in ("mech_krb5",) if second == "iakerb" else ("mech_krb5", "mech_iakerb"):
             text, times = re.subn(r"(gss_OID_desc %s = )\{[^}]*\}" % name, lambda match: match[1] + code, text)
             if times != 1:
-                raise AssertionError("common.c of this krb5 defines %s differently" % name)
+                raise AssertionError("common.c of this krb5 has another definition of %s" % name)
         return text
 
     def program(self, name, more=(), second="iakerb"):

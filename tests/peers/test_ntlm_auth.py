@@ -56,7 +56,7 @@ class WeAccept(NtlmAuthTest):
                 self.assertFalse(answer["more"])
                 return answer
             self.assertIn(code, ("KK", "AF"), "%s %s" % (code, fields))
-        self.fail("no end after six rounds")
+        self.fail("the handshake has not ended after six rounds")
 
     def check(self, client, answer, granted):
         self.assertEqual(answer["source"], ALICE)
@@ -156,7 +156,7 @@ class WeInitiate(NtlmAuthTest):
                 self.assertFalse(answer["more"])
                 return answer, code, fields[-1]
             command = "KK"
-        self.fail("no end after six rounds")
+        self.fail("the handshake has not ended after six rounds")
 
     def test_is_accepted_signing_and_sealing(self):
         for mech, protocol in self.PROTOCOLS:

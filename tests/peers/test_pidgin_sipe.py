@@ -162,7 +162,7 @@ class Registrar:
         self.authenticate = token
         step = self.party.accept(context=self.context, cred="server", token=token)
         if step["more"] or step["token"]:
-            raise AssertionError("the acceptor has more to say")
+            raise AssertionError("the acceptor has another token")
         self.source, self.flags = step["source"], step["flags"]
         self.party.set_seq_num(context=self.context, number=self.number)
 

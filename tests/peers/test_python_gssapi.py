@@ -73,7 +73,7 @@ def establish(client, server):
         if token:
             token = server.step(token)
     if not server.complete:
-        raise AssertionError("the initiator is done, the acceptor waits for more")
+        raise AssertionError("the initiator has finished, but the acceptor waits for a token")
     return client, server
 
 

@@ -268,7 +268,7 @@ class Talk:
         while b"\r\n\r\n" not in answer:
             more = self.connection.recv(10000)
             if not more:
-                raise AssertionError("the registrar has hung up")
+                raise AssertionError("the registrar has closed the connection")
             answer += more
         answer = answer.decode()
         return int(answer.split()[1]), re.search("WWW-Authenticate: (.*)\r", answer)[1]

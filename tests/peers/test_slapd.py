@@ -37,7 +37,7 @@ class Slapd(PeerTest):
                 stdin=subprocess.DEVNULL, env=world.environment(SASL_CONF_PATH=world.path, **environment),
             )
         try:
-            self.assertTrue(self.answers(server, port), "slapd does not serve: " + self.told(world))
+            self.assertTrue(self.answers(server, port), "slapd does not answer: " + self.told(world))
             yield url
         finally:
             end(server)
