@@ -233,8 +233,8 @@ class SystemLog:
 
 
 def free_ports(count):
-    """Ports of 127.0.0.1 that nobody uses. A server that cannot be given a socket gets one of these: the kernel gives them to
-    nobody, while a port from its own range may be another program's before the server is there."""
+    """Unused ports of 127.0.0.1, for servers that cannot be given a socket. They are outside the range from which the kernel
+    chooses ports: a port in that range may be given to another program before the server starts."""
     with open("/proc/sys/net/ipv4/ip_local_port_range") as kernels:
         first = int(kernels.read().split()[0])
     ports = set()

@@ -877,14 +877,14 @@ class WhatAnAccountIsCalledHere(AcceptorTest):
         self.assertEqual(self.accounts("MEMBER", "AD", "OTHER"), ["root", "AD\\root", "OTHER\\root"])
 
     def test_keeps_the_domain_that_the_host_name_begins_with(self):
-        # A host may be called like the domain that it is a member of, and then not be told so.
+        # A host may have the name of the domain that it is a member of, and winbindd may not answer.
         short = os.uname().nodename.partition(".")[0].upper()[:15]
         with_domain = short + "\\root"
         self.assertEqual(self.accounts(short, details={**DETAILS, "netbios_domain": short}), [with_domain])
         self.assertEqual(self.accounts(short, details={"code": NOT_AVAILABLE}), [with_domain])
         hanging = {**DETAILS, "sleep": 2000}
         self.assertEqual(self.accounts(short, details=hanging, GSS_NTLM_WINBIND_TIMEOUT="1"), [with_domain])
-        # Who leaves winbind out has no domain.
+        # Without winbind there is no domain.
         self.assertEqual(self.accounts(short, GSS_NTLM_WINBIND="no"), ["root"])
         self.assertEqual(self.accounts("MEMBER", details={"code": NOT_AVAILABLE}, NETBIOS_COMPUTER_NAME="MEMBER"), ["root"])
 

@@ -5,7 +5,7 @@
 
 #include "program.h"
 
-/* What [MS-SIPAE] gives GSS_GetMIC as the sequence number, for every message in either direction. */
+/* The sequence number that [MS-SIPAE] uses with GSS_GetMIC, for every message in both directions. */
 enum { SEQUENCE_NUMBER = 100 };
 
 enum { SIGNATURE_LENGTH = 16 };
@@ -188,7 +188,7 @@ static void remember(struct window *window, uint32_t number)
         memset(window->seen, 0, sizeof(window->seen));
         window->highest = number;
     }
-    /* The places of the numbers in between were those of numbers that are too old now. */
+    /* The bits of the skipped numbers still hold older numbers, which are now outside the window: clear them. */
     while (window->highest < number) {
         window->highest++;
         *place(window, window->highest) &= ~bit(window->highest);
@@ -210,7 +210,7 @@ enum verdict association_verify(struct association *association, const struct si
         say("  it is not signed");
         return UNSIGNED;
     }
-    /* The words of the association, whatever the message says. */
+    /* Use the values of the association, not those of the message. */
     ntlm.version = association->version;
     ntlm.realm = slice_of(association->realm);
     ntlm.targetname = slice_of(association->targetname);
@@ -227,7 +227,7 @@ enum verdict association_verify(struct association *association, const struct si
         explain("gss_verify_mic", major, minor);
         return FORGED;
     }
-    /* The mechanism has no notion of a replay here: the same signature is good again and again. */
+    /* The mechanism does not detect replays here: the same signature verifies again. */
     if (!is_new(&association->received, number)) {
         say("  the signature is good, but number %u has been here: a replay", (unsigned)number);
         return REPLAYED;

@@ -1,9 +1,10 @@
 /*
- * Prints what is signed of a SIP message, which comes on standard input:
+ * Prints the signed text of a SIP message, which it reads from standard input:
  *
  *     buffer client|server VERSION
  *
- * VERSION 0 is the one that the message names. A malformed message is status 3, one that cannot be signed is status 4.
+ * VERSION 0 means the version that the message names. The status is 3 for a malformed message, and 4 for one that cannot be
+ * signed.
  */
 #include <stdio.h>
 #include <stdlib.h>

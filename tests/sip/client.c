@@ -1,18 +1,18 @@
 /*
- * A SIP client that speaks the NTLM of [MS-SIPAE] with the registrar beside it.
+ * A SIP client that speaks the NTLM of [MS-SIPAE] with the registrar in this directory.
  *
  *     client -p PORT [-v VERSION] [-u ACCOUNT] [-i URI] [-f FLAGS] [-n COUNT] [-a]
  *
  *     -p   the registrar's port on the loopback interface
  *     -v   2, 3 or 4: the highest version of the authentication protocol, 4 by default
- *     -u   the account, by default EXAMPLE\alice; its password is the value of SIP_PASSWORD, or is looked for by the mechanism
+ *     -u   the account, by default EXAMPLE\alice; its password is the value of SIP_PASSWORD, or the mechanism finds it
  *     -i   the SIP user, by default sip:alice@example.test
  *     -f   NegotiateFlags for GSS_NTLMSSP_NEG_FLAGS, in hexadecimal
- *     -n   how many messages overtake another one, 1 by default; the registrar remembers 255 back
- *     -a   plays an attacker too, and expects the registrar to do so: forged and replayed messages have to be refused
+ *     -n   how many messages overtake another one, 1 by default; the registrar remembers the last 255 numbers
+ *     -a   also acts as an attacker, and expects the registrar to do the same: both must refuse forged and replayed messages
  *
- * It tells on standard error what happens. The status is 0 if all is well, 3 if the registrar does not accept the account, 4
- * if an answer is not the registrar's, and 1 for everything else.
+ * It prints what happens on standard error. The status is 0 after success, 3 if the registrar does not accept the account, 4 if
+ * an answer is not from the registrar, and 1 for any other failure.
  */
 #define _DEFAULT_SOURCE
 #include <arpa/inet.h>
@@ -28,7 +28,7 @@
 
 enum { NOT_ACCEPTED = 3, NOT_GENUINE = 4 };
 
-/* Seconds to wait for what the registrar says next. */
+/* Seconds to wait for the registrar's next message. */
 enum { PATIENCE = 10 };
 
 static struct {
@@ -39,16 +39,16 @@ static struct {
     struct wire wire;
     gss_cred_id_t cred;
     struct association association;
-    /* Of this client's end of every dialog. */
+    /* The tag of this client in every dialog. */
     struct digits tag, call_id;
     unsigned number;
-    /* How many messages were dropped because they were forged or replayed. */
+    /* The number of messages that were dropped because they were forged or replayed. */
     unsigned forged, replayed;
 } client = { .version = 4, .account = "EXAMPLE\\alice", .uri = "sip:alice@example.test", .overtaking = 1 };
 
 static const struct text no_data;
 
-/* ---- What goes out ---- */
+/* ---- Sending ---- */
 
 static void begin_request(struct text *request, const char *method, const char *to)
 {
@@ -90,16 +90,16 @@ static void send_or_give_up(const struct text *text)
         give_up("the registrar does not listen");
 }
 
-/* ---- What comes in ---- */
+/* ---- Receiving ---- */
 
-/* Another side's request: NOTIFY is answered, BENOTIFY is not. */
+/* A request of the other side: NOTIFY is answered, BENOTIFY is not. */
 static void answer(const struct sip_message *request)
 {
     static struct text response, sent;
     const char *via = sip_header(request, "Via");
 
     say("%s is genuine: %.*s", request->method, (int)request->body.length, request->body.at);
-    /* Without a Via nobody would know the answer. */
+    /* Without a Via the answer could not be delivered. */
     if (strcmp(request->method, "BENOTIFY") == 0 || via == NULL)
         return;
     text_clear(&response);
@@ -111,10 +111,10 @@ static void answer(const struct sip_message *request)
     send_or_give_up(&sent);
 }
 
-/* Who sends more than that which must be dropped is not the registrar. */
+/* A peer that sends more messages than this which must be dropped is not the registrar. */
 enum { MOST_DROPPED = 1000 };
 
-/* What comes next that is to be taken seriously. */
+/* The next message that is not dropped. */
 static void receive(struct sip_message *message)
 {
     for (;;) {
@@ -127,7 +127,7 @@ static void receive(struct sip_message *message)
         else
             say("%d arrives", message->code);
         if (!client.association.is_complete) {
-            /* Nobody can be asked for anything before it is clear who asks. */
+            /* Refuse requests before there is a context. */
             if (message->code != 0)
                 return;
             say("dropped, for there is no handshake yet");
@@ -138,7 +138,7 @@ static void receive(struct sip_message *message)
         case GENUINE:
             return;
         case UNSIGNED:
-            /* One who refuses the client's signature has none of his own to offer. It only ends what was asked for. */
+            /* A registrar that refuses the client's signature cannot sign its answer. The answer only ends the request. */
             if (message->code == 401)
                 return;
             say("dropped, for it is not signed");
@@ -158,7 +158,7 @@ static void receive(struct sip_message *message)
     }
 }
 
-/* Waits for the answer to the request with this number, and gives its code. */
+/* Waits for the answer to the request with this number, and returns its code. */
 static int await_answer(unsigned number, struct sip_message *message)
 {
     uint32_t answered;
@@ -192,7 +192,7 @@ static void expect(int code, unsigned number)
         give_up("the answer should be %d, not %d", code, got);
 }
 
-/* Sends it, and wants this answer. */
+/* Sends the request, and expects this answer. */
 static void ask(const struct text *request, int code)
 {
     send_or_give_up(request);
@@ -227,7 +227,7 @@ static void acquire(void)
     gss_release_name(&minor, &name);
 }
 
-/* One step of the context; the token that comes of it is appended to `data` in base64. */
+/* One step of the context; its token is appended to `data` in base64. */
 static OM_uint32 step(gss_buffer_t in, struct text *data)
 {
     gss_buffer_desc out = GSS_C_EMPTY_BUFFER, service;
@@ -264,7 +264,7 @@ static bool copy(char *room, size_t length, struct slice from)
     return from.at != NULL && (size_t)snprintf(room, length, "%.*s", (int)from.length, from.at) < length;
 }
 
-/* What a 401 says about NTLM. */
+/* Reads the NTLM header field of a 401. */
 static void read_challenge(const struct sip_message *message, struct sip_ntlm *ntlm)
 {
     struct association *association = &client.association;
@@ -361,7 +361,7 @@ static void talk(const char *words)
     ask(&sent, 200);
 }
 
-/* Messages are signed in one order and arrive in another, as they may through proxies. */
+/* Messages are signed in one order and arrive in another, as can happen with proxies. */
 static void talk_out_of_order(void)
 {
     static struct text request, sent;

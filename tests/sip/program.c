@@ -16,12 +16,12 @@ static void speak(const char *format, va_list arguments)
     static char line[SIP_MAX_MESSAGE];
 
     vsnprintf(line, sizeof(line), format, arguments);
-    /* Some of it has come from the network, and may be meant for the reader's terminal. */
+    /* Some of it comes from the network, and could contain control characters for the reader's terminal. */
     for (char *at = line; *at != '\0'; at++) {
         if ((unsigned char)*at < ' ' || *at == 0x7f)
             *at = '?';
     }
-    /* In one piece, for two programs may speak at once. */
+    /* In one write, because two programs may print at the same time. */
     fprintf(stderr, "%-10s %s\n", speaker, line);
 }
 
@@ -86,7 +86,7 @@ enum received receive_message(struct wire *wire, struct sip_message *message)
         size_t used, blank = 0;
         ssize_t got;
 
-        /* Empty lines between messages keep the connection alive. */
+        /* Empty lines between messages are keep-alives. */
         while (blank < wire->length && (wire->bytes[blank] == '\r' || wire->bytes[blank] == '\n'))
             blank++;
         forget(wire, blank);

@@ -4,14 +4,14 @@
  *     registrar [-v VERSION] [-s START] [-f FLAGS] [-p PORT] [-w SECONDS] [-a]
  *
  *     -v   2, 3 or 4: the highest version of the authentication protocol, 4 by default
- *     -s   how the acceptor begins, for nobody sends a first token: framed (default), signature or negotiate
+ *     -s   the acceptor's first token, which no client sends: framed (default), signature or negotiate
  *     -f   NegotiateFlags for GSS_NTLMSSP_NEG_FLAGS, in hexadecimal
  *     -p   the port, by default any
- *     -w   seconds to wait for what a client says next, 20 by default
- *     -a   plays an attacker too: once on each connection it sends something forged and something replayed
+ *     -w   seconds to wait for a client's next message, 20 by default
+ *     -a   also acts as an attacker: once on each connection it sends a forged and a replayed message
  *
- * Its port is the first line of standard output; what happens is told on standard error. It serves one connection after the
- * other until it is ended. The accounts are those of the mechanism: NTLM_USER_FILE.
+ * It prints its port as the first line of standard output, and what happens on standard error. It serves one connection after
+ * the other until it is ended. The accounts are those of the mechanism: NTLM_USER_FILE.
  */
 #define _DEFAULT_SOURCE
 #include <arpa/inet.h>
@@ -29,8 +29,8 @@
 #define TARGETNAME "registrar.example.test"
 
 /*
- * In connectionless NTLM the server speaks first, but GSS-API's acceptor wants a first token, and the mechglue must see from
- * it whose it is.
+ * In connectionless NTLM the server sends the first message, but an acceptor must give GSS-API a first token, by which the
+ * mechglue finds the mechanism.
  */
 static const struct start {
     const char *name, *meaning;
@@ -39,7 +39,7 @@ static const struct start {
     { "framed", "the header of a first token that names NTLM, and nothing in it",
       { 14, "\x60\x0c\x06\x0a" GSS_NTLMSSP_OID_STRING } },
     { "signature", "the eight bytes that NTLM messages begin with", { 8, "NTLMSSP" } },
-    /* 1.2.0 of gss-ntlmssp knows only this one. */
+    /* gss-ntlmssp 1.2.0 accepts only this one. */
     { "negotiate", "a NEGOTIATE_MESSAGE with DATAGRAM that no client has sent",
       { 40, "NTLMSSP\0\x01\0\0\0\x57\x82\x98\xe2\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x05\x02\xce\x0e\0\0\0\x0f" } },
 };
@@ -50,27 +50,27 @@ static struct {
     gss_cred_id_t cred;
     int patience;
     bool is_attacker;
-    /* Of the registrar's end of every dialog. */
+    /* The tag of the registrar in every dialog. */
     struct digits tag;
 } registrar = { .version = 4, .start = &starts[0], .patience = 20 };
 
 /* One connection. */
 struct client {
     struct wire wire;
-    /* The one in use, and the one that a handshake is making. */
+    /* The association in use, and the one that a handshake is making. */
     struct association association, next;
     char account[256];
-    /* All that goes out when a message has been dealt with. */
+    /* Everything that is sent when a message has been processed. */
     struct text out;
     /* The dialog of a subscription, and the number of the last request in it. */
     char subscriber[256], subscribed[256], call_id[256];
     unsigned subscription_number;
-    /* What an attacker has seen on the way to this client, and whether it has struck. */
+    /* The last message to this client that the attacker saw, and whether the attack was made. */
     struct text seen;
     bool was_attacked;
 };
 
-/* ---- What goes out ---- */
+/* ---- Sending ---- */
 
 static void queue(struct client *client, const struct text *text)
 {
@@ -78,7 +78,7 @@ static void queue(struct client *client, const struct text *text)
     client->out.is_full |= text->is_full;
 }
 
-/* Signs the message, if it can be. */
+/* Signs the message if that is possible. */
 static bool queue_signed(struct client *client, const struct text *plain)
 {
     static const struct text no_data;
@@ -112,7 +112,7 @@ static void end_message(struct text *text, const char *body)
     text_add(text, "Content-Length: %zu\r\n\r\n%s", strlen(body), body);
 }
 
-/* "Who are you?", with the CHALLENGE_MESSAGE if there is one. The one answer that is not signed. */
+/* Sends a 401, with the CHALLENGE_MESSAGE if there is one. It is the only answer that is not signed. */
 static void challenge(struct client *client, const struct sip_message *request, const gss_buffer_desc *token)
 {
     static struct text response;
@@ -142,7 +142,7 @@ static void respond(struct client *client, const struct sip_message *request, co
     say("%s, signed", status);
     begin_response(&response, request, status);
     if (slice_is(request->cseq_method, "REGISTER") && contact != NULL)
-        /* Some clients subscribe only to what they are told of here. */
+        /* Some clients subscribe only to what is listed here. */
         text_add(&response, "Contact: %s\r\nAllow-Events: vnd-microsoft-roaming-contacts\r\n", contact);
     if (is_lasting)
         text_add(&response, "Expires: %s\r\n", expires == NULL ? "600" : expires);
@@ -150,7 +150,7 @@ static void respond(struct client *client, const struct sip_message *request, co
     queue_signed(client, &response);
 }
 
-/* A request of the registrar's own, to the subscriber. */
+/* Sends a request of the registrar to the subscriber. */
 static void notify(struct client *client, const char *method, const char *state)
 {
     static struct text request;
@@ -169,7 +169,7 @@ static void notify(struct client *client, const char *method, const char *state)
     queue_signed(client, &request);
 }
 
-/* A copy of the last message with other digits for `wanted`, which stands in it. */
+/* A copy of the last message with other digits in place of `wanted`, which it contains. */
 static void forge(struct client *client, const char *wanted, const char *instead)
 {
     static struct text forged;
@@ -184,7 +184,7 @@ static void forge(struct client *client, const char *wanted, const char *instead
     queue(client, &forged);
 }
 
-/* ---- What comes in ---- */
+/* ---- Receiving ---- */
 
 static bool is_to_be_signed_in_handshake(const struct association *association)
 {
@@ -218,7 +218,7 @@ static void begin(struct client *client, const struct sip_message *request, cons
     gss_release_buffer(&minor, &token);
 }
 
-/* Hands the AUTHENTICATE_MESSAGE to the mechanism. */
+/* Gives the AUTHENTICATE_MESSAGE to the mechanism. */
 static bool authenticate(struct client *client, struct slice data)
 {
     static unsigned char bytes[SIP_MAX_MESSAGE];
@@ -255,7 +255,7 @@ static bool authenticate(struct client *client, struct slice data)
     return association_complete(next);
 }
 
-/* The mechanism says whose account it is; whether that account may be this SIP user is for the registrar to say. */
+/* The mechanism returns the account; the registrar decides whether this account may be this SIP user. */
 static bool may_be(const char *account, const struct sip_message *request)
 {
     struct slice uri = sip_uri(sip_header(request, "From"));
@@ -272,7 +272,7 @@ static bool keep(char *room, size_t length, const char *words)
     return (size_t)snprintf(room, length, "%s", words) < length;
 }
 
-/* Remembers the dialog that a SUBSCRIBE begins; one for each connection will do here. */
+/* Remembers the dialog that a SUBSCRIBE begins; one for each connection is enough here. */
 static bool subscribe(struct client *client, const struct sip_message *request)
 {
     struct slice uri = sip_uri(sip_header(request, "To"));
@@ -330,7 +330,7 @@ static void handle_request(struct client *client, const struct sip_message *requ
         challenge(client, request, NULL);
 }
 
-/* The subscriber's answer to NOTIFY. What follows needs no answer. */
+/* The subscriber's answer to NOTIFY. Then sends messages that need no answer. */
 static void handle_response(struct client *client, const struct sip_message *response)
 {
     if (!client->association.is_complete || association_verify(&client->association, response) != GENUINE)

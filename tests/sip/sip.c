@@ -155,7 +155,7 @@ bool base64_decode(struct slice digits, unsigned char *bytes, size_t room, size_
 
 static const char blanks[] = " \t";
 
-/* A name as RFC 3261 25.1 has it: "token". */
+/* A name, which is a "token" of RFC 3261 25.1. */
 static bool is_token(const char *words)
 {
     size_t length = strspn(words, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.!%*_+`'~");
@@ -173,7 +173,7 @@ static char *trim(char *words)
     return words;
 }
 
-/* Where the empty line is that ends the header fields: the length of all before it, with the last line's end. */
+/* Finds the empty line that ends the header fields: returns the length of everything before it, including the last line's end. */
 static bool head_length(const char *bytes, size_t length, size_t *head)
 {
     for (size_t i = 0; i + 4 <= length; i++) {
@@ -238,7 +238,7 @@ static bool parse_header(struct sip_message *message, char *line)
     return is_token(line);
 }
 
-/* The values that a signature is about must be there, and be there once: what is signed is also what is acted upon. */
+/* Each signed value must occur exactly once, so that the signed value is the one that is used. */
 static bool has_one_of_each(const struct sip_message *message)
 {
     static const char *const names[] = { "From", "To", "Call-ID", "CSeq", "Content-Length", "Expires" };
@@ -283,7 +283,7 @@ enum sip_outcome sip_parse(struct sip_message *message, const char *bytes, size_
     memcpy(message->text, bytes, head);
     message->text[head] = '\0';
 
-    /* A line that begins with a blank goes on with the one before. */
+    /* A line that begins with a blank continues the line before. */
     for (char *fold = strstr(message->text, "\r\n"); fold != NULL; fold = strstr(fold + 2, "\r\n")) {
         if (fold[2] == ' ' || fold[2] == '\t')
             fold[0] = fold[1] = ' ';
@@ -321,7 +321,7 @@ const char *sip_header(const struct sip_message *message, const char *name)
     return NULL;
 }
 
-/* Where the quoted text ends that begins here: its closing quote, or NULL. */
+/* The closing quote of the quoted text that begins here, or NULL. */
 static const char *closing_quote(const char *at)
 {
     for (at++; *at != '\0' && *at != '"'; at++) {
@@ -331,7 +331,7 @@ static const char *closing_quote(const char *at)
     return *at == '"' ? at : NULL;
 }
 
-/* The URI of the address that begins here, and where the parameters behind it begin. */
+/* The URI of the address that begins here, and the beginning of the parameters after it. */
 static struct slice address(const char *at, const char **rest)
 {
     struct slice uri;
@@ -360,7 +360,7 @@ static struct slice address(const char *at, const char **rest)
     return uri;
 }
 
-/* The value of one of NAME=VALUE, NAME="VALUE", ...; the quotes are not a part of it. */
+/* The value of one of NAME=VALUE, NAME="VALUE", ..., without the quotes. */
 static struct slice parameter(const char *at, const char *wanted)
 {
     for (;;) {
@@ -406,7 +406,7 @@ struct slice sip_tag(const char *value)
     return address(value, &rest).at == NULL ? nothing : parameter(rest, "tag");
 }
 
-/* What follows "NTLM" in the first header field of these names that is about NTLM, or NULL. */
+/* The text after "NTLM" in the first header field with one of these names and this scheme, or NULL. */
 static const char *ntlm_header(const struct sip_message *message, const char *const names[])
 {
     for (size_t i = 0; i < message->header_count; i++) {
@@ -447,9 +447,9 @@ bool sip_ntlm(const struct sip_message *message, enum sip_sender sender, struct 
     return true;
 }
 
-/* ---- What is signed ---- */
+/* ---- The signed text ---- */
 
-/* Who the message says that its sender is: a SIP and a telephone address, of one or more header fields. */
+/* The sender's identity by the message: a SIP and a telephone address, from one or more header fields. */
 static void identities(const struct sip_message *message, struct slice *sip, struct slice *tel)
 {
     const char *name = "P-Asserted-Identity";
