@@ -216,7 +216,7 @@ enum verdict association_verify(struct association *association, const struct si
     ntlm.targetname = slice_of(association->targetname);
     if (!slice_is(ntlm.opaque, association->opaque) || !slice_number(ntlm.number, &number) || number == 0 ||
         !hex_decode(ntlm.signature, signature, sizeof(signature), &mic.length) || !sip_signed_text(message, &ntlm, &words)) {
-        say("  its signature cannot be one");
+        say("  its signature is malformed");
         return FORGED;
     }
     buffer = (gss_buffer_desc){ words.length, words.bytes };
@@ -229,7 +229,7 @@ enum verdict association_verify(struct association *association, const struct si
     }
     /* The mechanism does not detect replays here: the same signature verifies again. */
     if (!is_new(&association->received, number)) {
-        say("  the signature is good, but number %u has been here: a replay", (unsigned)number);
+        say("  the signature is good, but number %u was already received: a replay", (unsigned)number);
         return REPLAYED;
     }
     remember(&association->received, number);

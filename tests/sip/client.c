@@ -81,13 +81,13 @@ static void message_request(struct text *request, const char *body)
 static void sign(const struct text *plain, const struct text *gssapi_data, struct text *sent)
 {
     if (!association_sign(&client.association, plain, gssapi_data, sent))
-        give_up("no signature");
+        give_up("cannot sign the message");
 }
 
 static void send_or_give_up(const struct text *text)
 {
     if (text->is_full || !send_text(&client.wire, text))
-        give_up("the registrar does not listen");
+        give_up("the registrar has closed the connection");
 }
 
 /* ---- Receiving ---- */
@@ -106,7 +106,7 @@ static void answer(const struct sip_message *request)
     text_add(&response, "SIP/2.0 200 OK\r\nVia: %s\r\nFrom: %s\r\nTo: %s\r\n", via, sip_header(request, "From"), sip_header(request, "To"));
     text_add(&response, "Call-ID: %s\r\nCSeq: %s\r\n", sip_header(request, "Call-ID"), sip_header(request, "CSeq"));
     end_message(&response, "");
-    say("200 OK to that, signed");
+    say("200 OK to it, signed");
     sign(&response, &no_data, &sent);
     send_or_give_up(&sent);
 }
@@ -119,9 +119,9 @@ static void receive(struct sip_message *message)
 {
     for (;;) {
         if (client.forged + client.replayed > MOST_DROPPED)
-            give_up_with(NOT_GENUINE, "too much of what comes is not the registrar's");
+            give_up_with(NOT_GENUINE, "too many messages are not from the registrar");
         if (receive_message(&client.wire, message) != RECEIVED)
-            give_up("the registrar says nothing more, or no SIP");
+            give_up("the registrar sends nothing more, or something that is not SIP");
         if (message->code == 0)
             say("%s arrives", message->method);
         else
@@ -130,7 +130,7 @@ static void receive(struct sip_message *message)
             /* Refuse requests before there is a context. */
             if (message->code != 0)
                 return;
-            say("dropped, for there is no handshake yet");
+            say("dropped, because there is no handshake yet");
             client.forged++;
             continue;
         }
@@ -141,20 +141,20 @@ static void receive(struct sip_message *message)
             /* A registrar that refuses the client's signature cannot sign its answer. The answer only ends the request. */
             if (message->code == 401)
                 return;
-            say("dropped, for it is not signed");
+            say("dropped, because it is not signed");
             client.forged++;
             break;
         case FORGED:
-            say("dropped, for it is forged");
+            say("dropped, because it is forged");
             client.forged++;
             break;
         case REPLAYED:
-            say("dropped, for it is replayed");
+            say("dropped, because it is replayed");
             client.replayed++;
             break;
         }
         if (message->code != 0)
-            give_up_with(NOT_GENUINE, "the answer is not the registrar's");
+            give_up_with(NOT_GENUINE, "the answer is not from the registrar");
     }
 }
 
@@ -222,7 +222,7 @@ static void acquire(void)
         major = gss_set_cred_option(&minor, &client.cred, &negotiate_flags_option, &value);
     if (GSS_ERROR(major)) {
         explain("gss_acquire_cred", major, minor);
-        give_up("no credential to log on with");
+        give_up("cannot acquire a credential to log on with");
     }
     gss_release_name(&minor, &name);
 }
@@ -244,7 +244,7 @@ static OM_uint32 step(gss_buffer_t in, struct text *data)
                                      in, NULL, &out, &flags, NULL);
     if (GSS_ERROR(major)) {
         explain("gss_init_sec_context", major, minor);
-        give_up("no security context");
+        give_up("cannot establish the security context");
     }
     say("  gss_init_sec_context(%s, INTEG DATAGRAM, %s): %s, a token of %zu bytes", words,
         in->length == 0 ? "no token" : "the CHALLENGE_MESSAGE",
@@ -305,7 +305,7 @@ static void log_on(void)
 
     say("REGISTER, gssapi-data=\"\"");
     if (step(&nothing, &data) != GSS_S_CONTINUE_NEEDED || data.length != 0)
-        give_up("a first token, where there should be none");
+        give_up("the first call returned a token, but there should be none");
     credentials(&header, &data);
     register_request(&request, header.bytes, "600");
     send_or_give_up(&request);
@@ -313,13 +313,13 @@ static void log_on(void)
     read_challenge(&message, &ntlm);
     if (!copy(client.association.opaque, sizeof(client.association.opaque), ntlm.opaque) ||
         !base64_decode(ntlm.gssapi_data, token, sizeof(token), &challenge.length) || challenge.length == 0)
-        give_up("no CHALLENGE_MESSAGE");
+        give_up("the registrar sent no CHALLENGE_MESSAGE");
 
     say("REGISTER, with the AUTHENTICATE_MESSAGE%s", client.association.version == 4 ? ", and already signed" : "");
     if (step(&challenge, &data) != GSS_S_COMPLETE)
-        give_up("not complete");
+        give_up("the security context is not complete");
     if (!association_complete(&client.association))
-        give_up("no sequence number");
+        give_up("cannot set the sequence number");
     if (client.association.version == 4) {
         register_request(&request, "", "600");
         sign(&request, &data, &sent);
@@ -330,7 +330,7 @@ static void log_on(void)
     send_or_give_up(&sent);
     code = await_answer(client.number, &message);
     if (code != 200)
-        give_up_with(NOT_ACCEPTED, "the registrar says %d: not accepted", code);
+        give_up_with(NOT_ACCEPTED, "the registrar answers %d: not accepted", code);
     say("LOGGED ON with version %u", (unsigned)client.association.version);
 }
 
@@ -373,7 +373,7 @@ static void talk_out_of_order(void)
     number = client.number;
     for (unsigned i = 0; i < client.overtaking; i++)
         talk("I have overtaken another one");
-    say("the slow one is sent");
+    say("the slow message is sent");
     send_or_give_up(&sent);
     expect(200, number);
 }
@@ -386,7 +386,7 @@ static void forge(const struct text *genuine, const char *wanted, const char *in
     forged = *genuine;
     at = strstr(forged.bytes, wanted);
     if (at == NULL)
-        give_up("nothing to forge");
+        give_up("the message has nothing to forge");
     memcpy(at, instead, strlen(instead));
     say("AN ATTACKER sends it with \"%s\" in place of \"%s\"", instead, wanted);
     ask(&forged, 401);
@@ -403,9 +403,9 @@ static void attack(void)
     if (client.association.version > 2)
         forge(&sent, "<sip:bob@", "<sip:eve@");
     forge(&sent, "response=\"01", "response=\"02");
-    say("now it arrives as it was signed: nothing that was refused has left a trace");
+    say("now it arrives as it was signed: the refused messages have changed nothing");
     ask(&sent, 200);
-    say("AN ATTACKER sends it again as it was");
+    say("AN ATTACKER sends it again unchanged");
     ask(&sent, 401);
     talk("the session goes on");
 }
@@ -452,7 +452,7 @@ int main(int count, char **arguments)
         }
     }
     if (optind != count || port == 0 || client.version < 2 || client.version > 4)
-        give_up("what is meant? client.c says it");
+        give_up("unknown arguments: see the top of client.c");
     client.tag = random_digits();
     client.call_id = random_digits();
     client.association.self = SIP_CLIENT;

@@ -60,7 +60,7 @@ struct digits random_digits(void)
     struct digits made;
 
     if (getentropy(bytes, sizeof(bytes)) != 0)
-        give_up("no randomness");
+        give_up("cannot get random numbers");
     hex_encode(bytes, sizeof(bytes), made.digits);
     return made;
 }

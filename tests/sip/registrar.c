@@ -180,7 +180,7 @@ static void forge(struct client *client, const char *wanted, const char *instead
     if (at == NULL)
         return;
     memcpy(at, instead, strlen(instead));
-    say("AN ATTACKER sends that again with \"%s\" in place of \"%s\"", instead, wanted);
+    say("AN ATTACKER sends it again with \"%s\" in place of \"%s\"", instead, wanted);
     queue(client, &forged);
 }
 
@@ -228,7 +228,7 @@ static bool authenticate(struct client *client, struct slice data)
     OM_uint32 major, minor, flags;
 
     if (next->context == GSS_C_NO_CONTEXT || !base64_decode(data, bytes, sizeof(bytes), &in.length)) {
-        say("  this does not belong to a handshake");
+        say("  it does not belong to a handshake");
         return false;
     }
     say("  an AUTHENTICATE_MESSAGE, %zu bytes, NegotiateFlags %#x", in.length, (unsigned)negotiate_flags(bytes, in.length));
@@ -249,7 +249,7 @@ static bool authenticate(struct client *client, struct slice data)
     gss_release_buffer(&minor, &shown);
     say("  gss_accept_sec_context(that): COMPLETE, it is %s, flags %s", client->account, flag_names(flags));
     if ((flags & (GSS_C_INTEG_FLAG | GSS_C_DATAGRAM_FLAG)) != (GSS_C_INTEG_FLAG | GSS_C_DATAGRAM_FLAG)) {
-        say("  but it is not connectionless and signed");
+        say("  but the context is not connectionless and signed");
         return false;
     }
     return association_complete(next);
@@ -339,7 +339,7 @@ static void handle_response(struct client *client, const struct sip_message *res
         return;
     if (registrar.is_attacker && !client->was_attacked) {
         client->was_attacked = true;
-        say("AN ATTACKER sends that NOTIFY again as it was");
+        say("AN ATTACKER sends this NOTIFY again unchanged");
         queue(client, &client->seen);
         forge(client, "Expires: 600", "Expires: 000");
         forge(client, "rspauth=\"01", "rspauth=\"02");
@@ -371,7 +371,7 @@ static void serve_connection(int socket)
             break;
     }
     if (received == MALFORMED)
-        say("this is no SIP: hanging up");
+        say("this is not SIP: closing the connection");
     gss_delete_sec_context(&minor, &client.next.context, GSS_C_NO_BUFFER);
     gss_delete_sec_context(&minor, &client.association.context, GSS_C_NO_BUFFER);
 }
@@ -404,7 +404,7 @@ static void acquire(const char *flags)
         major = gss_set_cred_option(&minor, &registrar.cred, &negotiate_flags_option, &value);
     if (GSS_ERROR(major)) {
         explain("gss_acquire_cred", major, minor);
-        give_up("no credential to accept with");
+        give_up("cannot acquire a credential to accept with");
     }
 }
 
@@ -414,7 +414,7 @@ static const struct start *start_named(const char *name)
         if (strcmp(starts[i].name, name) == 0)
             return &starts[i];
     }
-    give_up("no way to start: %s", name);
+    give_up("unknown way to start: %s", name);
 }
 
 int main(int count, char **arguments)
@@ -436,7 +436,7 @@ int main(int count, char **arguments)
         }
     }
     if (optind != count || registrar.version < 2 || registrar.version > 4)
-        give_up("what is meant? registrar.c says it");
+        give_up("unknown arguments: see the top of registrar.c");
     registrar.tag = random_digits();
     acquire(flags);
     listener = listen_on(port);
@@ -444,7 +444,7 @@ int main(int count, char **arguments)
         int socket = accept(listener, NULL, NULL);
 
         if (socket < 0)
-            give_up("no more connections");
+            give_up("cannot accept connections");
         serve_connection(socket);
         close(socket);
     }
