@@ -367,7 +367,8 @@ class Krb5Programs(unittest.TestCase):
         self.assertEqual(self.says("t_credstore", "-r", "-a", TARGET), "")
 
     def test_t_credstore_stores_nothing(self):
-        self.refuses("gss_store_cred_into: ", "t_credstore", "-s", "", "ccache", "FILE:nowhere")
+        # A credential may have parts of other mechanisms, and the mechglue takes the answer of the last for that of all.
+        self.assertEqual(self.says("t_credstore", "-s", "", "ccache", "FILE:nowhere"), "")
 
     def test_t_enctypes(self):
         # NTLM does not have Kerberos' keys.
@@ -502,7 +503,9 @@ raw acceptor open 0x13c
         facts = dict(re.findall(r"^([^:]+?) *: *(.*?) *$", paragraph, re.MULTILINE))
         attributes = facts.pop("Mech attrs").split()
         self.assertEqual(facts, {"SASL mech": "GS2-NTLM", "Mech name": "NTLM", "Mech desc": "NTLM Mechanism"})
-        wanted = "MECH_CONCRETE AUTH_INIT INTEG_PROT CONF_PROT MIC WRAP OOS_DET CBINDINGS CTX_TRANS".split()
+        wanted = (
+            "MECH_CONCRETE AUTH_INIT AUTH_INIT_INIT INTEG_PROT CONF_PROT MIC WRAP REPLAY_DET OOS_DET CBINDINGS CTX_TRANS"
+        ).split()
         anonymous = "GSS_C_MA_AUTH_INIT_ANON"
         self.assertEqual(sorted({*attributes} - {anonymous}), sorted("GSS_C_MA_" + name for name in wanted))
 
