@@ -43,6 +43,10 @@ impl Ref<ContextHandle> {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only calls with the same context wait, which have one sequence of messages"
+)]
 fn lock(handle: Option<&ContextHandle>) -> Result<MutexGuard<'_, Context>> {
     let context = handle.ok_or(ApiMisuse::NoContext)?.0.lock().map_err(|_| ApiMisuse::NoContext)?;
     if context.is_failed() { Err(ApiMisuse::NoContext.into()) } else { Ok(context) }

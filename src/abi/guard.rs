@@ -2,7 +2,7 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Once,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use super::{Major, ptr::Out, status};
@@ -46,14 +46,12 @@ fn guarded(
 /// A panic of ours goes to the trace, not to the application's standard error. The hook is the plugin's alone: its
 /// standard library is linked into it.
 fn trace_panics() {
-    static ONCE: Once = Once::new();
-    if !cfg!(test) {
-        ONCE.call_once(|| {
-            std::panic::set_hook(Box::new(|info| {
-                System
-                    .trace(format_args!("defect at {}", info.location().map_or_else(String::new, ToString::to_string)));
-            }));
-        });
+    // Not `std::sync::Once`: a child forked during the first call would wait for it for ever.
+    static IS_SET: AtomicBool = AtomicBool::new(false);
+    if !cfg!(test) && !IS_SET.swap(true, Ordering::Relaxed) {
+        std::panic::set_hook(Box::new(|info| {
+            System.trace(format_args!("defect at {}", info.location().map_or_else(String::new, ToString::to_string)));
+        }));
     }
 }
 

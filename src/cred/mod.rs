@@ -9,7 +9,10 @@ mod responder;
 mod user_file;
 mod verifier;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 pub use self::{
     cred_store::CredStore,
@@ -48,8 +51,8 @@ pub enum Usage {
 pub struct Credential {
     /// What it is made of, or what must be mended before there is anything.
     halves: Result<Halves>,
-    /// Read by many, so that a child forked from a program with threads does not wait for one that it does not have.
-    options: RwLock<Options>,
+    /// [`Options`] in one number. A lock could be held for ever in a child forked from a program with threads.
+    options: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -161,7 +164,7 @@ impl Credential {
     }
 
     const fn of(halves: Result<Halves>) -> Self {
-        Self { halves, options: RwLock::new(Options { neg_flags: None, no_ci_flags: false }) }
+        Self { halves, options: AtomicU64::new(0) }
     }
 
     fn halves(&self) -> Result<&Halves> {
@@ -213,12 +216,32 @@ impl Credential {
     /// What was set on it.
     #[must_use]
     pub fn options(&self) -> Options {
-        *self.options.read().unwrap_or_else(PoisonError::into_inner)
+        Options::from_bits(self.options.load(Ordering::Relaxed))
     }
 
     /// Sets something on it.
-    pub fn set_options(&self, change: impl FnOnce(&mut Options)) {
-        change(&mut self.options.write().unwrap_or_else(PoisonError::into_inner));
+    pub fn set_options(&self, change: impl Fn(&mut Options)) {
+        let changed = |bits| {
+            let mut options = Options::from_bits(bits);
+            change(&mut options);
+            Some(options.to_bits())
+        };
+        let _ = self.options.fetch_update(Ordering::Relaxed, Ordering::Relaxed, changed);
+    }
+}
+
+impl Options {
+    const HAS_NEG_FLAGS: u64 = 1 << 32;
+    const NO_CI_FLAGS: u64 = 1 << 33;
+
+    fn to_bits(self) -> u64 {
+        let neg_flags = self.neg_flags.map_or(0, |flags| u64::from(flags) | Self::HAS_NEG_FLAGS);
+        neg_flags | if self.no_ci_flags { Self::NO_CI_FLAGS } else { 0 }
+    }
+
+    fn from_bits(bits: u64) -> Self {
+        let neg_flags = u32::try_from(bits & u64::from(u32::MAX)).ok().filter(|_| bits & Self::HAS_NEG_FLAGS != 0);
+        Self { neg_flags, no_ci_flags: bits & Self::NO_CI_FLAGS != 0 }
     }
 }
 
@@ -396,11 +419,25 @@ mod tests {
     }
 
     #[test]
+
     fn an_acceptor_is_not_anonymous() {
         let host = Silent::default();
         let acceptor =
             Credential::acquire(Some(&Name::Anonymous), Usage::Accept, &CredStore::default(), &at(&host, None));
         assert_eq!(acceptor.map(drop), Err(ApiMisuse::AnonymousAcceptor.into()));
+    }
+
+    #[test]
+    fn each_option_is_set_apart_from_the_other() {
+        let credential = Credential::anonymous();
+        assert_eq!(credential.options(), Options::default());
+        for neg_flags in [Some(0), Some(u32::MAX), None, Some(1 << 31)] {
+            for no_ci_flags in [true, false] {
+                credential.set_options(|options| options.no_ci_flags = no_ci_flags);
+                credential.set_options(|options| options.neg_flags = neg_flags);
+                assert_eq!(credential.options(), Options { neg_flags, no_ci_flags });
+            }
+        }
     }
 
     #[test]

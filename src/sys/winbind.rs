@@ -12,7 +12,7 @@ use std::{
     borrow::Cow,
     ffi::CString,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU8, AtomicU64, Ordering},
         mpsc,
     },
@@ -340,13 +340,16 @@ fn ask<T: Send + 'static>(
     super::thread::start(Box::new(move || {
         let answer = question(&connection);
         same_call.end();
-        *same_place.lock().unwrap_or_else(PoisonError::into_inner) = Some((connection, answer));
+        // Only after this is it looked at.
+        if let Ok(mut place) = same_place.try_lock() {
+            *place = Some((connection, answer));
+        }
         // Nobody may be waiting any more.
         let _ = sender.send(());
     }))?;
     match receiver.recv_timeout(patience) {
         Ok(()) => {
-            let answered = place.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let answered = place.try_lock().ok().and_then(|mut place| place.take());
             let (connection, answer) = answered.ok_or(Error::Internal)?;
             let _ = CONNECTION.try_with(|place| place.set(Some(connection)));
             Ok(answer)

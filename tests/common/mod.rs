@@ -5,6 +5,7 @@
 //! place, and the tests would pass without the mechglue having been asked.
 
 #![expect(clippy::disallowed_methods, reason = "the environment of a test is its own")]
+#![expect(clippy::disallowed_types, reason = "no test forks while a thread is at these")]
 
 pub(crate) mod context;
 pub(crate) mod cred;

@@ -153,9 +153,9 @@ fn any_changed_bit_of_an_answer_is_noticed() {
         let mut changed = right.authenticate.clone();
         changed[bit / 8] ^= 1 << (bit % 8);
         static CHANGED: std::sync::Mutex<(Vec<u8>, [u8; 16])> = std::sync::Mutex::new((Vec::new(), [0; 16]));
-        *CHANGED.lock().unwrap() = (changed, *right.key.expose());
+        *CHANGED.try_lock().unwrap() = (changed, *right.key.expose());
         let pair = super::forwarded::pair(|_| {
-            let (authenticate, key) = CHANGED.lock().unwrap().clone();
+            let (authenticate, key) = CHANGED.try_lock().unwrap().clone();
             Ok(Response { authenticate, key: ExportedSessionKey::new(key) })
         });
         let mut client = state(&client);
