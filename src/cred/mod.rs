@@ -454,13 +454,15 @@ mod tests {
 
     #[test]
     fn an_acceptor_keeps_to_its_file_wherever_the_program_goes() {
-        // A file that is where the tests run, whatever is in it.
-        let host = Silent { user_file: Some("Cargo.toml".to_owned()), ..Silent::default() };
+        // A file that is there, by a relative path from wherever the tests run.
+        let up = "../".repeat(std::env::current_dir().unwrap().components().count());
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml").trim_start_matches('/');
+        let host = Silent { user_file: Some(up + path), ..Silent::default() };
         let store = CredStore::default();
         let credential = Credential::acquire(None, Usage::Accept, &store, &at(&host, None)).unwrap();
         assert!(credential.acceptor().unwrap().accounts.user_file().unwrap().is_absolute());
         let name = Name::parse_service("HTTP@www", "").unwrap();
-        let relative = Acceptor { name, is_named: true, accounts: Accounts::new(Some("Cargo.toml".into()), false) };
+        let relative = Acceptor { name, is_named: true, accounts: Accounts::new(Some("users".into()), false) };
         let token = Credential::new(None, Some(relative)).export().unwrap();
         assert!(Credential::import(&token, &at(&host, None)).is_err());
     }
@@ -482,8 +484,9 @@ mod tests {
             matches!(broken, Error::Credential(CredentialError::Unreadable { .. })),
             "it is not passed over: {broken:?}"
         );
+        let key_file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
         let mut with_key_file = CredStore::default();
-        with_key_file.set(b"ntlmssp_keyfile", b"Cargo.toml").unwrap();
+        with_key_file.set(b"ntlmssp_keyfile", key_file.as_bytes()).unwrap();
         assert_eq!(accept(&with_key_file, there), Ok(false));
     }
 
