@@ -41,6 +41,7 @@ mod old_session;
 mod policy;
 mod random;
 mod secrecy;
+mod set_user_id;
 mod spnego;
 mod thread;
 mod trace;
