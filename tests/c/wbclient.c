@@ -8,12 +8,13 @@
  * Every call knows these keys:  code: the wbcErr returned;  info: there is an answer;  sleep: milliseconds before it answers;
  * pipe: writes to a closed pipe, where SIGPIPE would end the process;  signals: how many signals the process gets meanwhile.
  *
- * cc -shared -fPIC -pthread -Wall -Wextra -Werror -o libwbclient.so.0 wbclient.c
+ * cc -shared -fPIC -pthread -Wall -Wextra -Werror -I/usr/include/samba-4.0 -o libwbclient.so.0 wbclient.c
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -21,120 +22,10 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-/* As wbclient.h of Samba declares them. */
-typedef int wbcErr;
+#include <wbclient.h>
 
 struct wbcContext {
     char nothing;
-};
-
-struct wbcInterfaceDetails {
-    uint32_t interface_version;
-    char *winbind_version;
-    char winbind_separator;
-    char *netbios_name;
-    char *netbios_domain;
-    char *dns_domain;
-};
-
-struct wbcGuid;
-
-struct wbcDomainControllerInfoEx {
-    const char *dc_unc;
-    const char *dc_address;
-    uint16_t dc_address_type;
-    struct wbcGuid *domain_guid;
-    const char *domain_name;
-    const char *forest_name;
-    uint32_t dc_flags;
-    const char *dc_site_name;
-    const char *client_site_name;
-};
-
-struct wbcAuthUserParams {
-    const char *account_name;
-    const char *domain_name;
-    const char *workstation_name;
-    uint32_t flags;
-    uint32_t parameter_control;
-    int level;
-    union {
-        struct {
-            uint8_t challenge[8];
-            uint32_t nt_length;
-            uint8_t *nt_data;
-            uint32_t lm_length;
-            uint8_t *lm_data;
-        } response;
-    } password;
-};
-
-struct wbcSidWithAttr {
-    struct {
-        uint8_t sid_rev_num;
-        uint8_t num_auths;
-        uint8_t id_auth[6];
-        uint32_t sub_auths[15];
-    } sid;
-    uint32_t attributes;
-};
-
-struct wbcAuthUserInfo {
-    uint32_t user_flags;
-    char *account_name;
-    char *user_principal;
-    char *full_name;
-    char *domain_name;
-    char *dns_domain_name;
-    uint32_t acct_flags;
-    uint8_t user_session_key[16];
-    uint8_t lm_session_key[8];
-    uint16_t logon_count;
-    uint16_t bad_password_count;
-    uint64_t logon_time;
-    uint64_t logoff_time;
-    uint64_t kickoff_time;
-    uint64_t pass_last_set_time;
-    uint64_t pass_can_change_time;
-    uint64_t pass_must_change_time;
-    char *logon_server;
-    char *logon_script;
-    char *profile_path;
-    char *home_directory;
-    char *home_drive;
-    uint32_t num_sids;
-    struct wbcSidWithAttr *sids;
-};
-
-struct wbcAuthErrorInfo {
-    uint32_t nt_status;
-    char *nt_string;
-    int32_t pam_error;
-    char *display_string;
-    uint8_t authoritative;
-};
-
-struct wbcNamedBlob {
-    const char *name;
-    uint32_t flags;
-    struct {
-        uint8_t *data;
-        size_t length;
-    } blob;
-};
-
-struct wbcCredentialCacheParams {
-    const char *account_name;
-    const char *domain_name;
-    int level;
-    size_t num_blobs;
-    struct wbcNamedBlob *blobs;
-};
-
-struct wbcCredentialCacheInfo {
-    size_t num_blobs;
-    struct wbcNamedBlob *blobs;
 };
 
 /* One call: what it answers, and its line in the file "calls". */

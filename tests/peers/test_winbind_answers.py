@@ -17,7 +17,7 @@ import time
 
 from harness import (
     ALICE, CAROL_HASH, CAROL_PASSWORD, CONF, ESS, HERE, INTEG, PASSWORD, PATIENCE, SEAL, SEALED, SIGN, SIGNED, UNPROTECTED,
-    GssFailure, Party, PeerTest, Side, World, flip, handshake, message, negotiated, require_program,
+    GssFailure, Party, PeerTest, Side, World, flip, handshake, message, negotiated, require, require_program,
 )
 from peerloop import decode, encode
 
@@ -26,6 +26,8 @@ NT_HASH = bytes.fromhex(CAROL_HASH)
 # The SessionBaseKey of NTLMv1, which is MD4 of that hash ([MS-NLMP] 4.2.2.1.3).
 V1_KEY = bytes.fromhex("d87262b0cde4b1cb7499becccdf10784")
 
+# Where Samba's wbclient.h is, on every distribution.
+WBCLIENT_H = "/usr/include/samba-4.0"
 # wbcErr.
 UNKNOWN_FAILURE, NOT_AVAILABLE, AUTH_ERROR, LAST_ERROR = 2, 6, 10, 13
 FUNCTIONS = (
@@ -45,8 +47,9 @@ def false_library(*options):
     """The path of the fake library, compiled with these preprocessor options."""
     path = os.path.join(World().path, "libwbclient.so.0")
     source = os.path.join(HERE, "..", "c", "wbclient.c")
-    command = [require_program("cc", "gcc"), "-shared", "-fPIC", "-pthread", "-Wall", "-Wextra", "-Werror", *options]
-    subprocess.run([*command, "-o", path, source], check=True, timeout=5 * PATIENCE)
+    require(os.path.exists(os.path.join(WBCLIENT_H, "wbclient.h")), "Samba's wbclient.h (libwbclient-dev)")
+    command = [require_program("cc", "gcc"), "-shared", "-fPIC", "-pthread", "-Wall", "-Wextra", "-Werror", "-I" + WBCLIENT_H]
+    subprocess.run([*command, *options, "-o", path, source], check=True, timeout=5 * PATIENCE)
     return path
 
 
