@@ -163,7 +163,7 @@ const SWITCHES: &[Switch] = &[
     Switch {
         name: "LM_COMPAT_LEVEL",
         allowed: "a number from 0 to 5",
-        set: |policy, value| put(&mut policy.lm_level, value.parse().ok().and_then(LmLevel::new)),
+        set: |policy, value| set_if_some(&mut policy.lm_level, value.parse().ok().and_then(LmLevel::new)),
     },
     Switch {
         name: "GSS_NTLM_MIC",
@@ -176,13 +176,13 @@ const SWITCHES: &[Switch] = &[
                 "off" => Some(MicPolicy::Off),
                 _ => None,
             };
-            put(&mut policy.mic, mic)
+            set_if_some(&mut policy.mic, mic)
         },
     },
     Switch {
         name: "GSS_NTLM_REQUIRE_MIC",
         allowed: YES_OR_NO,
-        set: |policy, value| put(&mut policy.require_mic, yes_or_no(value)),
+        set: |policy, value| set_if_some(&mut policy.require_mic, yes_or_no(value)),
     },
     Switch {
         name: "GSS_NTLM_CHANNEL_BINDINGS",
@@ -194,7 +194,7 @@ const SWITCHES: &[Switch] = &[
                 "off" => Some(BindingsPolicy::Off),
                 _ => None,
             };
-            put(&mut policy.channel_bindings, channel_bindings)
+            set_if_some(&mut policy.channel_bindings, channel_bindings)
         },
     },
     Switch {
@@ -207,7 +207,7 @@ const SWITCHES: &[Switch] = &[
                 "required" => Some(TargetNamePolicy::Required),
                 _ => None,
             };
-            put(&mut policy.target_name, target_name)
+            set_if_some(&mut policy.target_name, target_name)
         },
     },
     Switch {
@@ -219,38 +219,40 @@ const SWITCHES: &[Switch] = &[
                 "optional" => Some(TargetInfoPolicy::Optional),
                 _ => None,
             };
-            put(&mut policy.target_info, target_info)
+            set_if_some(&mut policy.target_info, target_info)
         },
     },
     Switch {
         name: "GSS_NTLM_MINIMUM",
         allowed: "sign-as-asked, or a list of 128, ess, sign, seal",
-        set: |policy, value| put(&mut policy.minimum, minimum(value)),
+        set: |policy, value| set_if_some(&mut policy.minimum, minimum(value)),
     },
     Switch {
         name: "GSS_NTLM_ANONYMOUS",
         allowed: YES_OR_NO,
-        set: |policy, value| put(&mut policy.anonymous, yes_or_no(value)),
+        set: |policy, value| set_if_some(&mut policy.anonymous, yes_or_no(value)),
     },
     Switch {
         name: "GSS_NTLM_MAX_SKEW",
         allowed: "a number of hours",
-        set: |policy, value| put(&mut policy.max_skew_hours, value.parse().ok()),
+        set: |policy, value| set_if_some(&mut policy.max_skew_hours, value.parse().ok()),
     },
     Switch {
         name: "GSS_NTLM_WINBIND",
         allowed: YES_OR_NO,
-        set: |policy, value| put(&mut policy.winbind, yes_or_no(value)),
+        set: |policy, value| set_if_some(&mut policy.winbind, yes_or_no(value)),
     },
     Switch {
         name: "GSS_NTLM_WINBIND_TIMEOUT",
         allowed: "a number of seconds",
-        set: |policy, value| put(&mut policy.winbind_timeout, value.parse().ok().filter(|seconds| *seconds > 0)),
+        set: |policy, value| {
+            set_if_some(&mut policy.winbind_timeout, value.parse().ok().filter(|seconds| *seconds > 0))
+        },
     },
 ];
 
 impl Switch {
-    fn refusal(&self) -> PolicyError {
+    fn error(&self) -> PolicyError {
         match self.name {
             "LM_COMPAT_LEVEL" => PolicyError::BadLmLevel,
             variable => PolicyError::BadSwitch { variable, allowed: self.allowed },
@@ -275,14 +277,14 @@ impl Policy {
                 return Err(PolicyError::UnknownSwitch { variable: name, known }.into());
             };
             if !(switch.set)(&mut policy, value.trim()) {
-                return Err(switch.refusal().into());
+                return Err(switch.error().into());
             }
         }
         Ok(policy)
     }
 }
 
-fn put<T>(place: &mut T, value: Option<T>) -> bool {
+fn set_if_some<T>(place: &mut T, value: Option<T>) -> bool {
     match value {
         Some(value) => {
             *place = value;

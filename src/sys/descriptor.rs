@@ -30,12 +30,12 @@ impl Identity {
 }
 
 /// A file that is kept open. It is closed only if its descriptor still is its own.
-pub(super) struct Kept {
+pub(super) struct KeptFile {
     file: ManuallyDrop<File>,
     identity: Identity,
 }
 
-impl Kept {
+impl KeptFile {
     /// Keeps `file`.
     ///
     /// # Errors
@@ -51,7 +51,7 @@ impl Kept {
     }
 }
 
-impl Drop for Kept {
+impl Drop for KeptFile {
     fn drop(&mut self) {
         if self.file().is_some() {
             // SAFETY: it is not used after this.
@@ -66,12 +66,12 @@ pub(super) struct StandardError(Identity);
 impl StandardError {
     /// As it is now, if there is one.
     pub(super) fn now() -> Option<Self> {
-        Identity::of(&borrowed(libc::STDERR_FILENO)).ok().map(Self)
+        Identity::of(&borrow_descriptor(libc::STDERR_FILENO)).ok().map(Self)
     }
 
     /// Writes `bytes`, or as many of them as there is room for without waiting, and raises no signal.
     pub(super) fn write(&self, bytes: &[u8]) {
-        let file = borrowed(libc::STDERR_FILENO);
+        let file = borrow_descriptor(libc::STDERR_FILENO);
         if Identity::of(&file).ok() != Some(self.0) {
             return;
         }
@@ -79,9 +79,9 @@ impl StandardError {
         // Its status flags are shared with other processes: O_NONBLOCK cannot be set there. So each kind has a way of its own.
         without_signals_of_writing(|| {
             let _ = if kind.is_socket() {
-                send(&file, bytes)
+                write_to_socket(&file, bytes)
             } else if kind.is_fifo() {
-                splice(&file, bytes)
+                write_to_pipe(&file, bytes)
             } else if kind.is_char_device() {
                 write_to_terminal(&file, bytes)
             } else {
@@ -92,12 +92,12 @@ impl StandardError {
 }
 
 /// A descriptor that is the program's: not closed in the end.
-fn borrowed(descriptor: c_int) -> ManuallyDrop<File> {
+fn borrow_descriptor(descriptor: c_int) -> ManuallyDrop<File> {
     // SAFETY: it is only used while this function's caller runs, by system calls that answer EBADF where it is closed.
     ManuallyDrop::new(unsafe { File::from_raw_fd(descriptor) })
 }
 
-fn send(socket: &File, bytes: &[u8]) -> io::Result<()> {
+fn write_to_socket(socket: &File, bytes: &[u8]) -> io::Result<()> {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     // SAFETY: `bytes` are readable.
     let sent = unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) };
@@ -105,7 +105,7 @@ fn send(socket: &File, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// By way of a file in memory, which can be moved into a pipe without waiting for those who read there.
-fn splice(pipe: &File, bytes: &[u8]) -> io::Result<()> {
+fn write_to_pipe(pipe: &File, bytes: &[u8]) -> io::Result<()> {
     // SAFETY: the name is a C string.
     let memory = unsafe { libc::memfd_create(c"gss-ntlm trace".as_ptr(), libc::MFD_CLOEXEC) };
     if memory < 0 {
@@ -127,12 +127,12 @@ fn write_to_terminal(terminal: &File, bytes: &[u8]) -> io::Result<()> {
     let again = OpenOptions::new().write(true).custom_flags(flags).open("/proc/self/fd/2");
     match again {
         Ok(mut again) if Identity::of(&again)? == Identity::of(terminal)? => again.write_all(bytes),
-        Ok(_) | Err(_) if is_ready(terminal) => (&*terminal).write_all(bytes),
+        Ok(_) | Err(_) if is_writable(terminal) => (&*terminal).write_all(bytes),
         Ok(_) | Err(_) => Err(io::ErrorKind::WouldBlock.into()),
     }
 }
 
-fn is_ready(terminal: &File) -> bool {
+fn is_writable(terminal: &File) -> bool {
     let mut asked = libc::pollfd { fd: terminal.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
     // SAFETY: one element, readable and writable.
     let answered = unsafe { libc::poll(&raw mut asked, 1, 0) };

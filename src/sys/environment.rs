@@ -15,7 +15,7 @@ unsafe extern "C" {
 
 /// The value of a variable. What is not UTF-8 must not pass for unset: as a switch it is then a wrong one, as a path it is named
 /// in the error.
-pub(super) fn value(name: &CStr) -> Option<String> {
+pub(super) fn variable(name: &CStr) -> Option<String> {
     // SAFETY: `name` is a C string.
     let value = unsafe { secure_getenv(name.as_ptr()) };
     if value.is_null() {
@@ -26,9 +26,9 @@ pub(super) fn value(name: &CStr) -> Option<String> {
     Some(value.to_string_lossy().into_owned())
 }
 
-/// Name and value of each variable whose `NAME=VALUE` begins in one of these ways. One pass that takes no memory for the others:
+/// Name and value of each variable whose `NAME=VALUE` begins in one of these prefixes. One pass that takes no memory for the others:
 /// it is made in each step of a handshake.
-pub(super) fn beginning_with<'a>(ways: &'a [&'a str]) -> impl Iterator<Item = (String, String)> + 'a {
+pub(super) fn variables_with_prefix<'a>(prefixes: &'a [&'a str]) -> impl Iterator<Item = (String, String)> + 'a {
     // SAFETY: the C library's variable is read, as getenv does it.
     let mut next = unsafe { environ };
     let entries = core::iter::from_fn(move || {
@@ -44,18 +44,18 @@ pub(super) fn beginning_with<'a>(ways: &'a [&'a str]) -> impl Iterator<Item = (S
         next = unsafe { next.add(1) };
         Some(entry)
     });
-    entries.filter(move |entry| ways.iter().any(|way| begins(*entry, way))).filter_map(|entry| {
+    entries.filter(move |entry| prefixes.iter().any(|prefix| has_prefix(*entry, prefix))).filter_map(|entry| {
         // SAFETY: the elements of environ are C strings.
         let entry = unsafe { CStr::from_ptr(entry) }.to_bytes();
         let name = CString::new(entry.split(|byte| *byte == b'=').next()?).ok()?;
         // Asked for by its name: what is not to be trusted is not seen here either.
-        Some((name.to_string_lossy().into_owned(), value(&name)?))
+        Some((name.to_string_lossy().into_owned(), variable(&name)?))
     })
 }
 
 /// Whether an element of environ begins so. It is not read further than it is equal: its length would cost more than that.
-fn begins(entry: *const c_char, way: &str) -> bool {
-    way.bytes().enumerate().all(|(at, byte)| {
+fn has_prefix(entry: *const c_char, prefix: &str) -> bool {
+    prefix.bytes().enumerate().all(|(at, byte)| {
         // SAFETY: all before was equal, and so not the NUL at the end.
         let here = unsafe { entry.add(at) };
         // SAFETY: likewise.

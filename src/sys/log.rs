@@ -25,11 +25,11 @@ const MAX_MESSAGE: usize = 2048;
 const CUT: &str = "...";
 
 /// What this process has said, and with it the processes that it is forked into.
-static SAID: Said = Said::new();
+static LOGGED: LoggedLines = LoggedLines::new();
 
 /// Writes `line` to the system's log, once: see [`crate::host::Host::log`].
 pub(super) fn write(line: fmt::Arguments<'_>) {
-    SAID.once(line, Path::new(SOCKET));
+    LOGGED.log_once(line, Path::new(SOCKET));
 }
 
 /// Writes a line of the trace to the system's log.
@@ -38,9 +38,9 @@ pub(super) fn trace(line: &str) {
 }
 
 /// Lines that were said, by their hash; 0 is a free place. There is no lock, for a forked child could find it held.
-struct Said([AtomicU64; Self::MAX]);
+struct LoggedLines([AtomicU64; Self::MAX]);
 
-impl Said {
+impl LoggedLines {
     /// How many different lines are said at most: what comes after them is dropped, so that no cause can flood the log.
     const MAX: usize = 64;
 
@@ -49,7 +49,7 @@ impl Said {
     }
 
     /// Writes `line` to the log at `socket` unless that was done before. What did not get there may be said again.
-    fn once(&self, line: fmt::Arguments<'_>, socket: &Path) {
+    fn log_once(&self, line: fmt::Arguments<'_>, socket: &Path) {
         let line = line.to_string();
         let Some(place) = self.claim(&line) else { return };
         if !send(WARNING, &line, socket) {
@@ -142,13 +142,13 @@ mod tests {
 
     #[test]
     fn each_line_is_said_once_by_whatever_thread() {
-        let (log, said) = (Log::new("once"), Said::new());
+        let (log, logged) = (Log::new("once"), LoggedLines::new());
         std::thread::scope(|scope| {
             for _ in 0..8 {
-                scope.spawn(|| (0..50).for_each(|_| said.once(format_args!("the same"), &log.path)));
+                scope.spawn(|| (0..50).for_each(|_| logged.log_once(format_args!("the same"), &log.path)));
             }
         });
-        said.once(format_args!("an{} one", "other"), &log.path);
+        logged.log_once(format_args!("an{} one", "other"), &log.path);
         let process = std::process::id();
         assert_eq!(log.next(), Some(format!("<84>gss-ntlm[{process}]: the same")));
         assert_eq!(log.next(), Some(format!("<84>gss-ntlm[{process}]: another one")));
@@ -157,40 +157,40 @@ mod tests {
 
     #[test]
     fn what_did_not_get_there_is_said_later() {
-        let (path, said) = (Log::path("later"), Said::new());
-        said.once(format_args!("nobody listens"), &path);
+        let (path, logged) = (Log::path("later"), LoggedLines::new());
+        logged.log_once(format_args!("nobody listens"), &path);
         let log = Log::new("later");
-        said.once(format_args!("nobody listens"), &log.path);
-        said.once(format_args!("nobody listens"), &log.path);
+        logged.log_once(format_args!("nobody listens"), &log.path);
+        logged.log_once(format_args!("nobody listens"), &log.path);
         assert!(log.next().unwrap().ends_with("nobody listens"));
         assert_eq!(log.next(), None);
     }
 
     #[test]
     fn a_log_that_is_busy_is_not_waited_for() {
-        let (log, said) = (Log::new("busy"), Said::new());
+        let (log, logged) = (Log::new("busy"), LoggedLines::new());
         while send(DEBUG, "fills the queue", &log.path) {}
-        said.once(format_args!("one more"), &log.path);
+        logged.log_once(format_args!("one more"), &log.path);
         while log.next().is_some() {}
-        said.once(format_args!("one more"), &log.path);
+        logged.log_once(format_args!("one more"), &log.path);
         assert!(log.next().unwrap().ends_with("one more"));
     }
 
     #[test]
     fn no_more_than_so_many_lines_are_said() {
-        let (log, said) = (Log::new("many"), Said::new());
+        let (log, logged) = (Log::new("many"), LoggedLines::new());
         let mut told = 0;
-        for number in 0..2 * Said::MAX {
-            said.once(format_args!("line {number}"), &log.path);
+        for number in 0..2 * LoggedLines::MAX {
+            logged.log_once(format_args!("line {number}"), &log.path);
             told += usize::from(log.next().is_some());
         }
-        assert_eq!(told, Said::MAX);
+        assert_eq!(told, LoggedLines::MAX);
     }
 
     #[test]
     fn a_message_is_one_line_of_bounded_length() {
-        let (log, said) = (Log::new("long"), Said::new());
-        said.once(format_args!("forged\n<0>kernel: {}", "ä".repeat(MAX_MESSAGE)), &log.path);
+        let (log, logged) = (Log::new("long"), LoggedLines::new());
+        logged.log_once(format_args!("forged\n<0>kernel: {}", "ä".repeat(MAX_MESSAGE)), &log.path);
         let message = log.next().unwrap();
         assert!(message.contains("forged\\n<0>kernel: ää") && message.ends_with("ä..."), "{message}");
         assert!((MAX_MESSAGE - 1..=MAX_MESSAGE).contains(&message.len()), "{}", message.len());

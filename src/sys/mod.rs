@@ -2,8 +2,8 @@
 
 mod descriptor;
 mod environment;
-mod finding;
 mod log;
+mod once_box;
 mod random;
 mod signal;
 mod spnego;
@@ -13,7 +13,7 @@ mod winbind;
 
 use std::ffi::{CStr, CString};
 
-use self::finding::Finding;
+use self::once_box::OnceBox;
 use self::winbind::Winbind;
 pub(crate) use self::{
     spnego::{is_finding_out as is_judging_spnego, note as note_spnego},
@@ -35,7 +35,7 @@ pub(crate) struct System;
 /// # Errors
 /// As [`Policy::from_variables`].
 pub(crate) fn env() -> Result<Env<'static>> {
-    let policy = Policy::from_variables(environment::beginning_with(&Policy::VARIABLES))?;
+    let policy = Policy::from_variables(environment::variables_with_prefix(&Policy::VARIABLES))?;
     let domain: Option<&dyn DomainService> = if policy.winbind { Some(&Winbind) } else { None };
     Ok(Env { policy, host: &System, domain })
 }
@@ -67,7 +67,7 @@ impl Host for System {
     }
 
     fn variable(&self, name: &'static str) -> Option<String> {
-        environment::value(&CString::new(name).ok()?)
+        environment::variable(&CString::new(name).ok()?)
     }
 
     fn spnego_loses_mic(&self) -> bool {
@@ -106,8 +106,8 @@ pub(crate) fn user_name(uid: u32) -> Option<String> {
 
 /// The host name, asked for once.
 fn host_name() -> &'static str {
-    static NAME: Finding<String> = Finding::new();
-    NAME.get().unwrap_or_else(|| NAME.keep(ask_for_host_name()))
+    static NAME: OnceBox<String> = OnceBox::new();
+    NAME.get().unwrap_or_else(|| NAME.init(ask_for_host_name()))
 }
 
 fn ask_for_host_name() -> String {

@@ -186,7 +186,7 @@ mod stack {
         slice,
     };
 
-    use crate::sys::finding::Finding;
+    use crate::sys::once_box::OnceBox;
 
     /// Whether the call at hand came through SPNEGO: then the mechglue's library called itself before it called us. `None`
     /// where that cannot be told. The program's own frames are not looked into.
@@ -248,13 +248,13 @@ mod stack {
     }
 
     fn modules() -> Option<&'static Modules> {
-        static FOUND: Finding<Modules> = Finding::new();
+        static FOUND: OnceBox<Modules> = OnceBox::new();
         if let Some(found) = FOUND.get() {
             return Some(found);
         }
         let mechglue = super::of_mechglue(c"gss_accept_sec_context")?;
         let found = Modules { ours: module_of((&raw const FOUND).addr())?, mechglue: module_of(mechglue.addr())? };
-        Some(FOUND.keep(found))
+        Some(FOUND.init(found))
     }
 
     /// The addresses of the module that has this one.

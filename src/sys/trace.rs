@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{
-    descriptor::{Kept, StandardError},
+    descriptor::{KeptFile, StandardError},
     log,
     signal::without_signals_of_writing,
 };
@@ -100,7 +100,7 @@ impl Trace {
     }
 
     /// Keeps the file at `path`, which was opened again, unless the trace goes elsewhere meanwhile.
-    fn put_back(&self, path: PathBuf, kept: Kept) {
+    fn put_back(&self, path: PathBuf, kept: KeptFile) {
         let is_lost = |sink: Option<&Sink>| matches!(sink, Some(Sink::File { path: lost, kept }) if *lost == path && kept.file().is_none());
         self.replace(Some(Sink::File { path: path.clone(), kept }), is_lost);
     }
@@ -135,7 +135,7 @@ fn attempt<T>(lock: impl Fn() -> TryLockResult<T>) -> Option<T> {
 
 /// Where a trace can go.
 enum Sink {
-    File { path: PathBuf, kept: Kept },
+    File { path: PathBuf, kept: KeptFile },
     StandardError(StandardError),
     Log,
 }
@@ -167,7 +167,7 @@ fn append(mut file: &File, entry: &str) {
 }
 
 /// Opens a trace file; if that fails, the system's log tells why.
-fn open(path: &Path, host: &dyn Host) -> Option<Kept> {
+fn open(path: &Path, host: &dyn Host) -> Option<KeptFile> {
     let opened = try_to_open(path);
     if let Err(error) = &opened {
         host.log(format_args!(
@@ -179,7 +179,7 @@ fn open(path: &Path, host: &dyn Host) -> Option<Kept> {
     opened.ok()
 }
 
-fn try_to_open(path: &Path) -> io::Result<Kept> {
+fn try_to_open(path: &Path) -> io::Result<KeptFile> {
     // To open a FIFO or a device may have effects of its own, so it is refused before. The check is repeated on what was opened.
     if let Ok(found) = path.metadata() {
         ensure_writable_kind(&found)?;
@@ -191,7 +191,7 @@ fn try_to_open(path: &Path) -> io::Result<Kept> {
         _ => error,
     })?;
     ensure_writable_kind(&file.metadata()?)?;
-    Kept::new(file)
+    KeptFile::new(file)
 }
 
 fn ensure_writable_kind(found: &Metadata) -> io::Result<()> {

@@ -19,7 +19,7 @@ use std::{
     time::Instant,
 };
 
-use super::finding::Finding;
+use super::once_box::OnceBox;
 use crate::{
     cred::{Challenged, Claim, DomainService, Env, Proof, Responder, Response, Verdict, Verifier},
     crypto::{ExportedSessionKey, LmHash, SessionBaseKey, keys::kxkey_non_nt},
@@ -37,11 +37,11 @@ use library::{Account, Connection, Failure, Logon};
 pub(crate) struct Winbind;
 
 /// How long winbind may take for what it knows without a domain controller.
-const MOMENT: Duration = Duration::from_secs(5);
+const LOCAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long winbind is not asked for its names again after it gave none.
-const PAUSE: Duration = Duration::from_secs(10);
+const RETRY_AFTER: Duration = Duration::from_secs(10);
 /// The same for the name of the forest, which takes a domain controller.
-const LONG_PAUSE: Duration = Duration::from_secs(600);
+const RETRY_FOREST_AFTER: Duration = Duration::from_secs(600);
 
 impl Verifier for Winbind {
     fn judge(&self, claim: &Claim<'_>, env: &Env<'_>) -> Result<Verdict> {
@@ -53,10 +53,10 @@ impl Verifier for Winbind {
             ));
             return Err(PeerMisbehaved::LogonFailure.into());
         };
-        let answer = ask(patience(env), env.host, move |connection| connection.authenticate(&logon))?;
+        let answer = ask(timeout(env), env.host, move |connection| connection.authenticate(&logon))?;
         match answer {
             Ok(account) => verdict(account, claim, &env.policy),
-            Err(failure) => Err(self.refusal(failure, claim, env.host)),
+            Err(failure) => Err(self.logon_error(failure, claim, env.host)),
         }
     }
 }
@@ -70,20 +70,20 @@ impl Responder for Winbind {
             // What winbindd keeps is filed under this name.
             name.domain.clone_from(&names.domain);
         }
-        let Some((user, domain)) = c_name(&name.user).zip(c_name(&name.domain)) else {
+        let Some((user, domain)) = winbind_name(&name.user).zip(winbind_name(&name.domain)) else {
             return Ok(None);
         };
-        let answer = ask(moment(env), env.host, move |connection| connection.has_cached_logon(&user, &domain))?;
+        let answer = ask(local_timeout(env), env.host, move |connection| connection.has_cached_logon(&user, &domain))?;
         Ok(answer.then_some(name))
     }
 
     fn respond(&self, account: &UserName, challenged: &Challenged<'_>, env: &Env<'_>) -> Result<Response> {
         let gone =
             || Error::Credential(CredentialError::NoCachedLogon { name: Name::User(account.clone()).to_string() });
-        let (user, domain) = c_name(&account.user).zip(c_name(&account.domain)).ok_or_else(gone)?;
+        let (user, domain) = winbind_name(&account.user).zip(winbind_name(&account.domain)).ok_or_else(gone)?;
         let (negotiate, challenge) = (challenged.negotiate.to_vec(), challenged.challenge.to_vec());
         let answer =
-            ask(patience(env), env.host, move |connection| connection.respond(&user, &domain, &negotiate, &challenge))?;
+            ask(timeout(env), env.host, move |connection| connection.respond(&user, &domain, &negotiate, &challenge))?;
         match answer {
             Ok((authenticate, key)) => Ok(Response { authenticate, key: ExportedSessionKey::new(**key) }),
             Err(Failure::OddReply(what)) => Err(DomainError::OddReply(what).into()),
@@ -97,33 +97,34 @@ impl Responder for Winbind {
 impl DomainService for Winbind {
     fn reach(&self, env: &Env<'_>) -> Result<()> {
         /// A winbindd that hangs is not waited for again and again. One that is not there says so at once.
-        static HANGS: Pause = Pause::new();
+        static HANGS: Backoff = Backoff::new();
         library::get(env.host).ok_or(CredentialError::NoUserFile)?;
-        if HANGS.is_on(PAUSE) {
+        if HANGS.is_active(RETRY_AFTER) {
             return Err(CredentialError::NoDomain.into());
         }
-        let is_there = ask(moment(env), env.host, |connection| connection.ping());
+        let is_there = ask(local_timeout(env), env.host, |connection| connection.ping());
         if is_there == Err(DomainError::TimedOut.into()) {
-            HANGS.begin();
+            HANGS.record_failure();
         }
         if is_there == Ok(true) { Ok(()) } else { Err(CredentialError::NoDomain.into()) }
     }
 
     fn membership(&self, env: &Env<'_>) -> Result<&Membership> {
-        static MEMBERSHIP: Once<Membership> = Once::new();
+        static MEMBERSHIP: RetryingCell<Membership> = RetryingCell::new();
         library::get(env.host).ok_or(CredentialError::NoUserFile)?;
-        MEMBERSHIP.get(PAUSE, || ask_for_membership(env)).ok_or_else(|| CredentialError::NoDomain.into())
+        MEMBERSHIP.get(RETRY_AFTER, || ask_for_membership(env)).ok_or_else(|| CredentialError::NoDomain.into())
     }
 
     fn dns_tree(&self, env: &Env<'_>) -> Option<&str> {
-        static TREE: Once<String> = Once::new();
-        TREE.get(LONG_PAUSE, || ask_for_dns_tree(&self.membership(env).ok()?.dns_domain, env)).map(String::as_str)
+        static TREE: RetryingCell<String> = RetryingCell::new();
+        TREE.get(RETRY_FOREST_AFTER, || ask_for_dns_tree(&self.membership(env).ok()?.dns_domain, env))
+            .map(String::as_str)
     }
 }
 
 impl Winbind {
     /// Why a logon failed, for the caller; and all of it in the trace.
-    fn refusal(&self, failure: Failure, claim: &Claim<'_>, host: &dyn Host) -> Error {
+    fn logon_error(&self, failure: Failure, claim: &Claim<'_>, host: &dyn Host) -> Error {
         let why = match &failure {
             Failure::Refused { status, name } => format!("{} ({status:#010X})", Escaped(name)),
             Failure::Unavailable => "winbindd does not answer".to_owned(),
@@ -156,7 +157,7 @@ const LOGON_FAILURE: u32 = 0xC000_006D;
 
 /// The claim in libwbclient's words; `None` when it cannot say it, or no account can be called so.
 fn logon(claim: &Claim<'_>) -> Option<Logon> {
-    let name = |utf16| from_utf16le(utf16).and_then(|text| c_name(&text));
+    let name = |utf16| from_utf16le(utf16).and_then(|text| winbind_name(&text));
     let (challenge, nt_response, lm_response) = match claim.proof {
         // No LMv2 response: were the other one wrong, a domain controller would try it.
         Proof::NtlmV2 { server_challenge, nt_proof_str, temp } => {
@@ -166,18 +167,18 @@ fn logon(claim: &Claim<'_>) -> Option<Logon> {
         Proof::Lm { challenge, response } => (*challenge, Vec::new(), response.to_vec()),
     };
     let user = name(claim.user).filter(|user| !user.is_empty())?;
-    let workstation = from_utf16le(claim.workstation).and_then(|text| c_text(&text))?;
+    let workstation = from_utf16le(claim.workstation).and_then(|text| winbind_text(&text))?;
     Some(Logon { user, domain: name(claim.domain)?, workstation, challenge, nt_response, lm_response })
 }
 
 /// The name of an account or a domain: none with letters that no account has, for they mean more than themselves in a search, or
 /// in winbindd's own spelling of names.
-fn c_name(text: &str) -> Option<CString> {
-    c_text(text).filter(|_| !text.contains(['*', '?', '"', '<', '>', '|', '/', '\\', ':']))
+fn winbind_name(text: &str) -> Option<CString> {
+    winbind_text(text).filter(|_| !text.contains(['*', '?', '"', '<', '>', '|', '/', '\\', ':']))
 }
 
 /// Text for libwbclient, which cuts off what is longer than winbindd's own strings.
-fn c_text(text: &str) -> Option<CString> {
+fn winbind_text(text: &str) -> Option<CString> {
     const LONGEST: usize = 254;
     let is_plain = text.len() <= LONGEST && !text.chars().any(char::is_control);
     if is_plain { CString::new(text).ok() } else { None }
@@ -191,7 +192,7 @@ fn verdict(account: Account, claim: &Claim<'_>, policy: &Policy) -> Result<Verdi
     }
     let odd = |what| Error::Domain(DomainError::OddReply(what));
     let name = UserName { user: account.user, domain: account.domain };
-    let is_name = |name: &str| !name.is_empty() && c_name(name).is_some();
+    let is_name = |name: &str| !name.is_empty() && winbind_name(name).is_some();
     if name.check().is_err() || !is_name(&name.user) || !is_name(&name.domain) {
         return Err(odd("it does not name the account"));
     }
@@ -223,18 +224,18 @@ fn verdict(account: Account, claim: &Claim<'_>, policy: &Policy) -> Result<Verdi
     Ok(Verdict { account: name, session_base_key, lm_hash, attributes })
 }
 
-fn patience(env: &Env<'_>) -> Duration {
+fn timeout(env: &Env<'_>) -> Duration {
     Duration::from_secs(env.policy.winbind_timeout.into())
 }
 
-fn moment(env: &Env<'_>) -> Duration {
-    patience(env).min(MOMENT)
+fn local_timeout(env: &Env<'_>) -> Duration {
+    timeout(env).min(LOCAL_TIMEOUT)
 }
 
 /// What winbind calls this computer and its domain, if it answers.
 fn ask_for_membership(env: &Env<'_>) -> Option<Membership> {
-    let names = ask(moment(env), env.host, |connection| connection.names()).ok().flatten();
-    let is_name = |name: &str| !name.is_empty() && c_name(name).is_some();
+    let names = ask(local_timeout(env), env.host, |connection| connection.names()).ok().flatten();
+    let is_name = |name: &str| !name.is_empty() && winbind_name(name).is_some();
     let names = names.filter(|names| is_name(&names.computer) && is_name(&names.domain)).map(|names| Membership {
         // Windows says it so. Samba 4.22 says the realm, in upper case.
         dns_domain: Some(names.dns_domain.to_ascii_lowercase()).filter(|domain| is_name(domain)).unwrap_or_default(),
@@ -254,65 +255,65 @@ fn ask_for_membership(env: &Env<'_>) -> Option<Membership> {
 
 /// What a domain controller of the domain calls the forest, if it answers.
 fn ask_for_dns_tree(dns_domain: &str, env: &Env<'_>) -> Option<String> {
-    let domain = c_name(dns_domain).filter(|domain| !domain.is_empty())?;
-    let tree = ask(moment(env), env.host, move |connection| connection.tree(&domain)).ok().flatten();
-    let tree = tree.filter(|tree| c_name(tree).is_some());
+    let domain = winbind_name(dns_domain).filter(|domain| !domain.is_empty())?;
+    let tree = ask(local_timeout(env), env.host, move |connection| connection.tree(&domain)).ok().flatten();
+    let tree = tree.filter(|tree| winbind_name(tree).is_some());
     env.host.trace(format_args!("winbind: the forest is {}", Escaped(tree.as_deref().unwrap_or("not known"))));
     tree
 }
 
 /// What is asked for until there is an answer, but not all the time.
-struct Once<T> {
-    answer: Finding<T>,
-    pause: Pause,
+struct RetryingCell<T> {
+    value: OnceBox<T>,
+    backoff: Backoff,
 }
 
-impl<T: Send + Sync> Once<T> {
+impl<T: Send + Sync> RetryingCell<T> {
     const fn new() -> Self {
-        Self { answer: Finding::new(), pause: Pause::new() }
+        Self { value: OnceBox::new(), backoff: Backoff::new() }
     }
 
     /// The answer; asked for with `ask` if there is none yet, unless that was in vain less than `pause` ago. Nobody waits for
     /// another who asks.
-    fn get(&self, pause: Duration, ask: impl FnOnce() -> Option<T>) -> Option<&T> {
-        if let Some(answer) = self.answer.get() {
+    fn get(&self, retry_after: Duration, ask: impl FnOnce() -> Option<T>) -> Option<&T> {
+        if let Some(answer) = self.value.get() {
             return Some(answer);
         }
-        if self.pause.is_on(pause) {
+        if self.backoff.is_active(retry_after) {
             return None;
         }
         let Some(answer) = ask() else {
-            self.pause.begin();
+            self.backoff.record_failure();
             return None;
         };
-        Some(self.answer.keep(answer))
+        Some(self.value.init(answer))
     }
 }
 
 /// When something was last in vain.
-struct Pause {
-    start: Finding<Instant>,
+struct Backoff {
+    start: OnceBox<Instant>,
     /// In seconds since the start, and one; 0 if never.
-    since: AtomicU64,
+    failed_at: AtomicU64,
 }
 
-impl Pause {
+impl Backoff {
     const fn new() -> Self {
-        Self { start: Finding::new(), since: AtomicU64::new(0) }
+        Self { start: OnceBox::new(), failed_at: AtomicU64::new(0) }
     }
 
     fn now(&self) -> u64 {
-        self.start.get().unwrap_or_else(|| self.start.keep(Instant::now())).elapsed().as_secs().saturating_add(1)
+        self.start.get().unwrap_or_else(|| self.start.init(Instant::now())).elapsed().as_secs().saturating_add(1)
     }
 
-    fn begin(&self) {
-        self.since.store(self.now(), Ordering::Relaxed);
+    fn record_failure(&self) {
+        self.failed_at.store(self.now(), Ordering::Relaxed);
     }
 
     /// Whether it began less than `length` ago.
-    fn is_on(&self, length: Duration) -> bool {
-        let since = self.since.load(Ordering::Relaxed);
-        since != 0 && self.now().saturating_sub(since) < length.as_secs()
+    fn is_active(&self, period: Duration) -> bool {
+        let failed_at = self.failed_at.load(Ordering::Relaxed);
+        failed_at != 0 && self.now().saturating_sub(failed_at) < period.as_secs()
     }
 }
 
@@ -322,7 +323,7 @@ thread_local! {
 
 /// What `question` gets of winbind over this thread's connection, within `patience`.
 fn ask<T: Send + 'static>(
-    patience: Duration,
+    timeout: Duration,
     host: &dyn Host,
     question: impl FnOnce(&Connection) -> T + Send + 'static,
 ) -> Result<T> {
@@ -347,7 +348,7 @@ fn ask<T: Send + 'static>(
         // Nobody may be waiting any more.
         let _ = sender.send(());
     }))?;
-    match receiver.recv_timeout(patience) {
+    match receiver.recv_timeout(timeout) {
         Ok(()) => {
             let answered = place.try_lock().ok().and_then(|mut place| place.take());
             let (connection, answer) = answered.ok_or(Error::Internal)?;
@@ -428,12 +429,12 @@ mod tests {
 
     #[test]
     fn what_was_asked_for_in_vain_is_asked_for_again_later() {
-        let once = Once::<u32>::new();
+        let cell = RetryingCell::<u32>::new();
         let no_more = || panic!("it is known, or was asked for just now");
-        assert_eq!(once.get(Duration::from_secs(60), || None), None);
-        assert_eq!(once.get(Duration::from_secs(60), no_more), None);
-        assert_eq!(once.get(Duration::ZERO, || Some(1)), Some(&1));
-        assert_eq!(once.get(Duration::ZERO, no_more), Some(&1));
+        assert_eq!(cell.get(Duration::from_secs(60), || None), None);
+        assert_eq!(cell.get(Duration::from_secs(60), no_more), None);
+        assert_eq!(cell.get(Duration::ZERO, || Some(1)), Some(&1));
+        assert_eq!(cell.get(Duration::ZERO, no_more), Some(&1));
     }
 
     #[test]
@@ -524,7 +525,7 @@ mod tests {
 
     #[test]
     fn only_a_trace_tells_an_unknown_user_from_a_wrong_password() {
-        let why = |failure| Winbind.refusal(failure, &claim(b"", v2()), &Silent::default());
+        let why = |failure| Winbind.logon_error(failure, &claim(b"", v2()), &Silent::default());
         let refused = |status| why(Failure::Refused { status, name: String::new() });
         for status in [0xC000_0064, 0xC000_006A, 0xC000_006D] {
             assert_eq!(refused(status), PeerMisbehaved::LogonFailure.into());

@@ -9,7 +9,7 @@ use std::ffi::CString;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::host::Membership;
-use crate::{host::Host, sys::finding::Finding};
+use crate::{host::Host, sys::once_box::OnceBox};
 
 /// A claim as `wbcCtxAuthenticateUserEx` takes it.
 pub(super) struct Logon {
@@ -257,7 +257,7 @@ struct CredentialCacheInfo {
 
 /// The library, opened when it is first asked for; `None` where it is not installed.
 pub(super) fn get(host: &dyn Host) -> Option<&'static Library> {
-    static LIBRARY: Finding<Option<Library>> = Finding::new();
+    static LIBRARY: OnceBox<Option<Library>> = OnceBox::new();
     if let Some(library) = LIBRARY.get() {
         return library.as_ref();
     }
@@ -268,7 +268,7 @@ pub(super) fn get(host: &dyn Host) -> Option<&'static Library> {
             "winbind: there is no libwbclient.so.0, or it is too old: accounts are those of the user file alone"
         ));
     }
-    LIBRARY.keep(library).as_ref()
+    LIBRARY.init(library).as_ref()
 }
 
 impl Library {

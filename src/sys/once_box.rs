@@ -6,11 +6,11 @@ use core::{
     sync::atomic::{AtomicPtr, Ordering},
 };
 
-/// A place for one finding. There is no lock, unlike in `OnceLock`: threads that look at the same time each find out for
+/// A place for one cell. There is no lock, unlike in `OnceLock`: threads that look at the same time each find out for
 /// themselves, and the first finding stays. So a child forked from a program with threads waits for none that it does not have.
-pub(super) struct Finding<T>(AtomicPtr<T>, PhantomData<T>);
+pub(super) struct OnceBox<T>(AtomicPtr<T>, PhantomData<T>);
 
-impl<T: Send + Sync> Finding<T> {
+impl<T: Send + Sync> OnceBox<T> {
     pub(super) const fn new() -> Self {
         Self(AtomicPtr::new(null_mut()), PhantomData)
     }
@@ -22,7 +22,7 @@ impl<T: Send + Sync> Finding<T> {
     }
 
     /// Keeps `found` unless there is a finding already, and gives the one that is kept.
-    pub(super) fn keep(&self, found: T) -> &T {
+    pub(super) fn init(&self, found: T) -> &T {
         let found = Box::into_raw(Box::new(found));
         let kept = match self.0.compare_exchange(null_mut(), found, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => found,
@@ -37,7 +37,7 @@ impl<T: Send + Sync> Finding<T> {
     }
 }
 
-impl<T> Drop for Finding<T> {
+impl<T> Drop for OnceBox<T> {
     fn drop(&mut self) {
         let kept = *self.0.get_mut();
         if !kept.is_null() {
@@ -56,25 +56,24 @@ mod tests {
     #[test]
     fn the_first_finding_stays_and_the_others_go() {
         let (first, second) = (Arc::new(1), Arc::new(2));
-        let finding = Finding::new();
-        assert!(finding.get().is_none());
-        assert_eq!(**finding.keep(Arc::clone(&first)), 1);
-        assert_eq!(**finding.keep(Arc::clone(&second)), 1);
-        assert_eq!(finding.get().map(|kept| **kept), Some(1));
+        let cell = OnceBox::new();
+        assert!(cell.get().is_none());
+        assert_eq!(**cell.init(Arc::clone(&first)), 1);
+        assert_eq!(**cell.init(Arc::clone(&second)), 1);
+        assert_eq!(cell.get().map(|kept| **kept), Some(1));
         assert_eq!((Arc::strong_count(&first), Arc::strong_count(&second)), (2, 1));
-        drop(finding);
+        drop(cell);
         assert_eq!(Arc::strong_count(&first), 1);
     }
 
     #[test]
     fn all_threads_get_the_same() {
-        let finding = Finding::new();
+        let cell = OnceBox::new();
         let seen: Vec<usize> = std::thread::scope(|scope| {
-            let all: Vec<_> = (0..8).map(|number| (number, &finding)).collect();
-            let all: Vec<_> =
-                all.into_iter().map(|(number, finding)| scope.spawn(move || *finding.keep(number))).collect();
+            let all: Vec<_> = (0..8).map(|number| (number, &cell)).collect();
+            let all: Vec<_> = all.into_iter().map(|(number, cell)| scope.spawn(move || *cell.init(number))).collect();
             all.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
-        assert!(seen.iter().all(|number| Some(number) == finding.get()), "{seen:?}");
+        assert!(seen.iter().all(|number| Some(number) == cell.get()), "{seen:?}");
     }
 }
