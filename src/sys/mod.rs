@@ -1,4 +1,4 @@
-//! The operating system: environment, clock, randomness, names of the computer and its users, the trace file, the log.
+//! The operating system: environment, clock, random bytes, names of the computer and its users, trace, log, and winbind.
 
 mod descriptor;
 mod environment;
@@ -30,7 +30,7 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct System;
 
-/// Where a call of this process runs. The C edge asks for it once per call.
+/// The [`Env`] of a call. The C edge makes one for each call that needs it.
 ///
 /// # Errors
 /// As [`Policy::from_variables`].
@@ -62,7 +62,7 @@ impl Host for System {
     }
 
     fn version(&self) -> [u8; 8] {
-        // The product version of Windows 8.1; NTLMSSP_REVISION_W2K3 is the part that means something.
+        // The product version of Windows 8.1, and NTLMSSP_REVISION_W2K3 (15), which is the only byte with a meaning.
         [6, 3, 0x80, 0x25, 0, 0, 0, 15]
     }
 
@@ -87,32 +87,32 @@ impl Host for System {
     }
 }
 
-/// The account name of a user id, from the system's user database; `None` when there is none.
+/// The account name of a user id, from the system's user database; `None` if the id has no account.
 pub(crate) fn user_name(uid: u32) -> Option<String> {
     let mut buffer = vec![0_u8; 16 * 1024];
-    // SAFETY: zeros are a valid `passwd`: it is pointers, which may be null, and numbers.
+    // SAFETY: `passwd` consists of pointers, which may be null, and numbers, so zeros are a valid value.
     let mut entry: libc::passwd = unsafe { core::mem::zeroed() };
     let mut found = core::ptr::null_mut();
-    // SAFETY: `entry`, `buffer` (of that length) and `found` are there to be written to.
+    // SAFETY: `entry`, `found` and the `buffer` of that length are writable.
     let failed =
         unsafe { libc::getpwuid_r(uid, &raw mut entry, buffer.as_mut_ptr().cast(), buffer.len(), &raw mut found) };
     if failed != 0 || found.is_null() || entry.pw_name.is_null() {
         return None;
     }
-    // SAFETY: getpwuid_r put a C string into `buffer`, which still lives.
+    // SAFETY: getpwuid_r has put a C string into `buffer`, which still lives.
     let name = unsafe { CStr::from_ptr(entry.pw_name) };
     name.to_str().ok().map(str::to_owned)
 }
 
-/// The host name, asked for once.
+/// The host name. The kernel is asked once per process.
 fn host_name() -> &'static str {
     static NAME: OnceBox<String> = OnceBox::new();
-    NAME.get().unwrap_or_else(|| NAME.init(ask_for_host_name()))
+    NAME.get_or_init(ask_for_host_name)
 }
 
 fn ask_for_host_name() -> String {
     let mut buffer = [0_u8; 256];
-    // SAFETY: the buffer is as long as it is said to be; the last byte is kept for the NUL.
+    // SAFETY: the buffer is writable, and one byte longer than we say: the last one stays NUL.
     let failed = unsafe { libc::gethostname(buffer.as_mut_ptr().cast(), buffer.len().saturating_sub(1)) };
     let name = CStr::from_bytes_until_nul(&buffer).ok().filter(|_| failed == 0).and_then(|name| name.to_str().ok());
     name.filter(|name| !name.is_empty()).unwrap_or("localhost").to_owned()

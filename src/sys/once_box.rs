@@ -1,4 +1,4 @@
-//! What is found out once and kept for ever.
+//! A value that is found once and kept for ever.
 
 use core::{
     marker::PhantomData,
@@ -6,8 +6,8 @@ use core::{
     sync::atomic::{AtomicPtr, Ordering},
 };
 
-/// A place for one cell. There is no lock, unlike in `OnceLock`: threads that look at the same time each find out for
-/// themselves, and the first finding stays. So a child forked from a program with threads waits for none that it does not have.
+/// A cell for one value, like `OnceLock` but without a lock: threads that come at the same time each make a value, and the first
+/// one stays. So a child forked from a program with threads never waits for a thread that it does not have.
 pub(super) struct OnceBox<T>(AtomicPtr<T>, PhantomData<T>);
 
 impl<T: Send + Sync> OnceBox<T> {
@@ -15,20 +15,25 @@ impl<T: Send + Sync> OnceBox<T> {
         Self(AtomicPtr::new(null_mut()), PhantomData)
     }
 
-    /// The finding, if there is one yet.
+    /// The value, if there is one yet.
     pub(super) fn get(&self) -> Option<&T> {
-        // SAFETY: NULL, or what `keep` stored, which is never changed and lives as long as this does.
+        // SAFETY: the pointer is NULL or comes from `set`. The value never changes and lives as long as the cell.
         unsafe { self.0.load(Ordering::Acquire).as_ref() }
     }
 
-    /// Keeps `found` unless there is a finding already, and gives the one that is kept.
-    pub(super) fn init(&self, found: T) -> &T {
-        let found = Box::into_raw(Box::new(found));
-        let kept = match self.0.compare_exchange(null_mut(), found, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => found,
+    /// The value; `make` makes one if there is none yet.
+    pub(super) fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
+        self.get().unwrap_or_else(|| self.set(make()))
+    }
+
+    /// Stores `value` unless there is one already, and gives the one that stays.
+    pub(super) fn set(&self, value: T) -> &T {
+        let new = Box::into_raw(Box::new(value));
+        let kept = match self.0.compare_exchange(null_mut(), new, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => new,
             Err(first) => {
-                // SAFETY: it came from `Box::into_raw`, and nobody else has it.
-                drop(unsafe { Box::from_raw(found) });
+                // SAFETY: the pointer comes from `Box::into_raw`, and it was not stored.
+                drop(unsafe { Box::from_raw(new) });
                 first
             }
         };
@@ -41,7 +46,7 @@ impl<T> Drop for OnceBox<T> {
     fn drop(&mut self) {
         let kept = *self.0.get_mut();
         if !kept.is_null() {
-            // SAFETY: it came from `Box::into_raw` in `keep`, and all who borrowed it are gone.
+            // SAFETY: the pointer comes from `Box::into_raw` in `set`, and no borrow outlives the cell.
             drop(unsafe { Box::from_raw(kept) });
         }
     }
@@ -54,12 +59,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_finding_stays_and_the_others_go() {
+    fn the_first_value_stays_and_the_others_are_dropped() {
         let (first, second) = (Arc::new(1), Arc::new(2));
         let cell = OnceBox::new();
         assert!(cell.get().is_none());
-        assert_eq!(**cell.init(Arc::clone(&first)), 1);
-        assert_eq!(**cell.init(Arc::clone(&second)), 1);
+        assert_eq!(**cell.set(Arc::clone(&first)), 1);
+        assert_eq!(**cell.set(Arc::clone(&second)), 1);
         assert_eq!(cell.get().map(|kept| **kept), Some(1));
         assert_eq!((Arc::strong_count(&first), Arc::strong_count(&second)), (2, 1));
         drop(cell);
@@ -67,11 +72,11 @@ mod tests {
     }
 
     #[test]
-    fn all_threads_get_the_same() {
+    fn all_threads_get_the_same_value() {
         let cell = OnceBox::new();
         let seen: Vec<usize> = std::thread::scope(|scope| {
             let all: Vec<_> = (0..8).map(|number| (number, &cell)).collect();
-            let all: Vec<_> = all.into_iter().map(|(number, cell)| scope.spawn(move || *cell.init(number))).collect();
+            let all: Vec<_> = all.into_iter().map(|(number, cell)| scope.spawn(move || *cell.set(number))).collect();
             all.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         assert!(seen.iter().all(|number| Some(number) == cell.get()), "{seen:?}");

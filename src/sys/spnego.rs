@@ -1,6 +1,6 @@
-//! The SPNEGO around us. That of krb5 1.21.0 to 1.22.1 loses the mechListMIC of a NegTokenResp, so that inside it no handshake
-//! ends well whose AUTHENTICATE_MESSAGE has a MIC (RFC 4178 5, [MS-SPNG] 3.3.5.1). Distributions mend it without another
-//! version, so the library is judged by what it does.
+//! The SPNEGO that calls us. The one of krb5 1.21.0 to 1.22.1 loses the mechListMIC of a NegTokenResp, so that a handshake inside
+//! it fails if the AUTHENTICATE_MESSAGE has a MIC (RFC 4178 5, [MS-SPNG] 3.3.5.1). Distributions repair it without changing the
+//! version, so we find out what the library does.
 
 use core::{
     cell::Cell,
@@ -15,7 +15,7 @@ use libgssapi_sys as g;
 use super::System;
 use crate::host::Host as _;
 
-/// Whether the SPNEGO of this process loses the mechListMIC. Found out at the first call.
+/// Whether the SPNEGO of this process loses the mechListMIC. The first call finds out.
 pub(super) fn loses_mech_list_mic() -> bool {
     match FOUND.load(Ordering::Relaxed) {
         SOUND => false,
@@ -24,8 +24,7 @@ pub(super) fn loses_mech_list_mic() -> bool {
     }
 }
 
-/// Whether the call at hand came through an SPNEGO that loses the mechListMIC; where the stack does not tell, whether it may
-/// have.
+/// Whether this call came through an SPNEGO that loses the mechListMIC. If the stack does not tell: whether it may have come so.
 pub(super) fn is_called_by_lossy_spnego() -> bool {
     if matches!(FOUND.load(Ordering::Relaxed), NO_SPNEGO | SOUND) {
         return false;
@@ -34,8 +33,8 @@ pub(super) fn is_called_by_lossy_spnego() -> bool {
         Some(is_in_spnego) => is_in_spnego && loses_mech_list_mic(),
         None if loses_mech_list_mic() => {
             System.log(format_args!(
-                "This krb5 loses the mechListMIC of SPNEGO, and NTLM servers cannot tell here whether they are inside it: they ask \
-                 no client for a MIC; update krb5"
+                "This krb5 loses the mechListMIC of SPNEGO, and on this processor NTLM servers cannot see whether SPNEGO calls \
+                 them, so they ask no client for a MIC: update krb5"
             ));
             true
         }
@@ -43,12 +42,12 @@ pub(super) fn is_called_by_lossy_spnego() -> bool {
     }
 }
 
-/// SPNEGO has asked for something that it alone asks for. Before that, no call comes through it.
+/// Notes that SPNEGO has asked a question that only SPNEGO asks. Before its first question it makes no other call.
 pub(crate) fn note() {
     let _ = FOUND.compare_exchange(NO_SPNEGO, UNKNOWN, Ordering::Relaxed, Ordering::Relaxed);
 }
 
-/// Whether this thread is finding out: then the C edge answers at once, whoever the accounts are.
+/// Whether this thread is finding out. If so, the C edge answers at once, without a credential.
 pub(crate) fn is_finding_out() -> bool {
     FINDING_OUT.get()
 }
@@ -61,7 +60,7 @@ const NO_SPNEGO: u8 = 0;
 const UNKNOWN: u8 = 1;
 const SOUND: u8 = 2;
 const LOSES: u8 = 3;
-/// No lock: threads that find out at the same time find the same, and a child of fork waits for nobody.
+/// There is no lock: threads that find out at the same time find the same, and a forked child waits for no thread.
 static FOUND: AtomicU8 = AtomicU8::new(NO_SPNEGO);
 
 fn find_out() -> bool {
@@ -72,8 +71,8 @@ fn find_out() -> bool {
         "SPNEGO: {}",
         match loses {
             Some(true) => "this libgssapi_krb5 loses the mechListMIC (krb5 1.21.0 to 1.22.1 do): no MIC inside SPNEGO",
-            Some(false) => "this libgssapi_krb5 sees the mechListMIC",
-            None => "whether this libgssapi_krb5 sees the mechListMIC cannot be told; it is taken for granted",
+            Some(false) => "this libgssapi_krb5 keeps the mechListMIC",
+            None => "it is not clear whether this libgssapi_krb5 keeps the mechListMIC; we assume that it does",
         }
     ));
     let loses = loses == Some(true);
@@ -96,7 +95,7 @@ type Accept = unsafe extern "C" fn(
 ) -> g::OM_uint32;
 type Delete = unsafe extern "C" fn(*mut g::OM_uint32, *mut g::gss_ctx_id_t, g::gss_buffer_t) -> g::OM_uint32;
 
-/// The mechglue's functions of names that we export as well.
+/// Functions of the mechglue. We export functions of the same names, so they are looked up in its library.
 struct Mechglue {
     accept: Accept,
     delete: Delete,
@@ -106,22 +105,23 @@ fn mechglue() -> Option<Mechglue> {
     let accept = of_mechglue(c"gss_accept_sec_context")?;
     let delete = of_mechglue(c"gss_delete_sec_context")?;
     Some(Mechglue {
-        // SAFETY: the library's function of this name has the signature that its header gives.
+        // SAFETY: the function of this name has the signature of the library's header.
         accept: unsafe { transmute::<*mut c_void, Accept>(accept) },
-        // SAFETY: the same.
+        // SAFETY: as above.
         delete: unsafe { transmute::<*mut c_void, Delete>(delete) },
     })
 }
 
 fn of_mechglue(name: &CStr) -> Option<*mut c_void> {
-    // SAFETY: the name is a C string. Nothing is loaded: we are linked to this library, so it stays.
+    // This loads nothing: we are linked to this library, so it stays.
+    // SAFETY: the name is a C string.
     let library = unsafe { libc::dlopen(c"libgssapi_krb5.so.2".as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD) };
     if library.is_null() {
         return None;
     }
-    // SAFETY: `library` is a handle, the name a C string.
+    // SAFETY: `library` is an open handle, and the name a C string.
     let found = unsafe { libc::dlsym(library, name.as_ptr()) };
-    // SAFETY: the handle was got above.
+    // SAFETY: the handle is from the dlopen above.
     unsafe { libc::dlclose(library) };
     if found.is_null() { None } else { Some(found) }
 }
@@ -130,11 +130,11 @@ fn of_mechglue(name: &CStr) -> Option<*mut c_void> {
 const INIT: &[u8] =
     b"\x60\x28\x06\x06\x2b\x06\x01\x05\x05\x02\xa0\x1e\x30\x1c\xa0\x0e\x30\x0c\x06\x0a\x2b\x06\x01\x04\x01\
     \x82\x37\x02\x02\x0a\xa2\x0a\x04\x08NTLMSSP\0";
-/// A NegTokenResp with a mechListMIC and nothing else: where that gets lost, an empty one is left, which is defective.
+/// A NegTokenResp that has only a mechListMIC. Without it the token is empty, which is an error.
 const MIC_ALONE: &[u8] = b"\xa1\x16\x30\x14\xa3\x12\x04\x100123456789abcdef";
 
 impl Mechglue {
-    /// What becomes of a mechListMIC; `None` where an acceptor does not come that far.
+    /// Whether a mechListMIC is lost; `None` if the acceptor does not get that far.
     fn loses_mech_list_mic(&self) -> Option<bool> {
         let mut context = null_mut();
         let answer = match self.step(&mut context, INIT) {
@@ -146,7 +146,7 @@ impl Mechglue {
             _ => None,
         };
         if !context.is_null() {
-            // SAFETY: the context is what the mechglue put there, and is used by nobody else.
+            // SAFETY: the mechglue has put the context there, and only this code has it.
             unsafe { (self.delete)(&mut 0, &raw mut context, null_mut()) };
         }
         answer
@@ -155,7 +155,7 @@ impl Mechglue {
     fn step(&self, context: &mut g::gss_ctx_id_t, token: &[u8]) -> g::OM_uint32 {
         let mut input = g::gss_buffer_desc { length: token.len(), value: token.as_ptr().cast_mut().cast() };
         let mut output = g::gss_buffer_desc { length: 0, value: null_mut() };
-        // SAFETY: the token is only read; where RFC 2744 5.1 wants a place, it is writable, and the rest may be NULL.
+        // SAFETY: the token is only read. The places that RFC 2744 5.1 requires are writable; the others may be NULL.
         let major = unsafe {
             (self.accept)(
                 &mut 0,
@@ -171,13 +171,13 @@ impl Mechglue {
                 null_mut(),
             )
         };
-        // SAFETY: `output` is what the mechglue put there. We export no function of this name, so it is the library's.
+        // SAFETY: the mechglue has filled `output`. We export no function of this name, so this calls the library's.
         unsafe { g::gss_release_buffer(&mut 0, &raw mut output) };
         major
     }
 }
 
-/// What the stack says.
+/// What the stack tells.
 #[cfg(not(target_arch = "arm"))]
 mod stack {
     use core::{
@@ -188,17 +188,17 @@ mod stack {
 
     use crate::sys::once_box::OnceBox;
 
-    /// Whether the call at hand came through SPNEGO: then the mechglue's library called itself before it called us. `None`
-    /// where that cannot be told. The program's own frames are not looked into.
+    /// Whether this call came through SPNEGO: then the mechglue's library called itself before it called us. `None` if the stack
+    /// does not tell. The walk stops at the first frame of the program.
     pub(super) fn is_in_spnego() -> Option<bool> {
         let mut walk = Walk { modules: modules()?, waiting: 0, is_at_program: false };
-        // SAFETY: `each` takes what it is given here.
+        // SAFETY: `each` expects a `Walk`.
         unsafe { _Unwind_Backtrace(each, (&raw mut walk).cast()) };
         verdict(walk.waiting, walk.is_at_program)
     }
 
-    /// What a walk has found. One that ended inside the mechglue's library, which may have no tables to unwind it with, says
-    /// nothing about who called that.
+    /// What a walk has found. A walk that ends inside the mechglue's library, which may have no unwind tables, does not tell what
+    /// called that library.
     const fn verdict(waiting: usize, is_at_program: bool) -> Option<bool> {
         match (waiting, is_at_program) {
             (2.., _) => Some(true),
@@ -208,16 +208,16 @@ mod stack {
     }
 
     unsafe extern "C" {
-        /// Of the C++ ABI for exception handling, level 1, which libgcc_s has.
+        /// See the C++ ABI for exception handling, level 1. libgcc_s has it.
         fn _Unwind_Backtrace(each: extern "C" fn(*mut c_void, *mut c_void) -> c_int, walk: *mut c_void) -> c_int;
         fn _Unwind_GetIP(frame: *mut c_void) -> usize;
     }
 
     struct Walk {
         modules: &'static Modules,
-        /// How many functions of the mechglue's library wait for ours.
+        /// How many functions of the mechglue's library are on the stack.
         waiting: usize,
-        /// The walk came through to whom they return.
+        /// Whether the walk has reached the caller of that library.
         is_at_program: bool,
     }
 
@@ -226,9 +226,9 @@ mod stack {
         const GO_ON: c_int = 0;
         /// _URC_NORMAL_STOP.
         const STOP: c_int = 4;
-        // SAFETY: the walk hands on the frame at which it is.
+        // SAFETY: `frame` is the frame that the walk has reached.
         let address = unsafe { _Unwind_GetIP(frame) };
-        // SAFETY: `is_in_spnego` gave this place to the walk, and looks at it only afterwards.
+        // SAFETY: `is_in_spnego` has passed a `Walk`, and uses it only after the walk.
         let walk = unsafe { &mut *walk.cast::<Walk>() };
         if walk.modules.mechglue.contains(&address) {
             walk.waiting = walk.waiting.saturating_add(1);
@@ -241,7 +241,7 @@ mod stack {
         }
     }
 
-    /// Where the two lie in memory, which neither ever leaves.
+    /// The addresses of our library and of the mechglue's. Neither is ever unloaded.
     struct Modules {
         ours: Range<usize>,
         mechglue: Range<usize>,
@@ -254,13 +254,13 @@ mod stack {
         }
         let mechglue = super::of_mechglue(c"gss_accept_sec_context")?;
         let found = Modules { ours: module_of((&raw const FOUND).addr())?, mechglue: module_of(mechglue.addr())? };
-        Some(FOUND.init(found))
+        Some(FOUND.set(found))
     }
 
-    /// The addresses of the module that has this one.
+    /// The addresses of the module that contains this one.
     fn module_of(address: usize) -> Option<Range<usize>> {
         let mut search = Search { address, found: None };
-        // SAFETY: `look` takes what it is given here.
+        // SAFETY: `look` expects a `Search`.
         unsafe { libc::dl_iterate_phdr(Some(look), (&raw mut search).cast()) };
         search.found
     }
@@ -271,14 +271,14 @@ mod stack {
     }
 
     unsafe extern "C" fn look(module: *mut libc::dl_phdr_info, _size: usize, search: *mut c_void) -> c_int {
-        // SAFETY: dl_iterate_phdr describes a module here, during this call.
+        // SAFETY: dl_iterate_phdr passes the description of a module, which is valid during this call.
         let module = unsafe { &*module };
-        // SAFETY: `module_of` gave this place, and looks at it only afterwards.
+        // SAFETY: `module_of` has passed a `Search`, and uses it only afterwards.
         let search = unsafe { &mut *search.cast::<Search>() };
         if module.dlpi_phdr.is_null() {
             return 0;
         }
-        // SAFETY: that many headers are there.
+        // SAFETY: the module has that many headers.
         let headers = unsafe { slice::from_raw_parts(module.dlpi_phdr, usize::from(module.dlpi_phnum)) };
         let base = usize::try_from(module.dlpi_addr).unwrap_or_default();
         let segments = headers.iter().filter(|header| header.p_type == libc::PT_LOAD).map(|header| {
@@ -295,10 +295,10 @@ mod stack {
         use super::*;
 
         #[test]
-        fn a_walk_that_does_not_come_through_tells_nothing() {
-            assert_eq!(verdict(0, true), None, "no mechglue called");
+        fn a_walk_that_does_not_reach_the_program_tells_nothing() {
+            assert_eq!(verdict(0, true), None, "no mechglue on the stack");
             assert_eq!([verdict(1, true), verdict(1, false)], [Some(false), None]);
-            assert_eq!([verdict(2, true), verdict(2, false)], [Some(true); 2], "enough was seen");
+            assert_eq!([verdict(2, true), verdict(2, false)], [Some(true); 2], "two calls are enough");
         }
 
         #[test]
@@ -308,7 +308,7 @@ mod stack {
     }
 }
 
-/// What the stack says: nothing, for the libraries of this architecture have no tables to unwind it with.
+/// What the stack tells: nothing, because the libraries of this architecture have no unwind tables.
 #[cfg(target_arch = "arm")]
 mod stack {
     pub(super) const fn is_in_spnego() -> Option<bool> {

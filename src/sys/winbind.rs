@@ -1,9 +1,10 @@
 //! Winbind: the accounts of the domain that this computer is a member of, through Samba's libwbclient.
 //!
-//! The library is opened when it is first needed; without it, or without winbindd, the mechanism does without a domain.
-//! Each thread has a connection of its own. libwbclient waits for up to five minutes, and writes to a socket that may have
-//! closed, so a call of it runs in a thread that lives for that call: the caller waits no longer than it likes, and no signal
-//! meant for the program is lost there or ends it.
+//! The library is opened when it is first needed. Without it, or without winbindd, there is no domain.
+//!
+//! Each thread has its own connection. libwbclient waits for winbindd for up to five minutes, and may write to a closed socket.
+//! So each call of it runs in a thread that lives only for this call: the caller can stop waiting, and SIGPIPE does not reach the
+//! program.
 
 mod library;
 
@@ -13,7 +14,7 @@ use std::{
     ffi::CString,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
         mpsc,
     },
     time::Instant,
@@ -32,15 +33,15 @@ use crate::{
 
 use library::{Account, Connection, Failure, Logon};
 
-/// The domain that winbind knows.
+/// The domain of this computer, as winbindd knows it.
 #[derive(Debug)]
 pub(crate) struct Winbind;
 
-/// How long winbind may take for what it knows without a domain controller.
+/// The longest timeout of a request that winbindd answers without a domain controller.
 const LOCAL_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long winbind is not asked for its names again after it gave none.
+/// After how long a request for the membership is repeated if it failed.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
-/// The same for the name of the forest, which takes a domain controller.
+/// The same for the name of the forest, for which winbindd asks a domain controller.
 const RETRY_FOREST_AFTER: Duration = Duration::from_secs(600);
 
 impl Verifier for Winbind {
@@ -67,7 +68,7 @@ impl Responder for Winbind {
         if let Ok(names) = self.membership(env)
             && (name.domain.is_empty() || same_name(&name.domain, &names.dns_domain))
         {
-            // What winbindd keeps is filed under this name.
+            // winbindd keeps cached logons under the NetBIOS name of the domain.
             name.domain.clone_from(&names.domain);
         }
         let Some((user, domain)) = winbind_name(&name.user).zip(winbind_name(&name.domain)) else {
@@ -88,7 +89,7 @@ impl Responder for Winbind {
             Ok((authenticate, key)) => Ok(Response { authenticate, key: ExportedSessionKey::new(**key) }),
             Err(Failure::OddReply(what)) => Err(DomainError::OddReply(what).into()),
             Err(Failure::Unavailable) => Err(DomainError::Unavailable.into()),
-            // winbindd says no more than that it could not.
+            // winbindd does not say why it failed.
             Err(Failure::NotPermitted | Failure::Refused { .. } | Failure::Other(_)) => Err(gone()),
         }
     }
@@ -96,7 +97,7 @@ impl Responder for Winbind {
 
 impl DomainService for Winbind {
     fn reach(&self, env: &Env<'_>) -> Result<()> {
-        /// A winbindd that hangs is not waited for again and again. One that is not there says so at once.
+        /// Each wait for a winbindd that hangs costs a timeout, so they are rare. One that is not there costs nothing.
         static HANGS: Backoff = Backoff::new();
         library::get(env.host).ok_or(CredentialError::NoUserFile)?;
         if HANGS.is_active(RETRY_AFTER) {
@@ -111,8 +112,18 @@ impl DomainService for Winbind {
 
     fn membership(&self, env: &Env<'_>) -> Result<&Membership> {
         static MEMBERSHIP: RetryingCell<Membership> = RetryingCell::new();
+        /// Whether winbindd's last answer was that this computer is in no domain.
+        static IS_IN_NONE: AtomicBool = AtomicBool::new(false);
         library::get(env.host).ok_or(CredentialError::NoUserFile)?;
-        MEMBERSHIP.get(RETRY_AFTER, || ask_for_membership(env)).ok_or_else(|| CredentialError::NoDomain.into())
+        let ask = || {
+            let answer = ask_for_membership(env);
+            IS_IN_NONE.store(matches!(answer, Some(None)), Ordering::Relaxed);
+            answer.flatten()
+        };
+        MEMBERSHIP.get(RETRY_AFTER, ask).ok_or_else(|| {
+            let is_in_none = IS_IN_NONE.load(Ordering::Relaxed);
+            Error::Credential(if is_in_none { CredentialError::NoUserFile } else { CredentialError::NoDomain })
+        })
     }
 
     fn dns_tree(&self, env: &Env<'_>) -> Option<&str> {
@@ -123,7 +134,7 @@ impl DomainService for Winbind {
 }
 
 impl Winbind {
-    /// Why a logon failed, for the caller; and all of it in the trace.
+    /// The error of a logon that failed. The trace gets all that winbindd says.
     fn logon_error(&self, failure: Failure, claim: &Claim<'_>, host: &dyn Host) -> Error {
         let why = match &failure {
             Failure::Refused { status, name } => format!("{} ({status:#010X})", Escaped(name)),
@@ -150,16 +161,16 @@ impl Winbind {
     }
 }
 
-/// NTSTATUS values that nobody is to tell apart who does not see the trace ([MS-ERREF] 2.3.1).
+/// NTSTATUS values that only the trace tells apart, so that a client does not learn which accounts there are ([MS-ERREF] 2.3.1).
 const NO_SUCH_USER: u32 = 0xC000_0064;
 const WRONG_PASSWORD: u32 = 0xC000_006A;
 const LOGON_FAILURE: u32 = 0xC000_006D;
 
-/// The claim in libwbclient's words; `None` when it cannot say it, or no account can be called so.
+/// The claim as libwbclient takes it; `None` if no account can have such a name, or libwbclient cannot express it.
 fn logon(claim: &Claim<'_>) -> Option<Logon> {
     let name = |utf16| from_utf16le(utf16).and_then(|text| winbind_name(&text));
     let (challenge, nt_response, lm_response) = match claim.proof {
-        // No LMv2 response: were the other one wrong, a domain controller would try it.
+        // Without the LMv2 response, which a domain controller would try if the NTLMv2 response were wrong.
         Proof::NtlmV2 { server_challenge, nt_proof_str, temp } => {
             (*server_challenge, [&nt_proof_str[..], temp].concat(), Vec::new())
         }
@@ -171,22 +182,22 @@ fn logon(claim: &Claim<'_>) -> Option<Logon> {
     Some(Logon { user, domain: name(claim.domain)?, workstation, challenge, nt_response, lm_response })
 }
 
-/// The name of an account or a domain: none with letters that no account has, for they mean more than themselves in a search, or
-/// in winbindd's own spelling of names.
+/// The name of an account or a domain. Characters that no account name may have are refused: they have a meaning in a search, or
+/// in winbindd's spelling of names.
 fn winbind_name(text: &str) -> Option<CString> {
     winbind_text(text).filter(|_| !text.contains(['*', '?', '"', '<', '>', '|', '/', '\\', ':']))
 }
 
-/// Text for libwbclient, which cuts off what is longer than winbindd's own strings.
+/// A text for libwbclient. It would cut a longer one, because winbindd's strings have a fixed size.
 fn winbind_text(text: &str) -> Option<CString> {
     const LONGEST: usize = 254;
     let is_plain = text.len() <= LONGEST && !text.chars().any(char::is_control);
     if is_plain { CString::new(text).ok() } else { None }
 }
 
-/// What the domain says of an account whose claim it believes.
+/// The verdict of a logon that succeeded.
 fn verdict(account: Account, claim: &Claim<'_>, policy: &Policy) -> Result<Verdict> {
-    // Like nobody in particular, whose messages nothing protects.
+    // A guest is like an anonymous client: everybody can make the key of its messages.
     if account.is_guest && (!policy.anonymous || policy.minimum.intersects(Minimum::SIGN | Minimum::SEAL)) {
         return Err(PolicyError::Guest.into());
     }
@@ -196,11 +207,11 @@ fn verdict(account: Account, claim: &Claim<'_>, policy: &Policy) -> Result<Verdi
     if name.check().is_err() || !is_name(&name.user) || !is_name(&name.domain) {
         return Err(odd("it does not name the account"));
     }
-    // The account's own is the first.
+    // The first SID is the account's own.
     let Some(primary_group) = account.sids.get(1) else {
         return Err(odd("it has no SID of the account"));
     };
-    // A domain controller has zeros in place of an LM hash that it does not have.
+    // A domain controller that has no LM hash sends zeros.
     let lm_hash = Some(LmHash::new(**account.lm_hash)).filter(|hash| hash.expose() != &[0; 16]);
     let session_base_key = match (claim.proof, &lm_hash) {
         (Proof::Lm { .. }, Some(hash)) => SessionBaseKey::new(*kxkey_non_nt(hash).expose()),
@@ -232,28 +243,33 @@ fn local_timeout(env: &Env<'_>) -> Duration {
     timeout(env).min(LOCAL_TIMEOUT)
 }
 
-/// What winbind calls this computer and its domain, if it answers.
-fn ask_for_membership(env: &Env<'_>) -> Option<Membership> {
-    let names = ask(local_timeout(env), env.host, |connection| connection.names()).ok().flatten();
+/// Asks winbindd what it calls this computer and its domain: `None` without an answer, `Some(None)` for a computer in no domain.
+fn ask_for_membership(env: &Env<'_>) -> Option<Option<Membership>> {
+    let answer = ask(local_timeout(env), env.host, |connection| connection.names()).ok().flatten();
     let is_name = |name: &str| !name.is_empty() && winbind_name(name).is_some();
-    let names = names.filter(|names| is_name(&names.computer) && is_name(&names.domain)).map(|names| Membership {
-        // Windows says it so. Samba 4.22 says the realm, in upper case.
-        dns_domain: Some(names.dns_domain.to_ascii_lowercase()).filter(|domain| is_name(domain)).unwrap_or_default(),
-        ..names
-    });
-    match &names {
-        None => env.host.trace(format_args!("winbind: winbindd does not answer, or knows of no domain")),
-        Some(Membership { computer, domain, dns_domain }) => env.host.trace(format_args!(
+    let answer = match answer {
+        Some(Some(names)) if is_name(&names.computer) && is_name(&names.domain) => {
+            // Windows sends lower case. Samba 4.22 says the realm, in upper case.
+            let dns_domain = Some(names.dns_domain.to_ascii_lowercase()).filter(|domain| is_name(domain));
+            Some(Some(Membership { dns_domain: dns_domain.unwrap_or_default(), ..names }))
+        }
+        Some(None) => Some(None),
+        Some(Some(_)) | None => None,
+    };
+    match &answer {
+        None => env.host.trace(format_args!("winbind: winbindd does not answer")),
+        Some(None) => env.host.trace(format_args!("winbind: this computer is in no domain")),
+        Some(Some(Membership { computer, domain, dns_domain })) => env.host.trace(format_args!(
             "winbind: this computer is {} of the domain {} ({})",
             Escaped(computer),
             Escaped(domain),
             Escaped(dns_domain)
         )),
     }
-    names
+    answer
 }
 
-/// What a domain controller of the domain calls the forest, if it answers.
+/// Asks a domain controller, through winbindd, for the DNS name of the forest.
 fn ask_for_dns_tree(dns_domain: &str, env: &Env<'_>) -> Option<String> {
     let domain = winbind_name(dns_domain).filter(|domain| !domain.is_empty())?;
     let tree = ask(local_timeout(env), env.host, move |connection| connection.tree(&domain)).ok().flatten();
@@ -262,7 +278,7 @@ fn ask_for_dns_tree(dns_domain: &str, env: &Env<'_>) -> Option<String> {
     tree
 }
 
-/// What is asked for until there is an answer, but not all the time.
+/// A value that is asked for until there is an answer. After a failure, a time passes before the next request.
 struct RetryingCell<T> {
     value: OnceBox<T>,
     backoff: Backoff,
@@ -273,8 +289,8 @@ impl<T: Send + Sync> RetryingCell<T> {
         Self { value: OnceBox::new(), backoff: Backoff::new() }
     }
 
-    /// The answer; asked for with `ask` if there is none yet, unless that was in vain less than `pause` ago. Nobody waits for
-    /// another who asks.
+    /// The value. If there is none yet, `ask` asks for it, unless that failed less than `retry_after` ago. Threads do not wait for
+    /// each other: two may ask at the same time.
     fn get(&self, retry_after: Duration, ask: impl FnOnce() -> Option<T>) -> Option<&T> {
         if let Some(answer) = self.value.get() {
             return Some(answer);
@@ -286,14 +302,14 @@ impl<T: Send + Sync> RetryingCell<T> {
             self.backoff.record_failure();
             return None;
         };
-        Some(self.value.init(answer))
+        Some(self.value.set(answer))
     }
 }
 
-/// When something was last in vain.
+/// The time of the last failure.
 struct Backoff {
     start: OnceBox<Instant>,
-    /// In seconds since the start, and one; 0 if never.
+    /// In seconds since `start`, plus one; 0 if there was no failure.
     failed_at: AtomicU64,
 }
 
@@ -303,14 +319,14 @@ impl Backoff {
     }
 
     fn now(&self) -> u64 {
-        self.start.get().unwrap_or_else(|| self.start.init(Instant::now())).elapsed().as_secs().saturating_add(1)
+        self.start.get_or_init(Instant::now).elapsed().as_secs().saturating_add(1)
     }
 
     fn record_failure(&self) {
         self.failed_at.store(self.now(), Ordering::Relaxed);
     }
 
-    /// Whether it began less than `length` ago.
+    /// Whether the last failure was less than `period` ago.
     fn is_active(&self, period: Duration) -> bool {
         let failed_at = self.failed_at.load(Ordering::Relaxed);
         failed_at != 0 && self.now().saturating_sub(failed_at) < period.as_secs()
@@ -321,7 +337,7 @@ thread_local! {
     static CONNECTION: Cell<Option<Connection>> = const { Cell::new(None) };
 }
 
-/// What `question` gets of winbind over this thread's connection, within `patience`.
+/// Runs `question` with this thread's connection to winbindd, and waits for the answer for at most `timeout`.
 fn ask<T: Send + 'static>(
     timeout: Duration,
     host: &dyn Host,
@@ -333,7 +349,7 @@ fn ask<T: Send + 'static>(
     }
     let kept = CONNECTION.try_with(Cell::take).ok().flatten();
     let connection = kept.or_else(|| Connection::new(library)).ok_or(HostError::Memory)?;
-    // The thread and the channel are the same for every kind of answer: those of each kind would be 10 KB of code.
+    // The answer does not go through the channel: code for a channel and a thread of each type of answer would take 10 KB.
     let place = Arc::new(Mutex::new(None));
     let (sender, receiver) = mpsc::sync_channel(1);
     let call = Arc::new(Call::new());
@@ -341,11 +357,11 @@ fn ask<T: Send + 'static>(
     super::thread::start(Box::new(move || {
         let answer = question(&connection);
         same_call.end();
-        // Only after this is it looked at.
+        // Free: the other thread looks at it only after the send.
         if let Ok(mut place) = same_place.try_lock() {
             *place = Some((connection, answer));
         }
-        // Nobody may be waiting any more.
+        // The caller may have stopped waiting.
         let _ = sender.send(());
     }))?;
     match receiver.recv_timeout(timeout) {
@@ -363,12 +379,12 @@ fn ask<T: Send + 'static>(
     }
 }
 
-/// How many calls go on that nobody waits for any more: each has a thread and one of winbindd's connections.
+/// How many abandoned calls still run. Each has a thread and one of winbindd's connections.
 static ABANDONED: AtomicU64 = AtomicU64::new(0);
-/// With so many of them winbindd is not asked.
+/// With so many abandoned calls, winbindd is not asked.
 const MAX_ABANDONED: u64 = 32;
 
-/// A call of libwbclient: it ends, or is abandoned first.
+/// The state of a call of libwbclient. It ends, or its caller stops waiting first.
 struct Call(AtomicU8);
 
 impl Call {
@@ -428,9 +444,9 @@ mod tests {
     }
 
     #[test]
-    fn what_was_asked_for_in_vain_is_asked_for_again_later() {
+    fn a_failed_request_is_repeated_later() {
         let cell = RetryingCell::<u32>::new();
-        let no_more = || panic!("it is known, or was asked for just now");
+        let no_more = || panic!("the value is known, or the request failed just now");
         assert_eq!(cell.get(Duration::from_secs(60), || None), None);
         assert_eq!(cell.get(Duration::from_secs(60), no_more), None);
         assert_eq!(cell.get(Duration::ZERO, || Some(1)), Some(&1));
@@ -438,14 +454,14 @@ mod tests {
     }
 
     #[test]
-    fn calls_that_nobody_waits_for_are_counted_until_they_end() {
+    fn abandoned_calls_are_counted_until_they_end() {
         let count = || ABANDONED.load(Ordering::Relaxed);
         let (first, second) = (Call::new(), Call::new());
         first.abandon();
         assert_eq!(count(), 1);
         second.end();
         second.abandon();
-        assert_eq!(count(), 1, "it had ended");
+        assert_eq!(count(), 1, "the second had ended");
         first.end();
         assert_eq!(count(), 0);
     }

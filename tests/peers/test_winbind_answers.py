@@ -887,6 +887,8 @@ class WhatAnAccountIsCalledHere(AcceptorTest):
         self.assertEqual(self.accounts(short, details={"code": NOT_AVAILABLE}), [with_domain])
         hanging = {**DETAILS, "sleep": 2000}
         self.assertEqual(self.accounts(short, details=hanging, GSS_NTLM_WINBIND_TIMEOUT="1"), [with_domain])
+        # winbindd may say that the computer is in no domain: its domain is a workgroup, and has no DNS name.
+        self.assertEqual(self.accounts(short, details={**DETAILS, "dns_domain": None}), ["root"])
         # Without winbind there is no domain.
         self.assertEqual(self.accounts(short, GSS_NTLM_WINBIND="no"), ["root"])
         self.assertEqual(self.accounts("MEMBER", details={"code": NOT_AVAILABLE}, NETBIOS_COMPUTER_NAME="MEMBER"), ["root"])

@@ -8,10 +8,12 @@ use std::ffi::CString;
 
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::host::Membership;
-use crate::{host::Host, sys::once_box::OnceBox};
+use crate::{
+    host::{Host, Membership},
+    sys::once_box::OnceBox,
+};
 
-/// A claim as `wbcCtxAuthenticateUserEx` takes it.
+/// A claim, for `wbcCtxAuthenticateUserEx`.
 pub(super) struct Logon {
     pub(super) user: CString,
     /// May be empty.
@@ -24,7 +26,7 @@ pub(super) struct Logon {
     pub(super) lm_response: Vec<u8>,
 }
 
-/// What winbindd says of an account.
+/// What winbindd knows about an account.
 #[derive(Default)]
 pub(super) struct Account {
     pub(super) user: String,
@@ -34,32 +36,32 @@ pub(super) struct Account {
     pub(super) dns_domain: String,
     pub(super) logon_server: String,
     pub(super) is_guest: bool,
-    /// The account's own, its primary group's, then those of all other groups.
+    /// The SID of the account, that of its primary group, then those of its other groups.
     pub(super) sids: Vec<String>,
     pub(super) session_key: Key,
     /// The first eight bytes of the LM hash, then zeros.
     pub(super) lm_hash: Key,
 }
 
-/// A key that leaves no copy on the stack where it is handed on.
+/// A key in the heap, so that moving it leaves no copy on the stack.
 pub(super) type Key = Box<Zeroizing<[u8; 16]>>;
 
-/// Why winbindd did not do what it was asked.
+/// Why a request failed.
 pub(super) enum Failure {
     Refused {
         status: u32,
         name: String,
     },
-    /// There is no winbindd, or it went away.
+    /// winbindd does not run, or has closed the connection.
     Unavailable,
-    /// It answers others, but not this.
+    /// winbindd runs, but this process may not ask it.
     NotPermitted,
     OddReply(&'static str),
-    /// A `wbcErr` of another meaning.
+    /// Another `wbcErr`.
     Other(c_int),
 }
 
-/// The functions that are used.
+/// The functions that we use.
 pub(super) struct Library {
     create: unsafe extern "C" fn() -> *mut c_void,
     free: unsafe extern "C" fn(*mut c_void),
@@ -119,7 +121,7 @@ struct DomainControllerInfo {
     client_site_name: *const c_char,
 }
 
-/// The longest name of an NTSTATUS that is told, in letters.
+/// The longest name of an NTSTATUS that is shown, in characters.
 const LONGEST_STATUS: usize = 64;
 
 /// DS_RETURN_DNS_NAME of [MS-NRPC] 3.5.4.3.1.
@@ -155,7 +157,7 @@ struct PasswordResponse {
 
 /// WBC_AUTH_USER_LEVEL_RESPONSE.
 const LEVEL_RESPONSE: c_int = 3;
-/// WBC_MSV1_0_ALLOW_SERVER_TRUST_ACCOUNT and WBC_MSV1_0_ALLOW_WORKSTATION_TRUST_ACCOUNT: computers log on like users.
+/// WBC_MSV1_0_ALLOW_SERVER_TRUST_ACCOUNT and WBC_MSV1_0_ALLOW_WORKSTATION_TRUST_ACCOUNT: accounts of computers may log on too.
 const ALLOW_COMPUTERS: u32 = 0x0000_0020 | 0x0000_0800;
 
 /// `struct wbcAuthUserInfo`.
@@ -204,7 +206,7 @@ struct Sid {
 }
 
 impl Sid {
-    /// As [MS-DTYP] 2.4.2.1 writes it; `None` when it has more parts than a SID can.
+    /// In the form of [MS-DTYP] 2.4.2.1; `None` if it says to have more parts than a SID can have.
     fn to_text(self) -> Option<String> {
         let [a, b, c, d, e, f] = self.id_auth;
         let authority = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
@@ -255,75 +257,74 @@ struct CredentialCacheInfo {
     blobs: *const NamedBlob,
 }
 
-/// The library, opened when it is first asked for; `None` where it is not installed.
+/// The library, which is opened by the first call; `None` if it is not installed.
 pub(super) fn get(host: &dyn Host) -> Option<&'static Library> {
     static LIBRARY: OnceBox<Option<Library>> = OnceBox::new();
     if let Some(library) = LIBRARY.get() {
         return library.as_ref();
     }
-    // Nobody waits for who opens it, who may be a thread that a child of fork does not have. Two may, for it is one library.
+    // Two threads may open it at the same time: dlopen(3) gives both the same library.
     let library = Library::open();
     if library.is_none() {
         host.trace(format_args!(
-            "winbind: there is no libwbclient.so.0, or it is too old: accounts are those of the user file alone"
+            "winbind: there is no libwbclient.so.0, or it is too old: only the accounts of the user file are known"
         ));
     }
-    LIBRARY.init(library).as_ref()
+    LIBRARY.set(library).as_ref()
 }
 
 impl Library {
     fn open() -> Option<Self> {
-        // SAFETY: a C string. The library is Samba's; it is never closed.
+        // SAFETY: the name is a C string. The library is never closed.
         let handle = unsafe { libc::dlopen(c"libwbclient.so.0".as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
         let handle = NonNull::new(handle)?;
         /// # Safety
         /// `handle` is an open library, in which `name` is a function of the type `F`.
         unsafe fn find<F: Copy>(handle: NonNull<c_void>, name: &CStr) -> Option<F> {
-            // SAFETY: by this function's contract.
+            // SAFETY: the caller promises an open library.
             let found = NonNull::new(unsafe { libc::dlsym(handle.as_ptr(), name.as_ptr()) })?;
             const { assert!(size_of::<F>() == size_of::<NonNull<c_void>>()) };
-            // SAFETY: by this function's contract it is a function of that type, and as large as any pointer.
+            // SAFETY: the caller promises a function of that type, which has the size of a pointer.
             Some(unsafe { core::mem::transmute_copy(&found) })
         }
         Some(Self {
             // SAFETY: the type is that of wbclient.h.
             create: unsafe { find(handle, c"wbcCtxCreate") }?,
-            // SAFETY: likewise.
+            // SAFETY: as above.
             free: unsafe { find(handle, c"wbcCtxFree") }?,
-            // SAFETY: likewise.
+            // SAFETY: as above.
             free_memory: unsafe { find(handle, c"wbcFreeMemory") }?,
-            // SAFETY: likewise.
+            // SAFETY: as above.
             ping: unsafe { find(handle, c"wbcCtxPing") }?,
-            // SAFETY: likewise.
+            // SAFETY: as above.
             interface_details: unsafe { find(handle, c"wbcCtxInterfaceDetails") }?,
-            // SAFETY: likewise.
+            // SAFETY: as above.
             look_up_domain_controller: unsafe { find(handle, c"wbcCtxLookupDomainControllerEx") }?,
-            // SAFETY: likewise.
+            // SAFETY: as above.
             authenticate_user: unsafe { find(handle, c"wbcCtxAuthenticateUserEx") }?,
-            // SAFETY: likewise.
+            // SAFETY: as above.
             credential_cache: unsafe { find(handle, c"wbcCtxCredentialCache") }?,
         })
     }
 }
 
-/// A connection to winbindd, which libwbclient opens with the first request and again when it is lost. In a child of fork it
-/// opens another.
+/// A connection to winbindd. libwbclient opens it with the first request, and again when it is lost or the process has forked.
 pub(super) struct Connection {
     library: &'static Library,
     context: NonNull<c_void>,
 }
 
-// SAFETY: a `wbcContext` may be used from any thread, by one at a time: it has no thread of its own and nothing of one.
+// SAFETY: threads may use a `wbcContext` one after another: it keeps nothing that belongs to a thread.
 unsafe impl Send for Connection {}
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // SAFETY: the context is live, and nobody else has it.
+        // SAFETY: the context is live, and only this value has it.
         unsafe { (self.library.free)(self.context.as_ptr()) };
     }
 }
 
-/// What libwbclient allocated.
+/// A structure that libwbclient has allocated.
 struct Owned<T> {
     library: &'static Library,
     value: *mut T,
@@ -336,21 +337,21 @@ impl<T> Owned<T> {
 
     /// The structure, if there is one.
     fn get(&self) -> Option<&T> {
-        // SAFETY: NULL, or what libwbclient put there: a structure that lives until `drop`.
+        // SAFETY: the pointer is NULL, or libwbclient has put a structure there, which lives until `drop`.
         unsafe { self.value.as_ref() }
     }
 }
 
 impl<T> Drop for Owned<T> {
     fn drop(&mut self) {
-        // SAFETY: NULL, or allocated by this library and not freed before.
+        // SAFETY: the pointer is NULL, or this library has allocated it; it was not freed before.
         unsafe { (self.library.free_memory)(self.value.cast()) };
     }
 }
 
 impl Connection {
     pub(super) fn new(library: &'static Library) -> Option<Self> {
-        // SAFETY: it takes nothing.
+        // SAFETY: the function has no arguments.
         let context = NonNull::new(unsafe { (library.create)() })?;
         Some(Self { library, context })
     }
@@ -361,24 +362,24 @@ impl Connection {
         SUCCESS == unsafe { (self.library.ping)(self.context.as_ptr()) }
     }
 
-    /// What winbindd says that this computer is called, if it is in a domain.
-    pub(super) fn names(&self) -> Option<Membership> {
+    /// What winbindd calls this computer and its domain: `None` without an answer, `Some(None)` for a computer in no domain.
+    pub(super) fn names(&self) -> Option<Option<Membership>> {
         let mut details = Owned::<InterfaceDetails>::none(self.library);
         // SAFETY: the context is live and `details` writable.
         let code = unsafe { (self.library.interface_details)(self.context.as_ptr(), &raw mut details.value) };
         let details = details.get().filter(|_| code == SUCCESS)?;
-        // So libwbclient says that winbindd does not know that domain: it is the workgroup of a computer that is in none.
+        // NULL means that winbindd does not know the domain: it is the workgroup of a computer that is in no domain.
         if details.dns_domain.is_null() {
-            return None;
+            return Some(None);
         }
-        Some(Membership {
-            // SAFETY: strings of that structure.
+        Some(Some(Membership {
+            // SAFETY: the strings of the structure are NULL or C strings.
             computer: unsafe { name(details.netbios_name) },
-            // SAFETY: likewise.
+            // SAFETY: as above.
             domain: unsafe { name(details.netbios_domain) },
-            // SAFETY: likewise.
+            // SAFETY: as above.
             dns_domain: unsafe { name(details.dns_domain) },
-        })
+        }))
     }
 
     /// The DNS name of the forest that `domain` is in, as its domain controller says.
@@ -390,15 +391,15 @@ impl Connection {
         // SAFETY: the context is live, the domain a C string, `info` writable; the others may be NULL.
         let code = unsafe { look_up(context, domain.as_ptr(), no_guid, no_site, RETURN_DNS_NAME, place) };
         let info = info.get().filter(|_| code == SUCCESS)?;
-        // SAFETY: a string of that structure.
+        // SAFETY: the strings of the structure are NULL or C strings.
         Some(unsafe { name(info.forest_name) })
     }
 
-    /// Lets the domain judge `logon`.
+    /// Asks the domain whether `logon` is right.
     pub(super) fn authenticate(&self, logon: &Logon) -> Result<Account, Failure> {
         let Logon { user, domain, workstation, challenge, nt_response, lm_response } = logon;
         let or_null = |text: &CString| if text.is_empty() { ptr::null() } else { text.as_ptr() };
-        // Whether a length fits was seen when the message was read, where they have 16 bits.
+        // The length fits: in the message it has 16 bits.
         let of = |response: &[u8]| match u32::try_from(response.len()) {
             Ok(length) if length > 0 => (length, response.as_ptr()),
             _ => (0, ptr::null()),
@@ -419,38 +420,39 @@ impl Connection {
         let mut error = Owned::<AuthErrorInfo>::none(self.library);
         let (info_place, error_place) = (&raw mut info.value, &raw mut error.value);
         let authenticate = self.library.authenticate_user;
-        // SAFETY: the context is live, the strings and responses of `params` live as long as `logon`, both places are writable.
+        // SAFETY: the context is live, the strings and responses in `params` live as long as `logon`, both places are writable.
         let code = unsafe { authenticate(self.context.as_ptr(), &raw const params, info_place, error_place) };
-        // SAFETY: NULL, or a structure of libwbclient that nobody else has. Its keys are wiped also where it is of no use.
+        // The keys are wiped even if the answer is of no use.
+        // SAFETY: the pointer is NULL, or a structure that only this value has, as libwbclient has filled it.
         let account = unsafe { info.value.as_mut() }.map(|info| unsafe { Account::take(info) });
-        // An error without a code is one all the same.
+        // libwbclient may fill an error and return success.
         if code != SUCCESS || error.get().is_some_and(|error| error.nt_status != 0) {
             return Err(self.failure(code, &error));
         }
         account.unwrap_or(Err(Failure::OddReply("it is empty")))
     }
 
-    /// What a `wbcErr` means.
+    /// The meaning of a `wbcErr`.
     fn failure(&self, code: c_int, error: &Owned<AuthErrorInfo>) -> Failure {
         match error.get() {
             Some(error) if error.nt_status != 0 => {
-                // SAFETY: a string of that structure.
+                // SAFETY: the strings of the structure are NULL or C strings.
                 let name = unsafe { text(error.nt_string) };
                 Failure::Refused { status: error.nt_status, name: name.chars().take(LONGEST_STATUS).collect() }
             }
-            // libwbclient says the same when it may not open the pipe for those who verify accounts.
+            // libwbclient also says so if this process may not open the pipe of winbindd for privileged programs.
             _ if code == WINBIND_NOT_AVAILABLE && self.ping() => Failure::NotPermitted,
             _ if code == WINBIND_NOT_AVAILABLE => Failure::Unavailable,
             _ => Failure::Other(code),
         }
     }
 
-    /// Whether winbindd would answer for that account: without messages the request only asks that.
+    /// Whether winbindd has a cached logon of that account: a request without messages asks only this.
     pub(super) fn has_cached_logon(&self, user: &CStr, domain: &CStr) -> bool {
         self.use_cached_logon(user, domain, &mut []).is_ok()
     }
 
-    /// Winbindd's answer to `challenge` for that account: AUTHENTICATE_MESSAGE and ExportedSessionKey.
+    /// winbindd's answer to `challenge` for that account: AUTHENTICATE_MESSAGE and ExportedSessionKey.
     pub(super) fn respond(
         &self,
         user: &CStr,
@@ -470,16 +472,16 @@ impl Connection {
         let mut key = None;
         let info = info.get().ok_or(Failure::OddReply("it is empty"))?;
         for at in 0..if info.blobs.is_null() { 0 } else { info.num_blobs } {
-            // SAFETY: there are `num_blobs` of them.
+            // SAFETY: the structure has `num_blobs` blobs.
             let place = unsafe { info.blobs.add(at) };
-            // SAFETY: likewise; read by value.
+            // SAFETY: as above.
             let NamedBlob { name, data, length, .. } = unsafe { place.read() };
             if name.is_null() || data.is_null() {
                 continue;
             }
-            // SAFETY: a C string of that structure.
+            // SAFETY: the name is a C string, which lives as long as `info`.
             let name = unsafe { CStr::from_ptr(name) };
-            // SAFETY: the blob has that length, lives as long as `info`, and nobody else has it.
+            // SAFETY: the blob has that length, lives as long as `info`, and no other reference to it exists.
             let data = unsafe { core::slice::from_raw_parts_mut(data, length) };
             match name.to_bytes() {
                 b"auth_blob" => answer = Some(data.to_vec()),
@@ -523,10 +525,10 @@ impl Connection {
 }
 
 impl Account {
-    /// What `info` says, whose keys are wiped.
+    /// The account that `info` describes. The keys in `info` are wiped.
     ///
     /// # Safety
-    /// `info` is what libwbclient filled in: its strings are C strings or NULL, its SIDs as many as it says.
+    /// libwbclient has filled `info`: its strings are NULL or C strings, and it has as many SIDs as it says.
     unsafe fn take(info: &mut AuthUserInfo) -> Result<Self, Failure> {
         let mut account = Self::default();
         account.session_key.copy_from_slice(&info.user_session_key);
@@ -535,7 +537,7 @@ impl Account {
         info.lm_session_key.zeroize();
         account.is_guest = info.user_flags & GUEST != 0;
         for (place, value) in [(&mut account.user, info.account_name), (&mut account.domain, info.domain_name)] {
-            // SAFETY: by this function's contract.
+            // SAFETY: the caller promises NULL or a C string.
             *place = unsafe { name(value) };
         }
         for (place, value) in [
@@ -544,14 +546,14 @@ impl Account {
             (&mut account.dns_domain, info.dns_domain_name),
             (&mut account.logon_server, info.logon_server),
         ] {
-            // SAFETY: by this function's contract.
+            // SAFETY: the caller promises NULL or a C string.
             *place = unsafe { text(value) };
         }
         let count = usize::try_from(info.num_sids).unwrap_or(usize::MAX);
         for at in 0..if info.sids.is_null() { 0 } else { count } {
-            // SAFETY: by this function's contract there are as many.
+            // SAFETY: the caller promises that many SIDs.
             let place = unsafe { info.sids.add(at) };
-            // SAFETY: likewise; read by value.
+            // SAFETY: as above.
             let sid = unsafe { place.read() }.sid;
             account.sids.push(sid.to_text().ok_or(Failure::OddReply("it has a SID that is none"))?);
         }
@@ -559,7 +561,7 @@ impl Account {
     }
 }
 
-/// A name of libwbclient's; empty where it is NULL, or not UTF-8: then it could be taken for another.
+/// A name from libwbclient; empty if it is NULL, or not UTF-8: with its wrong bytes replaced it could be another's name.
 ///
 /// # Safety
 /// `string` is NULL or a C string.
@@ -567,11 +569,11 @@ unsafe fn name(string: *const c_char) -> String {
     if string.is_null() {
         return String::new();
     }
-    // SAFETY: by this function's contract.
+    // SAFETY: the caller promises a C string, and it is not NULL.
     unsafe { CStr::from_ptr(string) }.to_str().unwrap_or_default().to_owned()
 }
 
-/// A string of libwbclient's, which may be NULL.
+/// A text from libwbclient; empty if it is NULL.
 ///
 /// # Safety
 /// `string` is NULL or a C string.
@@ -579,7 +581,7 @@ unsafe fn text(string: *const c_char) -> String {
     if string.is_null() {
         return String::new();
     }
-    // SAFETY: by this function's contract.
+    // SAFETY: the caller promises a C string, and it is not NULL.
     unsafe { CStr::from_ptr(string) }.to_string_lossy().into_owned()
 }
 
