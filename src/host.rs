@@ -1,7 +1,7 @@
-//! The host as an argument: clock, randomness, names, environment, trace and log.
+//! The host: clock, random bytes, names, environment, trace and log.
 //!
-//! Everything that makes two runs of a handshake differ comes through [`Host`], so that a test with a fixed host gets
-//! the messages of [MS-NLMP] 4.2 byte for byte.
+//! Everything that can differ between two runs of a handshake comes from a [`Host`], so a test with a fixed host gets the
+//! messages of [MS-NLMP] 4.2 byte for byte.
 
 #![forbid(unsafe_code)]
 
@@ -9,24 +9,24 @@ use core::fmt;
 
 use crate::{error::Result, text};
 
-/// What the mechanism needs from where it runs.
+/// What the mechanism needs from the operating system.
 pub trait Host: Send + Sync {
     /// The time.
     fn now(&self) -> FileTime;
 
-    /// Fills `out` with bytes that nobody can guess.
+    /// Fills `out` with random bytes.
     ///
     /// # Errors
     /// [`crate::error::HostError::Randomness`].
     fn random(&self, out: &mut [u8]) -> Result<()>;
 
-    /// What this computer is called, as far as it knows by itself: this never sends a request.
+    /// The names that this computer knows by itself. This never sends a request.
     fn names(&self) -> LocalNames;
 
-    /// What NTLM messages say about the sender's software ([MS-NLMP] 2.2.2.10; for debugging only).
+    /// The VERSION of our messages, which is for debugging only ([MS-NLMP] 2.2.2.10).
     fn version(&self) -> [u8; 8];
 
-    /// The value of an environment variable, `None` also where the process is not to trust its environment.
+    /// The value of an environment variable; `None` if it is not set or the process must not trust its environment.
     fn variable(&self, name: &'static str) -> Option<String>;
 
     /// Whether the SPNEGO of this process loses the mechListMIC (krb5 1.21.0 to 1.22.1 do).
@@ -34,19 +34,18 @@ pub trait Host: Send + Sync {
         false
     }
 
-    /// Whether the call at hand came through an SPNEGO that loses the mechListMIC; where that cannot be told, whether it may
-    /// have.
+    /// Whether this call came through an SPNEGO that loses the mechListMIC. If that is not known: whether it may have come so.
     fn is_called_by_lossy_spnego(&self) -> bool {
         false
     }
 
-    /// Writes one line for an administrator who looks for the cause of something; nothing happens unless the trace is on.
+    /// Writes one line to the trace, if the trace is on.
     ///
-    /// No type that holds a secret can be displayed, so none can be traced.
+    /// Types that hold a secret do not implement `Display`, so no secret can be traced.
     fn trace(&self, line: fmt::Arguments<'_>);
 
-    /// Writes one line to the system's log, where an administrator looks who has no trace: what must be mended, each different
-    /// line once per process. Nothing happens where there is no log, and nobody waits for it.
+    /// Writes one line to the system's log, for what an administrator must repair. The same line is logged once per process.
+    /// Without a log nothing happens, and a busy log does not make the caller wait.
     fn log(&self, _line: fmt::Arguments<'_>) {}
 }
 
@@ -91,17 +90,18 @@ pub struct Membership {
 /// The names that an acceptor shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostNames {
-    /// NetBIOS name of the computer: NETBIOS_COMPUTER_NAME, what winbind says, or the host name's first label.
+    /// NetBIOS name of the computer: NETBIOS_COMPUTER_NAME, else the name from winbind, else the first label of the host name.
     pub computer: String,
-    /// NetBIOS name of the domain: NETBIOS_DOMAIN_NAME, what winbind says, or that of the computer, as on a standalone Windows.
+    /// NetBIOS name of the domain: NETBIOS_DOMAIN_NAME, else the name from winbind, else that of the computer, as on a
+    /// standalone Windows.
     pub domain: String,
-    /// Whether that is a domain: NETBIOS_DOMAIN_NAME is set, or winbind says that the computer is a member of it.
+    /// Whether `domain` is a domain: NETBIOS_DOMAIN_NAME is set, or the computer is a member of a domain.
     pub has_domain: bool,
-    /// Whether the computer is a member of that domain, as winbind says.
+    /// Whether winbind says that the computer is a member of `domain`.
     pub is_member: bool,
     /// Fully qualified name of the computer, or empty.
     pub dns_computer: String,
-    /// DNS name of the domain, as winbind says, or the domain part of `dns_computer`; may be empty.
+    /// DNS name of the domain: the one from winbind, else the domain part of `dns_computer`; may be empty.
     pub dns_domain: String,
     /// DNS name of the forest that the domain is in; empty where there is no domain, or no domain controller says.
     pub dns_tree: String,
@@ -140,20 +140,20 @@ impl FileTime {
     /// 1970-01-01 in seconds since 1601-01-01.
     const UNIX_EPOCH: u64 = 11_644_473_600;
 
-    /// The time `seconds` and `nanoseconds` after 1970-01-01 UTC; nanoseconds below 100 are cut off.
+    /// The time `seconds` and `nanoseconds` after 1970-01-01 UTC, rounded down to 100 nanoseconds.
     #[must_use]
     pub fn from_unix(seconds: u64, nanoseconds: u32) -> Self {
         let whole = seconds.saturating_add(Self::UNIX_EPOCH).saturating_mul(Self::UNITS_PER_SECOND);
         Self(whole.saturating_add(u64::from(nanoseconds.div_euclid(100))))
     }
 
-    /// The bytes of the wire.
+    /// The bytes in a message.
     #[must_use]
     pub const fn to_bytes(self) -> [u8; 8] {
         self.0.to_le_bytes()
     }
 
-    /// The time that the bytes of the wire say.
+    /// The time that these bytes of a message mean.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 8]) -> Self {
         Self(u64::from_le_bytes(bytes))
@@ -171,7 +171,7 @@ impl FileTime {
 pub(crate) mod tests {
     use super::*;
 
-    /// A host that says nothing, and knows the time and the user file that a test gives it.
+    /// A host without trace and log, with the time and the user file that a test sets.
     #[derive(Default)]
     pub(crate) struct Silent {
         pub(crate) unix_seconds: u64,
@@ -204,7 +204,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn thirty_six_hours_are_the_limit_itself() {
+    fn a_difference_of_exactly_the_limit_is_within_it() {
         let now = FileTime::from_unix(1_700_000_000, 0);
         assert!(FileTime::from_unix(1_700_000_000 + 36 * 3600, 0).is_within(36, now));
         assert!(!FileTime::from_unix(1_700_000_001 + 36 * 3600, 0).is_within(36, now));

@@ -1,4 +1,4 @@
-//! What is allowed. Data and decisions; nothing is read here: the edge fills a [`Policy`] and passes it down.
+//! What is allowed. This room has data and decisions and reads nothing: the C edge fills a [`Policy`] and passes it down.
 
 #![forbid(unsafe_code)]
 
@@ -6,7 +6,7 @@ use bitflags::bitflags;
 
 use crate::error::{PolicyError, Result};
 
-/// The administrator's decisions, the secure ones by default.
+/// What the administrator allows. The defaults are the secure choices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     /// Which responses are sent and accepted.
@@ -17,19 +17,19 @@ pub struct Policy {
     pub mic: MicPolicy,
     /// Whether an acceptor refuses an AUTHENTICATE_MESSAGE without MIC.
     pub require_mic: bool,
-    /// What an acceptor makes of channel bindings.
+    /// How an acceptor compares channel bindings.
     pub channel_bindings: BindingsPolicy,
-    /// What an acceptor makes of MsvAvTargetName.
+    /// How an acceptor compares MsvAvTargetName with its own name.
     pub target_name: TargetNamePolicy,
-    /// What an initiator makes of a server that sends no TargetInfo.
+    /// Whether an initiator accepts a server that sends no TargetInfo.
     pub target_info: TargetInfoPolicy,
-    /// What every context must reach, asked for or not.
+    /// What every context must have, whether the application asks for it or not.
     pub minimum: Minimum,
-    /// How far the time of a CHALLENGE_MESSAGE may be from the initiator's clock, in hours.
+    /// The largest difference between the time of a CHALLENGE_MESSAGE and the initiator's clock, in hours.
     pub max_skew_hours: u32,
-    /// Whether winbind is asked for accounts that the user file does not have.
+    /// Whether winbind is asked for accounts that are not in the user file.
     pub winbind: bool,
-    /// How long winbind may think about one, in seconds.
+    /// Timeout in seconds for one winbind request.
     pub winbind_timeout: u32,
 }
 
@@ -38,13 +38,13 @@ pub struct Policy {
 pub struct LmLevel(u8);
 
 impl LmLevel {
-    /// The level of that number, if there is one.
+    /// The level with that number; `None` above 5.
     #[must_use]
     pub const fn new(number: u8) -> Option<Self> {
         if number <= 5 { Some(Self(number)) } else { None }
     }
 
-    /// Whether an initiator answers with NTLMv2; with NTLMv1 otherwise.
+    /// Whether an initiator sends NTLMv2 responses; below, it sends NTLMv1.
     #[must_use]
     pub const fn sends_ntlm_v2(self) -> bool {
         self.0 >= 3
@@ -56,13 +56,13 @@ impl LmLevel {
         self.0 >= 1
     }
 
-    /// Whether an acceptor takes NTLMv1 responses; NTLMv2 it takes at every level.
+    /// Whether an acceptor accepts NTLMv1 responses. It accepts NTLMv2 at every level.
     #[must_use]
     pub const fn accepts_ntlm_v1(self) -> bool {
         self.0 < 3
     }
 
-    /// Whether LM responses are sent beside NTLMv1's, and accepted alone, and LM keys offered and agreed to.
+    /// Whether LM is used: an initiator sends LM responses beside NTLMv1's and offers LM keys, and an acceptor accepts both.
     #[must_use]
     pub const fn uses_lm(self) -> bool {
         self.0 < 2
@@ -72,12 +72,12 @@ impl LmLevel {
 /// GSS_NTLM_MIC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MicPolicy {
-    /// Whenever the challenge has a timestamp, but not inside an SPNEGO that loses the mechListMIC; an acceptor inside one
-    /// does not tell its time, so that its clients send none.
+    /// If the challenge has a timestamp, but not inside an SPNEGO that loses the mechListMIC. An acceptor inside such an SPNEGO
+    /// sends no timestamp, so that its clients send no MIC.
     Auto,
-    /// Whenever the challenge has a timestamp.
+    /// If the challenge has a timestamp.
     Always,
-    /// The same, but not inside SPNEGO (for peers whose SPNEGO loses the mechListMIC).
+    /// If the challenge has a timestamp, but not inside SPNEGO: for peers whose SPNEGO loses the mechListMIC.
     RawOnly,
     /// Never.
     Off,
@@ -86,18 +86,18 @@ pub enum MicPolicy {
 /// GSS_NTLM_CHANNEL_BINDINGS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BindingsPolicy {
-    /// Compared when both sides have some.
+    /// They are compared if both sides have them.
     WhenSent,
-    /// Refused unless both sides have some and they are equal.
+    /// Both sides must have them, and they must be equal.
     Required,
-    /// Not looked at.
+    /// They are ignored.
     Off,
 }
 
 /// GSS_NTLM_TARGET_NAME.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TargetNamePolicy {
-    /// Not looked at.
+    /// It is ignored.
     Off,
     /// A difference is written to the trace.
     Audit,
@@ -108,14 +108,14 @@ pub enum TargetNamePolicy {
 /// GSS_NTLM_TARGET_INFO.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TargetInfoPolicy {
-    /// A server must send one where integrity or confidentiality is asked for.
+    /// A server must send one if the application asks for integrity or confidentiality.
     Required,
-    /// It need not: NAS boxes and old servers do not.
+    /// A server may send none, as NAS boxes and old servers do.
     Optional,
 }
 
 bitflags! {
-    /// GSS_NTLM_MINIMUM: what every context must reach. Empty: what the application asked for, no less.
+    /// GSS_NTLM_MINIMUM: what every context must have. If it is empty, what the application asks for is enough.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct Minimum: u8 {
         /// 128-bit keys.
@@ -147,18 +147,18 @@ impl Default for Policy {
     }
 }
 
-/// A variable of the environment that makes policy.
+/// An environment variable that sets a part of the policy.
 struct Switch {
     name: &'static str,
-    /// Its values, for the sentence of an error.
+    /// The allowed values, for the error's sentence.
     allowed: &'static str,
-    /// Puts a value into its place, and gives whether it is one of them.
+    /// Sets the value; false if it is not allowed.
     set: fn(&mut Policy, &str) -> bool,
 }
 
 const YES_OR_NO: &str = "yes or no";
 
-/// All switches: `scripts/check-man` reads their names here, too.
+/// All switches. `scripts/check-man` reads their names here.
 const SWITCHES: &[Switch] = &[
     Switch {
         name: "LM_COMPAT_LEVEL",
@@ -261,14 +261,14 @@ impl Switch {
 }
 
 impl Policy {
-    /// How the variables of the environment begin that [`Policy::from_variables`] is to have.
+    /// The prefixes of the environment variables for [`Policy::from_variables`].
     pub const VARIABLES: [&str; 2] = ["GSS_NTLM_", "LM_COMPAT_LEVEL="];
 
-    /// The policy that variables of the environment say, each with its name and its value; an empty one is an unset one.
+    /// The policy that these environment variables set, each a name and a value. An empty value counts as unset.
     ///
     /// # Errors
     /// A typing mistake must not switch a check off: [`PolicyError::BadSwitch`] or [`PolicyError::BadLmLevel`] for a value that
-    /// is none of a switch's, [`PolicyError::UnknownSwitch`] for a name that is none.
+    /// is not allowed, [`PolicyError::UnknownSwitch`] for an unknown name.
     pub fn from_variables(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
         let mut policy = Self::default();
         for (name, value) in variables.into_iter().filter(|(_, value)| !value.is_empty()) {
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn no_switch_is_the_default() {
+    fn without_switches_the_policy_is_the_default() {
         assert_eq!(Policy::from_variables([]), Ok(Policy::default()));
         assert_eq!(with("GSS_NTLM_MIC", ""), Ok(Policy::default()));
     }

@@ -1,5 +1,7 @@
-//! Descriptors that are kept between calls. A program may close what it did not open, as daemons do at their start, and the
-//! number be another file's or connection's then: each time it is looked whether it still is what it was.
+//! Descriptors that we keep between calls.
+//!
+//! A program may close descriptors that it did not open, as daemons do when they start. The number can then belong to another
+//! file or connection. So each use first checks that the descriptor is still the file that we opened.
 
 use core::mem::ManuallyDrop;
 use std::{
@@ -29,7 +31,7 @@ impl Identity {
     }
 }
 
-/// A file that is kept open. It is closed only if its descriptor still is its own.
+/// A file that we keep open. Dropping it closes the descriptor only if it is still this file.
 pub(super) struct KeptFile {
     file: ManuallyDrop<File>,
     identity: Identity,
@@ -39,13 +41,13 @@ impl KeptFile {
     /// Keeps `file`.
     ///
     /// # Errors
-    /// What fstat(2) says.
+    /// The error of fstat(2).
     pub(super) fn new(file: File) -> io::Result<Self> {
         let identity = Identity::of(&file)?;
         Ok(Self { file: ManuallyDrop::new(file), identity })
     }
 
-    /// The file, unless its descriptor was closed meanwhile or is another one's.
+    /// The file, or `None` if the program has closed the descriptor or it is another file now.
     pub(super) fn file(&self) -> Option<&File> {
         (Identity::of(&self.file).ok() == Some(self.identity)).then_some(&*self.file)
     }
@@ -54,29 +56,31 @@ impl KeptFile {
 impl Drop for KeptFile {
     fn drop(&mut self) {
         if self.file().is_some() {
-            // SAFETY: it is not used after this.
+            // SAFETY: nothing uses the field after this.
             unsafe { ManuallyDrop::drop(&mut self.file) };
         }
     }
 }
 
-/// The program's standard error as it was at a time. Another one that the program puts in its place later may be its data.
+/// The program's standard error at one moment. If the program opens another file as descriptor 2 later, that file may be data,
+/// so we do not write there.
 pub(super) struct StandardError(Identity);
 
 impl StandardError {
-    /// As it is now, if there is one.
+    /// The standard error now, or `None` if it is closed.
     pub(super) fn now() -> Option<Self> {
         Identity::of(&borrow_descriptor(libc::STDERR_FILENO)).ok().map(Self)
     }
 
-    /// Writes `bytes`, or as many of them as there is room for without waiting, and raises no signal.
+    /// Writes `bytes`, or as many of them as fit without waiting, and raises no signal.
     pub(super) fn write(&self, bytes: &[u8]) {
         let file = borrow_descriptor(libc::STDERR_FILENO);
         if Identity::of(&file).ok() != Some(self.0) {
             return;
         }
         let Ok(kind) = file.metadata().map(|found| found.file_type()) else { return };
-        // Its status flags are shared with other processes: O_NONBLOCK cannot be set there. So each kind has a way of its own.
+        // O_NONBLOCK would also be set for other processes, which share the status flags. So each kind has a way of its own
+        // not to wait.
         without_signals_of_writing(|| {
             let _ = if kind.is_socket() {
                 write_to_socket(&file, bytes)
@@ -91,27 +95,27 @@ impl StandardError {
     }
 }
 
-/// A descriptor that is the program's: not closed in the end.
+/// The program's file of that descriptor, which is not closed when the value is dropped.
 fn borrow_descriptor(descriptor: c_int) -> ManuallyDrop<File> {
-    // SAFETY: it is only used while this function's caller runs, by system calls that answer EBADF where it is closed.
+    // SAFETY: only system calls use it, and only while the caller runs. If the descriptor is closed they say EBADF.
     ManuallyDrop::new(unsafe { File::from_raw_fd(descriptor) })
 }
 
 fn write_to_socket(socket: &File, bytes: &[u8]) -> io::Result<()> {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    // SAFETY: `bytes` are readable.
+    // SAFETY: the slice is readable.
     let sent = unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) };
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// By way of a file in memory, which can be moved into a pipe without waiting for those who read there.
+/// Writes to a pipe by way of a file in memory: splice(2) can move its pages into the pipe without waiting for a reader.
 fn write_to_pipe(pipe: &File, bytes: &[u8]) -> io::Result<()> {
     // SAFETY: the name is a C string.
     let memory = unsafe { libc::memfd_create(c"gss-ntlm trace".as_ptr(), libc::MFD_CLOEXEC) };
     if memory < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the descriptor is new, and nobody else's.
+    // SAFETY: the descriptor is new, so only this code has it.
     let mut memory = unsafe { File::from_raw_fd(memory) };
     memory.write_all(bytes)?;
     let (mut offset, nowhere) = (0, core::ptr::null_mut());
@@ -121,7 +125,8 @@ fn write_to_pipe(pipe: &File, bytes: &[u8]) -> io::Result<()> {
     if moved < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Opened again, a terminal has status flags of its own. One that belongs to somebody else is asked whether it is ready.
+/// Opens the terminal again, which gives it status flags of its own. A terminal of another user cannot be opened: then poll(2)
+/// says whether it has room.
 fn write_to_terminal(terminal: &File, bytes: &[u8]) -> io::Result<()> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
     let again = OpenOptions::new().write(true).custom_flags(flags).open("/proc/self/fd/2");
@@ -134,7 +139,7 @@ fn write_to_terminal(terminal: &File, bytes: &[u8]) -> io::Result<()> {
 
 fn is_writable(terminal: &File) -> bool {
     let mut asked = libc::pollfd { fd: terminal.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
-    // SAFETY: one element, readable and writable.
+    // SAFETY: one element, which is readable and writable.
     let answered = unsafe { libc::poll(&raw mut asked, 1, 0) };
     answered == 1 && asked.revents == libc::POLLOUT
 }

@@ -1,46 +1,46 @@
-//! The environment, as far as a process is to trust it: a set-user-ID program has an empty one.
+//! The environment, as far as the process may trust it: for a set-user-ID program it is empty.
 //!
-//! What is read stays in place as long as nobody changes the environment, which is the application's duty, as with every
-//! getenv of a C library; it is copied at once.
+//! The application must not change the environment while we read it, as with every getenv(3) of a C library. Values are copied
+//! at once.
 
 use core::ffi::{CStr, c_char};
 use std::ffi::CString;
 
 unsafe extern "C" {
-    /// As in environ(7). The program changes it: it is no constant of ours.
+    /// See environ(7). It is mutable because the program may change it.
     static mut environ: *const *const c_char;
-    /// As in secure_getenv(3), which the libc crate lacks.
+    /// See secure_getenv(3). The libc crate does not declare it.
     fn secure_getenv(name: *const c_char) -> *mut c_char;
 }
 
-/// The value of a variable. What is not UTF-8 must not pass for unset: as a switch it is then a wrong one, as a path it is named
-/// in the error.
+/// The value of a variable. A value that is not UTF-8 must not count as unset, so its wrong bytes are replaced: as a switch it is
+/// then a wrong value, and as a path it appears in the error.
 pub(super) fn variable(name: &CStr) -> Option<String> {
     // SAFETY: `name` is a C string.
     let value = unsafe { secure_getenv(name.as_ptr()) };
     if value.is_null() {
         return None;
     }
-    // SAFETY: secure_getenv gives a C string.
+    // SAFETY: secure_getenv returns a C string.
     let value = unsafe { CStr::from_ptr(value) };
     Some(value.to_string_lossy().into_owned())
 }
 
-/// Name and value of each variable whose `NAME=VALUE` begins in one of these prefixes. One pass that takes no memory for the others:
-/// it is made in each step of a handshake.
+/// Name and value of each variable whose `NAME=VALUE` begins with one of these prefixes. Other variables cost no memory, because
+/// every step of a handshake does this.
 pub(super) fn variables_with_prefix<'a>(prefixes: &'a [&'a str]) -> impl Iterator<Item = (String, String)> + 'a {
-    // SAFETY: the C library's variable is read, as getenv does it.
+    // SAFETY: getenv(3) reads the same variable of the C library.
     let mut next = unsafe { environ };
     let entries = core::iter::from_fn(move || {
         if next.is_null() {
             return None;
         }
-        // SAFETY: `next` is an element of environ, whose last one is NULL.
+        // SAFETY: `next` points at an element of environ; the last element is NULL and ends the loop.
         let entry = unsafe { next.read() };
         if entry.is_null() {
             return None;
         }
-        // SAFETY: it was not the last one.
+        // SAFETY: this element was not the last.
         next = unsafe { next.add(1) };
         Some(entry)
     });
@@ -48,17 +48,18 @@ pub(super) fn variables_with_prefix<'a>(prefixes: &'a [&'a str]) -> impl Iterato
         // SAFETY: the elements of environ are C strings.
         let entry = unsafe { CStr::from_ptr(entry) }.to_bytes();
         let name = CString::new(entry.split(|byte| *byte == b'=').next()?).ok()?;
-        // Asked for by its name: what is not to be trusted is not seen here either.
+        // secure_getenv gives the value, so that a set-user-ID program sees none here either.
         Some((name.to_string_lossy().into_owned(), variable(&name)?))
     })
 }
 
-/// Whether an element of environ begins so. It is not read further than it is equal: its length would cost more than that.
+/// Whether an element of environ begins with `prefix`. Reading stops at the first difference: to measure the whole string would
+/// cost more.
 fn has_prefix(entry: *const c_char, prefix: &str) -> bool {
     prefix.bytes().enumerate().all(|(at, byte)| {
-        // SAFETY: all before was equal, and so not the NUL at the end.
+        // SAFETY: all bytes before this one were equal to the prefix's, so the string has not ended yet.
         let here = unsafe { entry.add(at) };
-        // SAFETY: likewise.
+        // SAFETY: `here` is inside the string or at its NUL.
         unsafe { here.cast::<u8>().read() == byte }
     })
 }

@@ -1,7 +1,7 @@
-//! The system's log: what an administrator must learn though no program shows it.
+//! The system's log, for what an administrator must learn though no program shows it.
 //!
-//! Not by syslog(3), which belongs to the program: its name, its facility and its open descriptor are the program's choice, it
-//! waits for a log that is busy, and it takes a lock that a child forked from a program with threads could find held.
+//! We do not use syslog(3). It belongs to the program, which chooses its name, its facility and its descriptor; it waits if the
+//! log is busy; and it takes a lock that may be held for ever in a child forked from a program with threads.
 
 use std::{
     fmt,
@@ -13,21 +13,20 @@ use std::{
 
 use crate::text::Escaped;
 
-/// Where syslog daemons and systemd's journal listen.
+/// The socket of syslog daemons and of systemd's journal.
 const SOCKET: &str = "/dev/log";
-/// Facility authpriv (10), which not everybody may read, with severity warning (4) and debug (7), as RFC 3164 4.1.1 makes one
-/// number of them.
+/// Facility authpriv (10), whose messages only some users may read, with severity warning (4) or debug (7): RFC 3164 4.1.1.
 const WARNING: u8 = 10 * 8 + 4;
 const DEBUG: u8 = 10 * 8 + 7;
-/// The longest message, in bytes, that RFC 5424 6.1 wants everybody to take.
+/// The longest message, in bytes, that every receiver should accept (RFC 5424 6.1).
 const MAX_MESSAGE: usize = 2048;
-/// Ends a message that was longer.
+/// The end of a message that was cut.
 const CUT: &str = "...";
 
-/// What this process has said, and with it the processes that it is forked into.
+/// The lines that this process has logged. Children that it forks start with the same.
 static LOGGED: LoggedLines = LoggedLines::new();
 
-/// Writes `line` to the system's log, once: see [`crate::host::Host::log`].
+/// Writes `line` to the system's log, once per process: see [`crate::host::Host::log`].
 pub(super) fn write(line: fmt::Arguments<'_>) {
     LOGGED.log_once(line, Path::new(SOCKET));
 }
@@ -37,18 +36,18 @@ pub(super) fn trace(line: &str) {
     send(DEBUG, line, Path::new(SOCKET));
 }
 
-/// Lines that were said, by their hash; 0 is a free place. There is no lock, for a forked child could find it held.
+/// The hashes of the lines that were logged; 0 is a free place. There is no lock, which a forked child could find held.
 struct LoggedLines([AtomicU64; Self::MAX]);
 
 impl LoggedLines {
-    /// How many different lines are said at most: what comes after them is dropped, so that no cause can flood the log.
+    /// How many different lines are logged at most. Later ones are dropped, so that nothing can flood the log.
     const MAX: usize = 64;
 
     const fn new() -> Self {
         Self([const { AtomicU64::new(0) }; Self::MAX])
     }
 
-    /// Writes `line` to the log at `socket` unless that was done before. What did not get there may be said again.
+    /// Writes `line` to the log at `socket` unless it is there already. A line that could not be sent is tried again next time.
     fn log_once(&self, line: fmt::Arguments<'_>, socket: &Path) {
         let line = line.to_string();
         let Some(place) = self.claim(&line) else { return };
@@ -57,7 +56,7 @@ impl LoggedLines {
         }
     }
 
-    /// A place for `line`, if it has none yet and there is one left.
+    /// A place for `line`, or `None` if the line has a place already or all places are taken.
     fn claim(&self, line: &str) -> Option<&AtomicU64> {
         let mut hasher = DefaultHasher::new();
         line.hash(&mut hasher);
@@ -68,7 +67,7 @@ impl LoggedLines {
         for place in &self.0 {
             match place.compare_exchange(0, hash, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return Some(place),
-                // Another thread was faster, with the same line.
+                // Another thread logs the same line at this moment.
                 Err(other) if other == hash => return None,
                 Err(_) => {}
             }
@@ -77,11 +76,11 @@ impl LoggedLines {
     }
 }
 
-/// Sends one message of RFC 3164 and gives whether it is on its way. It waits for nobody, and raises no signal.
+/// Sends one message of RFC 3164 and says whether it was sent. It does not wait, and raises no signal.
 ///
-/// It has no time: who receives it knows that (RFC 3164 4.3.2; systemd's journal, rsyslog and busybox do), and the local time is
-/// not to be had without a lock. The socket is not connected, so that what another thread writes to the same number, thinking of
-/// a descriptor just closed, goes nowhere.
+/// The message has no time: the receiver adds it (RFC 3164 4.3.2; systemd's journal, rsyslog and busybox do), and the C library
+/// takes a lock to tell the local time. The socket is opened for one message, and not connected: if another thread writes to the
+/// same number because it was a descriptor of its own just before, those bytes go nowhere.
 fn send(priority: u8, line: &str, to: &Path) -> bool {
     let message = format!("<{priority}>gss-ntlm[{}]: {}", std::process::id(), Escaped(line));
     let message = shortened(message);
@@ -108,7 +107,7 @@ mod tests {
 
     use super::*;
 
-    /// A log of a test's own.
+    /// A log that belongs to one test.
     struct Log {
         path: PathBuf,
         socket: UnixDatagram,
@@ -141,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn each_line_is_said_once_by_whatever_thread() {
+    fn each_line_is_logged_once_whichever_thread_logs_it() {
         let (log, logged) = (Log::new("once"), LoggedLines::new());
         std::thread::scope(|scope| {
             for _ in 0..8 {
@@ -156,18 +155,18 @@ mod tests {
     }
 
     #[test]
-    fn what_did_not_get_there_is_said_later() {
+    fn a_line_that_could_not_be_sent_is_logged_later() {
         let (path, logged) = (Log::path("later"), LoggedLines::new());
-        logged.log_once(format_args!("nobody listens"), &path);
+        logged.log_once(format_args!("no log is there"), &path);
         let log = Log::new("later");
-        logged.log_once(format_args!("nobody listens"), &log.path);
-        logged.log_once(format_args!("nobody listens"), &log.path);
-        assert!(log.next().unwrap().ends_with("nobody listens"));
+        logged.log_once(format_args!("no log is there"), &log.path);
+        logged.log_once(format_args!("no log is there"), &log.path);
+        assert!(log.next().unwrap().ends_with("no log is there"));
         assert_eq!(log.next(), None);
     }
 
     #[test]
-    fn a_log_that_is_busy_is_not_waited_for() {
+    fn a_busy_log_does_not_make_us_wait() {
         let (log, logged) = (Log::new("busy"), LoggedLines::new());
         while send(DEBUG, "fills the queue", &log.path) {}
         logged.log_once(format_args!("one more"), &log.path);
@@ -177,14 +176,14 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_so_many_lines_are_said() {
+    fn the_number_of_lines_is_limited() {
         let (log, logged) = (Log::new("many"), LoggedLines::new());
-        let mut told = 0;
+        let mut received = 0;
         for number in 0..2 * LoggedLines::MAX {
             logged.log_once(format_args!("line {number}"), &log.path);
-            told += usize::from(log.next().is_some());
+            received += usize::from(log.next().is_some());
         }
-        assert_eq!(told, LoggedLines::MAX);
+        assert_eq!(received, LoggedLines::MAX);
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! Signals that a write raises in the program that it is done for.
+//! Signals that a write of ours would raise in the program.
 
-/// Of a pipe or connection whose other end is gone, of a terminal that is another job's, and of a file grown too long.
+/// A pipe or connection whose other end is closed raises SIGPIPE, a terminal that another job uses SIGTTOU, and a file that
+/// reaches the limit of its size SIGXFSZ.
 const OF_WRITING: [libc::c_int; 3] = [libc::SIGPIPE, libc::SIGTTOU, libc::SIGXFSZ];
 
-/// Runs `write`; the signals that it raises, which would end or stop the program, are lost.
+/// Runs `write` and discards the signals that it raises, which would end or stop the program.
 pub(super) fn without_signals_of_writing<T>(write: impl FnOnce() -> T) -> T {
     let mut before = empty();
     let ours = OF_WRITING.into_iter().filter(|signal| !is_pending(*signal)).fold(empty(), with);
@@ -13,20 +14,20 @@ pub(super) fn without_signals_of_writing<T>(write: impl FnOnce() -> T) -> T {
     let written = write();
     let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     loop {
-        // SAFETY: a set, nothing to be told of the signal, and no time to wait.
+        // SAFETY: the set and the time are valid; NULL means that we need no details of the signal.
         let taken = unsafe { libc::sigtimedwait(&raw const ours, core::ptr::null_mut(), &raw const now) };
         if taken < 0 {
             break;
         }
     }
-    // SAFETY: the set is what the mask was before.
+    // SAFETY: the set was filled by the first call.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, core::ptr::null_mut()) };
     written
 }
 
-/// No signal.
+/// The empty set.
 fn empty() -> libc::sigset_t {
-    // SAFETY: zeros are a valid `sigset_t`, which is numbers.
+    // SAFETY: `sigset_t` consists of numbers, so zeros are a valid value.
     unsafe { core::mem::zeroed() }
 }
 
@@ -36,7 +37,7 @@ fn with(mut signals: libc::sigset_t, signal: libc::c_int) -> libc::sigset_t {
     signals
 }
 
-/// Whether it was raised before, and waits for whoever blocks it.
+/// Whether the signal is pending: it was raised before, and the program blocks it.
 fn is_pending(signal: libc::c_int) -> bool {
     let mut pending = empty();
     // SAFETY: the set is writable.
