@@ -1,8 +1,8 @@
 /*
- * A full exchange in one process, as a C program sees it, meant to run under valgrind: raw and through SPNEGO, everything
- * that succeeds and what fails, and every object released.
+ * A full exchange in one process, as a C program makes it, to run under valgrind: raw and through SPNEGO, calls that succeed
+ * and calls that fail. Every object is released.
  *
- * Every input lies in a heap block of exactly its length, so that a read past its end is seen.
+ * Every input is a heap block of exactly its length, so that valgrind notices a read past its end.
  *
  * The caller sets GSS_MECH_CONFIG and NTLM_USER_FILE; the file holds DOM:alice:Password.
  *
@@ -30,7 +30,7 @@ static void die(const char *what)
     exit(1);
 }
 
-/* Prints the sentences for a status, which are themselves a part of the test. */
+/* Prints the sentences of a status. To get them is a part of the test. */
 static void explain(OM_uint32 major, OM_uint32 minor)
 {
     OM_uint32 codes[2] = { major, minor }, ignored, more = 0;
@@ -76,7 +76,7 @@ static gss_buffer_desc text(const char *words)
     return exact(words, strlen(words));
 }
 
-/* The mechanism's own token moved into a block of exactly its length. */
+/* Moves a token of the mechanism into a block of exactly its length. */
 static void tighten(gss_buffer_t token)
 {
     OM_uint32 minor;
@@ -98,7 +98,7 @@ static gss_name_t name_of(const char *words, gss_OID type)
     return name;
 }
 
-/* Displays a name, releases it, and compares. */
+/* Compares the display form of a name, and releases the name. */
 static void expect_name(gss_name_t name, const char *words)
 {
     OM_uint32 major, minor;
@@ -160,7 +160,7 @@ static OM_uint32 answer(struct party *acceptor, gss_buffer_t in, gss_buffer_t ou
                                   out, &acceptor->flags, NULL, NULL);
 }
 
-/* Shakes hands to the end; the acceptor's verdict is returned. */
+/* Makes a whole handshake and returns the acceptor's major status. */
 static OM_uint32 shake_hands(struct party *initiator, struct party *acceptor, gss_OID mech, OM_uint32 *minor)
 {
     gss_buffer_desc to_initiator = GSS_C_EMPTY_BUFFER, to_acceptor = GSS_C_EMPTY_BUFFER;
@@ -208,7 +208,7 @@ static void wrap_and_unwrap(gss_ctx_id_t from, gss_ctx_id_t to, size_t length)
     major = gss_wrap(&minor, from, 1, GSS_C_QOP_DEFAULT, &message, &sealed, &token);
     succeed(major, minor);
     tighten(&token);
-    /* A forgery first: refused, and nothing changed. */
+    /* A forged token is refused, and changes nothing. */
     ((unsigned char *)token.value)[token.length - 1] ^= 1;
     major = gss_unwrap(&minor, to, &token, &back, &sealed, NULL);
     fail(major, minor);
@@ -319,7 +319,7 @@ static void wrong_password(gss_OID mech)
     leave(&acceptor);
 }
 
-/* Half-open contexts travel, and tokens that break off are refused in every state. */
+/* Half-open contexts are exported and imported, and truncated tokens are refused in every state. */
 static void broken_off(void)
 {
     struct party initiator = { .cred = acquire(&ntlm, "Password", GSS_C_INITIATE) };
@@ -347,7 +347,7 @@ static void broken_off(void)
         gss_release_buffer(&(OM_uint32){ 0 }, &none);
         major = step(&other, &ntlm, &short_token, &none, &minor);
         fail(major, minor);
-        /* It is dead, and stays dead. */
+        /* The context has failed for good. */
         major = step(&other, &ntlm, &challenge, &none, &minor);
         fail(major, minor);
         gss_delete_sec_context(&minor, &other.context, GSS_C_NO_BUFFER);
@@ -361,7 +361,7 @@ static void broken_off(void)
     major = answer(&acceptor, &authenticate, &none, &source, &minor);
     fail(major, minor);
     gss_delete_sec_context(&minor, &acceptor.context, GSS_C_NO_BUFFER);
-    /* As a first message it is none; the context that was begun for it is gone again. */
+    /* It is not a first message. The context that the call began is deleted again. */
     major = answer(&acceptor, &authenticate, &none, &source, &minor);
     fail(major, minor);
     if (acceptor.context != GSS_C_NO_CONTEXT)

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Only this one: it must bring what it needs. */
+/* The only GSS-API header: it must include what it needs. */
 #include <gssapi/gssapi_ntlmssp.h>
 
 #define OID(name) { name##_OID_LENGTH, (void *)name##_OID_STRING }
@@ -27,7 +27,7 @@ static gss_OID_desc debug = OID(GSS_NTLMSSP_DEBUG);
 static gss_OID_desc neg_flags = OID(GSS_NTLMSSP_NEG_FLAGS);
 static gss_OID_desc sasl_ssf = { 11, (void *)"\x2a\x86\x48\x86\xf7\x12\x01\x02\x02\x05\x0f" };
 
-/* An array's length must be a constant, and what is behind the string's bytes is its NUL. */
+/* The length of an array must be a constant, and the byte after the string's bytes is its NUL. */
 #define EXACT(name) static_assert(sizeof name##_OID_STRING == name##_OID_LENGTH + 1, #name)
 EXACT(GSS_NTLMSSP);
 EXACT(GSS_NTLMSSP_BASE);
@@ -38,7 +38,7 @@ EXACT(GSS_NTLMSSP_DEBUG);
 EXACT(GSS_NTLMSSP_NEG_FLAGS);
 static_assert(GSS_C_DATAGRAM_FLAG == 0x10000, "ISC_REQ_DATAGRAM is another");
 
-/* Of NegotiateFlags: NTLM, extended session security and 56 bits, so not the 128 bits that the mechanism would choose. */
+/* NegotiateFlags: NTLM, extended session security, and 56 bits instead of the 128 bits that the mechanism would choose. */
 static const OM_uint32 weak = 0x00000200 | 0x00080000 | 0x80000000;
 
 static const char *doing = "starting";
@@ -126,7 +126,7 @@ static gss_name_t name_of(const char *words, gss_OID type)
     return name;
 }
 
-/* A credential from a store of one or two keys; an acceptor's has no name. */
+/* A credential from a store of one or two keys. An acceptor's credential has no name. */
 static gss_cred_id_t acquire(const char *user, const char *key, const char *value, const char *key2, const char *value2)
 {
     OM_uint32 major, minor, ignored;
@@ -143,7 +143,7 @@ static gss_cred_id_t acquire(const char *user, const char *key, const char *valu
     return cred;
 }
 
-/* Displays a name and compares; releases it. */
+/* Compares the display form of a name, and releases the name. */
 static void expect_alice(gss_name_t name)
 {
     OM_uint32 major, minor;
@@ -189,7 +189,7 @@ static struct pair shake_hands(gss_cred_id_t initiator, gss_cred_id_t acceptor)
     major = gss_accept_sec_context(&minor, &pair.acceptor, acceptor, &negotiate, GSS_C_NO_CHANNEL_BINDINGS, NULL, NULL,
                                    &challenge, NULL, NULL, NULL);
     expect_status(GSS_S_CONTINUE_NEEDED, major, minor);
-    /* An initiator would take this question for SPNEGO's, which may be one that sends no MIC. */
+    /* An initiator would conclude from this question that it runs inside SPNEGO, and might send no MIC. */
     expect(mic_is_required(pair.acceptor) == 0, "a MIC before there can be one");
     major = gss_init_sec_context(&minor, initiator, &pair.initiator, target, &ntlm, flags, 0, GSS_C_NO_CHANNEL_BINDINGS,
                                  &challenge, NULL, &authenticate, &granted, NULL);
@@ -210,8 +210,8 @@ static struct pair shake_hands(gss_cred_id_t initiator, gss_cred_id_t acceptor)
 }
 
 /*
- * Who asks an initiator for this in the middle of a handshake is SPNEGO to the mechanism, and some SPNEGOs cannot do with a
- * MIC; so this handshake is not finished.
+ * This question in the middle of a handshake tells an initiator that it runs inside SPNEGO, and inside some SPNEGOs it sends no
+ * MIC. So this handshake is not finished.
  */
 static void mic_before_the_end(gss_cred_id_t initiator)
 {
@@ -273,7 +273,7 @@ static void reset(struct pair *pair)
     major = gss_verify_mic(&minor, pair->acceptor, &message, &mic, NULL);
     succeed(major, minor);
     gss_release_buffer(&minor, &mic);
-    /* With one side reset the streams are apart; with both they are together again. */
+    /* If one side resets its stream, the two differ; if both do, they agree again. */
     major = set_number(&pair->initiator, &reset_crypto, 0, &minor);
     succeed(major, minor);
     major = gss_get_mic(&minor, pair->initiator, GSS_C_QOP_DEFAULT, &message, &mic);
@@ -287,7 +287,7 @@ static void reset(struct pair *pair)
     gss_release_buffer(&minor, &mic);
 }
 
-/* The strength that SASL would see, in bits. */
+/* The strength of the protection in bits, as SASL asks for it. */
 static int strength(gss_ctx_id_t context)
 {
     OM_uint32 major, minor;
@@ -321,7 +321,7 @@ static void negotiate_flags(gss_cred_id_t *initiator, gss_cred_id_t acceptor)
     part(&pair);
 }
 
-/* How long the file is, 0 if there is none. */
+/* The length of the file, 0 if there is none. */
 static long length_of(const char *path)
 {
     FILE *file = fopen(path, "rb");

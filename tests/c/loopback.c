@@ -1,4 +1,4 @@
-/* Preloaded, it lets a program that would listen on every address listen on loopback only. */
+/* For LD_PRELOAD: a program that would listen on every address listens on loopback only. */
 
 #define _DEFAULT_SOURCE
 #include <errno.h>

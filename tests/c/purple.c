@@ -3,13 +3,13 @@
  *
  * purple DIRECTORY SERVER ACCOUNT PASSWORD SECONDS
  *
- *   DIRECTORY  the only place where libpurple and its friends keep files; the caller removes it
- *   SERVER     address:port, spoken to over TCP
+ *   DIRECTORY  where libpurple and its plugins keep all their files; the caller removes it
+ *   SERVER     address:port, over TCP
  *   ACCOUNT    "sip address,DOMAIN\user"
  *
- * Prints a line for each of signing-on, signed-on and connection-error, the last with libpurple's reason and text. Once signed
- * on, it stays so until its standard input ends, then signs off. Ends with status 0 if it signed on and no error came, else 1;
- * after SECONDS in any case. With PURPLE_DEBUG in its environment it also prints all that libpurple and sipe have to say.
+ * Prints a line for each of signing-on, signed-on and connection-error, the last with libpurple's reason and text. It stays
+ * signed on until its standard input ends, then signs off. The exit status is 0 if it signed on without an error, else 1. It ends
+ * after SECONDS in any case. With PURPLE_DEBUG in the environment it also prints the debug messages of libpurple and sipe.
  *
  * cc -Wall -Wextra -o purple purple.c $(pkg-config --cflags --libs purple)
  */
@@ -45,7 +45,7 @@ static void end_when_done(void)
         g_main_loop_quit(state.loop);
 }
 
-/* libpurple leaves the choice of a main loop to its user. */
+/* A program that uses libpurple must give it a main loop. */
 
 struct watch {
     PurpleInputFunction call;
@@ -145,7 +145,7 @@ static PurpleAccount *make_account(const char *name, const char *password, const
     purple_account_set_string(account, "transport", "tcp");
     purple_account_set_string(account, "authentication", "ntlm");
     purple_account_set_bool(account, "sso", FALSE);
-    /* Or it would look for a calendar in the Internet. */
+    /* Otherwise it would look for a calendar in the Internet. */
     purple_account_set_bool(account, "dont-publish", TRUE);
     purple_proxy_info_set_type(proxy, PURPLE_PROXY_NONE);
     purple_account_set_proxy_info(account, proxy);
@@ -159,7 +159,7 @@ int main(int count, char **arguments)
 
     if (count != 6 || (seconds = atoi(arguments[5])) < 1)
         die("usage: purple DIRECTORY SERVER ACCOUNT PASSWORD SECONDS");
-    /* The last resort, should anything block the main loop. */
+    /* Ends the program even if the main loop is blocked. */
     alarm(seconds + 5);
 
     g_setenv("HOME", arguments[1], TRUE);
@@ -187,7 +187,7 @@ int main(int count, char **arguments)
     g_main_loop_run(state.loop);
     g_main_loop_unref(state.loop);
 
-    /* Signs off as well. */
+    /* This signs off, too. */
     purple_core_quit();
     return state.signed_on && !state.failed ? 0 : 1;
 }

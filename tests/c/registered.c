@@ -1,9 +1,9 @@
 /*
- * Which plugin does a program get that asks libgssapi_krb5 for NTLM, and does it work? Prints the plugin's path, after both
- * sides have authenticated and a message was sealed; or "none", if there is none. With the argument "spnego" SPNEGO is asked,
- * which has nothing but NTLM to choose.
+ * Which plugin does libgssapi_krb5 load for NTLM, and does it work? Prints the path of the plugin after a handshake of both
+ * sides and a sealed message, or "none" if there is no plugin. With the argument "spnego" the handshake goes through SPNEGO,
+ * which may choose only NTLM.
  *
- * The caller sets NTLM_USER_FILE, in which the first line is DOM:alice:Password, and relies on what is registered.
+ * The caller sets NTLM_USER_FILE to a file whose first line is DOM:alice:Password. The plugin is the registered one.
  *
  * cc -o registered registered.c -lgssapi_krb5
  */
@@ -26,7 +26,7 @@ static int remember(struct dl_phdr_info *info, size_t size, void *path)
     return 0;
 }
 
-/* Stops, unless `major` says that all is well or that there is more to do. */
+/* Ends the program if `major` is an error. */
 static void succeed(const char *doing, OM_uint32 major, OM_uint32 minor)
 {
     OM_uint32 ignored, more = 0;

@@ -1,9 +1,10 @@
 /*
- * Does the SPNEGO of this libgssapi_krb5 see a mechListMIC? That of krb5 1.21.0 to 1.22.1 loses it: a server that waits for
- * more then sees an empty token, which is defective. Judged from outside, by a server that gets a NegTokenInit with a
- * NEGOTIATE_MESSAGE and then a NegTokenResp with a mechListMIC and nothing else (RFC 4178 4.2).
+ * Does the SPNEGO of this libgssapi_krb5 see a mechListMIC? The one of krb5 1.21.0 to 1.22.1 loses it, and the rest of the
+ * token is then empty, which is an error. This program finds out as a server: it passes a NegTokenInit with a NEGOTIATE_MESSAGE,
+ * then a NegTokenResp that has only a mechListMIC (RFC 4178 4.2).
  *
- * GSS_MECH_CONFIG names an NTLM mechanism, and NTLM_USER_FILE a user file with any account. Prints "sees" or "loses".
+ * The caller sets GSS_MECH_CONFIG to an NTLM mechanism and NTLM_USER_FILE to a user file with any account. Prints "sees" or
+ * "loses".
  *
  * cc -Wall -Wextra -o spnego_mic spnego_mic.c -lgssapi_krb5
  */

@@ -1,12 +1,14 @@
 /*
- * A false libwbclient.so.0, which answers what a test wants it to and writes down what it is asked.
+ * A false libwbclient.so.0: a test says what it answers, and it records the calls.
  *
- * At each call it reads the file "answers" in the directory $FALSE_WBCLIENT, whose lines are CALL.KEY=VALUE, the value a number
- * or bytes in hexadecimal digits. Where there is no line, numbers are 0 and pointers NULL or left as they are. Each call, and
- * each context and answer given back, is a line of words KEY=VALUE in the file "calls" there.
+ * Each call reads the file "answers" in the directory $FALSE_WBCLIENT. A line is CALL.KEY=VALUE; the value is a number, or bytes
+ * in hexadecimal digits. Without a line, a number is 0, and a pointer is NULL or stays as it is. Each call, and each context and
+ * answer that the caller frees, adds a line of words KEY=VALUE to the file "calls" in that directory.
  *
- * Every call knows these keys:  code: the wbcErr returned;  info: there is an answer;  sleep: milliseconds before it answers;
- * pipe: writes to a closed pipe, where SIGPIPE would end the process;  signals: how many signals the process gets meanwhile.
+ * Every call has these keys:  code: the wbcErr that it returns;  info: there is an answer;  sleep: milliseconds before it
+ * answers;  pipe: it writes to a closed pipe, which raises SIGPIPE;  signals: how many signals the process gets during the call.
+ *
+ * The structures and prototypes are those of Samba's header.
  *
  * cc -shared -fPIC -pthread -Wall -Wextra -Werror -I/usr/include/samba-4.0 -o libwbclient.so.0 wbclient.c
  */
@@ -28,7 +30,7 @@ struct wbcContext {
     char nothing;
 };
 
-/* One call: what it answers, and its line in the file "calls". */
+/* One call: its answers, and its line in the file "calls". */
 struct call {
     const char *name;
     char *answers;
@@ -49,7 +51,7 @@ static void begin_line(struct call *call, const char *name, const void *context)
     fprintf(call->line, "call=%s thread=%ld context=%p", name, (long)gettid(), context);
 }
 
-/* The line is written whole, for there may be other threads. */
+/* The line is written at once, because other threads may write, too. */
 static void end_line(struct call *call)
 {
     static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
@@ -96,7 +98,7 @@ static char *read_answers(void)
     return answers;
 }
 
-/* What stands after CALL.KEY=, or NULL. */
+/* The text after CALL.KEY=, or NULL. */
 static const char *setting(const struct call *call, const char *key)
 {
     char wanted[64];
@@ -114,7 +116,7 @@ static long long number(const struct call *call, const char *key)
     return value ? strtoll(value, NULL, 10) : 0;
 }
 
-/* An answer is pieces of memory that are given back together, and may have something secret in it. */
+/* An answer consists of pieces of memory that are freed together. A part of it may be secret. */
 struct piece {
     struct piece *next;
     size_t size;
@@ -146,7 +148,7 @@ static void is_secret(void *answer, const void *data, size_t length)
     piece_of(answer)->secret_length = length;
 }
 
-/* The bytes of that key and a NUL, or NULL. */
+/* The bytes of that key with a NUL after them, or NULL. */
 static void *bytes(struct call *call, void *answer, const char *key, size_t *length)
 {
     const char *value = setting(call, key);
@@ -198,7 +200,7 @@ static void begin(struct call *call, const char *name, const void *context)
     call->answers = read_answers();
 }
 
-/* What a call does besides answering. Its line is written first. */
+/* What a call does before it answers. Its line is written first. */
 static void work(struct call *call)
 {
     long long sleep = number(call, "sleep"), signals = number(call, "signals");
@@ -280,14 +282,14 @@ void wbcFreeMemory(void *answer)
     while (piece) {
         struct piece *next = piece->next;
 
-        /* Who still reads it shall read nonsense. */
+        /* A caller that still reads it gets nonsense. */
         memset(piece->data, 0xa5, piece->size);
         free(piece);
         piece = next;
     }
 }
 
-/* An answer of that size, where the test wants one. */
+/* An answer of that size, or NULL if the test gives none. */
 static void *answer_of(struct call *call, const char *key, size_t size)
 {
     void *answer = setting(call, key) ? allocate(NULL, size) : NULL;
@@ -391,7 +393,7 @@ wbcErr wbcCtxAuthenticateUserEx(struct wbcContext *context, const struct wbcAuth
     return end(&call);
 }
 
-/* Blobs are numbered: name0, data0 and so on. */
+/* The blobs have numbers: name0, data0 and so on. */
 static void answer_blobs(struct call *call, struct wbcCredentialCacheInfo *info)
 {
     size_t there = (size_t)number(call, "blobs");
@@ -411,7 +413,7 @@ static void answer_blobs(struct call *call, struct wbcCredentialCacheInfo *info)
     }
 }
 
-/* Without blobs somebody only asks for whom there is an answer: the call "probe", else it is the call "answer". */
+/* A call without blobs only asks whether there is a cached logon: it is named "probe", and one with blobs "answer". */
 wbcErr wbcCtxCredentialCache(struct wbcContext *context, struct wbcCredentialCacheParams *params,
                              struct wbcCredentialCacheInfo **info_place, struct wbcAuthErrorInfo **error_place)
 {
