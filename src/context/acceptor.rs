@@ -3,10 +3,10 @@
 use std::{borrow::Cow, sync::Arc};
 
 use crate::{
-    cred::{Acceptor, CredStore, Credential, Env, Usage, Verdict},
-    crypto::{ExportedSessionKey, KeyExchangeKey, SessionBaseKey, keys},
+    cred::{Acceptor, Claim, CredStore, Credential, Env, Usage},
+    crypto::{ExportedSessionKey, KeyExchangeKey, keys},
     error::{Fault, FieldName, InvalidMessage, Message, PeerMisbehaved, PolicyError, Result},
-    name::{Attribute, Attributes, Name, Principal},
+    name::{Attribute, Name, Principal},
     policy::{MicPolicy, TargetNamePolicy},
     session::{Role, Session},
     text::{DisplayUtf16, from_utf16le, same_name, to_utf16le},
@@ -19,7 +19,7 @@ use super::{
     Established,
     bindings::ChannelBindings,
     flags::{self, ContextFlags},
-    response::ReceivedResponse,
+    response::{KeyMaterial, ReceivedResponse},
     transcript::Transcript,
     verify::{BindingsChecked, MicChecked, ProofVerified},
 };
@@ -56,12 +56,9 @@ const EMPTY_TOKEN_OF_NTLM: &[u8] = b"\x60\x0c\x06\x0a\x2b\x06\x01\x04\x01\x82\x3
 
 /// What the checks of an AUTHENTICATE_MESSAGE leave: with all three proofs, or not at all.
 struct Authenticated {
-    _proof: ProofVerified,
+    proof: ProofVerified,
     mic: MicChecked,
     bindings: BindingsChecked,
-    name: Name,
-    /// What the verifier knows about it.
-    attributes: Attributes,
     key: ExportedSessionKey,
 }
 
@@ -157,27 +154,27 @@ impl ExpectAuthenticate {
         Challenge::decode(&self.challenge).map_or(ContextFlags::empty(), |challenge| flags::granted(challenge.flags))
     }
 
-    /// Judges the AUTHENTICATE_MESSAGE ([MS-NLMP] 3.2.5.1.2).
+    /// Verifies the AUTHENTICATE_MESSAGE ([MS-NLMP] 3.2.5.1.2).
     pub(super) fn step(self, request: &AcceptRequest<'_>) -> Result<Established> {
         let host = request.env.host;
         let received = Received::read(&self.challenge, request)?;
-        let Authenticated { _proof, mic, bindings, name, attributes: of_account, key } =
-            self.authenticate(&received, request)?;
+        let Authenticated { proof, mic, bindings, key } = self.authenticate(&received, request)?;
 
-        let mut granted = flags::granted(received.flags);
-        granted.set(ContextFlags::CHANNEL_BOUND, bindings.is_bound);
-        let response = received.answered.name();
+        let (name, of_account) = proof.into_client();
+        let (has_mic, is_bound) = (mic.has_mic(), bindings.is_bound());
+        let mut flags = flags::granted(received.flags);
+        flags.set(ContextFlags::CHANNEL_BOUND, is_bound);
+        let kind = received.response.name();
         host.trace(format_args!(
-            "acceptor: {name} is authenticated by {response}, MIC {}, channel bindings {}",
-            mic.has_mic, bindings.is_bound
+            "acceptor: {name} is authenticated by {kind}, MIC {has_mic}, channel bindings {is_bound}"
         ));
         let account_domain = if let Name::User(user) = &name { user.domain.clone() } else { String::new() };
         let attributes = [
             (Attribute::Domain, Cow::Owned(account_domain)),
             (Attribute::Workstation, Cow::Owned(shown_workstation(&received.workstation).to_string())),
-            (Attribute::Mic, Cow::Borrowed(if mic.has_mic { "verified" } else { "none" })),
-            (Attribute::ChannelBindings, Cow::Borrowed(if bindings.is_bound { "matched" } else { "none" })),
-            (Attribute::Version, Cow::Borrowed(response)),
+            (Attribute::Mic, Cow::Borrowed(if has_mic { "verified" } else { "none" })),
+            (Attribute::ChannelBindings, Cow::Borrowed(if is_bound { "matched" } else { "none" })),
+            (Attribute::Version, Cow::Borrowed(kind)),
         ];
         let version = received.authenticate.version;
         let mut session = Session::new(Role::Acceptor, received.flags, key, version).numbered(self.seq_num)?;
@@ -186,49 +183,42 @@ impl ExpectAuthenticate {
         }
         Ok(Established {
             session,
-            flags: granted,
+            flags,
             initiator: Principal::new(name, attributes.into_iter().chain(of_account)),
             acceptor: Some(self.acceptor.name.clone()),
-            has_mic: mic.has_mic,
+            has_mic,
         })
     }
 
+    /// Makes the three proofs of what was received.
     fn authenticate(&self, received: &Received<'_>, request: &AcceptRequest<'_>) -> Result<Authenticated> {
         let Env { policy, host, .. } = request.env;
-        let Received { challenge, authenticate, answered, flags, .. } = received;
-        let server_challenge = &challenge.server_challenge;
-        let client = answered.target_info();
+        let Received { challenge, authenticate, response, flags, .. } = received;
+        let client = response.target_info();
         if let Some(client) = client {
             host.trace(format_args!("acceptor: its target info is {client}"));
             client.ensure_no_duplicates(Message::Authenticate, FieldName::NtChallengeResponse)?;
         }
         let encrypted = encrypted_key(authenticate, *flags)?;
 
-        let claim = answered.claim(&received.user, &received.domain, &received.workstation, server_challenge);
-        let (proof, name, session_base_key, lm_hash, attributes) = match claim {
-            Some(claim) => {
-                let (proof, verdict) = ProofVerified::check(&self.acceptor.accounts, &claim, request.env)?;
-                let Verdict { account, session_base_key, lm_hash, attributes } = verdict;
-                (proof, Name::User(account), session_base_key, lm_hash, attributes)
-            }
-            None => {
-                let proof = ProofVerified::anonymous(policy)?;
-                (proof, Name::Anonymous, SessionBaseKey::new([0; 16]), None, Attributes::new())
-            }
-        };
-        let key =
-            answered.key(*flags, server_challenge, authenticate.lm_response, &session_base_key, lm_hash.as_ref())?;
+        let proof = ProofVerified::check(&self.acceptor.accounts, received.claim().as_ref(), request.env)?;
+        let key = response.key_exchange_key(&KeyMaterial {
+            flags: *flags,
+            server_challenge: &challenge.server_challenge,
+            lm_response: authenticate.lm_response,
+            session_base_key: proof.session_base_key(),
+            lm_hash: proof.lm_hash(),
+        })?;
         let transcript =
             Transcript { negotiate: &self.negotiate, challenge: &self.challenge, authenticate: request.token };
         let candidates = exported_keys(key, encrypted, *flags).into_iter().flatten();
-        let (mic, key) =
-            MicChecked::check(client, &transcript, authenticate.mic_offset, candidates, policy.require_mic)?;
+        let (mic, key) = MicChecked::check(client, &transcript, authenticate.mic_offset, candidates, policy)?;
         if let Some(client) = client {
             ensure_target_info_is_ours(challenge, client)?;
         }
         ensure_target_name(client, &self.acceptor, request.env)?;
         let bindings = BindingsChecked::check(client, request.bindings.as_ref(), policy.channel_bindings)?;
-        Ok(Authenticated { _proof: proof, mic, bindings, name, attributes, key })
+        Ok(Authenticated { proof, mic, bindings, key })
     }
 }
 
@@ -247,7 +237,7 @@ struct Received<'a> {
     domain: Cow<'a, [u8]>,
     /// Workstation in UTF-16LE.
     workstation: Cow<'a, [u8]>,
-    answered: ReceivedResponse<'a>,
+    response: ReceivedResponse<'a>,
 }
 
 impl<'a> Received<'a> {
@@ -265,9 +255,15 @@ impl<'a> Received<'a> {
             DisplayUtf16(&user),
             shown_workstation(&workstation),
         ));
-        let answered = ReceivedResponse::read(&authenticate, flags, &challenge.server_challenge, policy)?;
-        flags.set(NegotiateFlags::ANONYMOUS, matches!(answered, ReceivedResponse::Anonymous));
-        Ok(Self { challenge, authenticate, flags, user, domain, workstation, answered })
+        let response = ReceivedResponse::read(&authenticate, flags, &challenge.server_challenge, policy)?;
+        flags.set(NegotiateFlags::ANONYMOUS, matches!(response, ReceivedResponse::Anonymous));
+        Ok(Self { challenge, authenticate, flags, user, domain, workstation, response })
+    }
+
+    /// What the client claims; `None` when that is nothing.
+    fn claim(&self) -> Option<Claim<'_>> {
+        let proof = self.response.proof(&self.challenge.server_challenge)?;
+        Some(Claim { user: &self.user, domain: &self.domain, workstation: &self.workstation, proof })
     }
 
     /// Whether the CHALLENGE_MESSAGE has everything but MsvAvTimestamp, as [`tells_time`] decides.

@@ -3,7 +3,7 @@
 use bitflags::bitflags;
 
 use crate::{
-    cred::Options,
+    cred::{Initiator, Options},
     error::{Fault, FieldName, InvalidMessage, Message, PeerIncompatible, Result},
     policy::{Minimum, Policy},
     wire::NegotiateFlags,
@@ -53,12 +53,12 @@ const PROTECTION: NegotiateFlags = NegotiateFlags::SIGN
     .union(NegotiateFlags::BITS_128)
     .union(NegotiateFlags::EXTENDED_SESSIONSECURITY);
 
-/// What an initiator offers that was asked for `requested`, and has an LM hash or not.
+/// What `initiator` offers in its NEGOTIATE_MESSAGE when `requested` is asked for.
 pub(super) fn negotiate_flags(
     requested: ContextFlags,
     options: Options,
     policy: &Policy,
-    has_lm_hash: bool,
+    initiator: &Initiator,
 ) -> NegotiateFlags {
     let level = policy.lm_level;
     let mut flags = chosen(options).unwrap_or_else(|| {
@@ -66,7 +66,8 @@ pub(super) fn negotiate_flags(
         flags.set(NegotiateFlags::EXTENDED_SESSIONSECURITY, level.offers_extended_session_security());
         flags
     });
-    // Only who asks for LM keys gets them: servers agree to them that make other keys then.
+    // LM keys need an LM hash. They are offered only if asked for: some servers agree to them, but make other keys.
+    let has_lm_hash = matches!(initiator, Initiator::Account(account) if account.secret.lm_hash.is_some());
     if !(level.uses_lm() && has_lm_hash) {
         flags.remove(LM_KEYS);
     }
@@ -327,7 +328,9 @@ fn ensure_required(flags: NegotiateFlags, required: NegotiateFlags) -> Result<()
 #[cfg(test)]
 mod tests {
     use crate::{
-        crypto::ExportedSessionKey,
+        cred::{Account, Secret},
+        crypto::{ExportedSessionKey, LmHash, NtHash},
+        name::UserName,
         policy::LmLevel,
         session::{Role, Session},
         wire::Version,
@@ -337,8 +340,13 @@ mod tests {
 
     const CHALLENGE: NegotiateFlags = ALWAYS.union(NegotiateFlags::TARGET_INFO).union(NegotiateFlags::NTLM);
 
+    fn account(lm_hash: Option<LmHash>) -> Initiator {
+        let name = UserName { user: "alice".to_owned(), domain: "DOM".to_owned() };
+        Initiator::Account(Account { name, secret: Secret { nt_hash: NtHash::new([1; 16]), lm_hash } })
+    }
+
     fn offered(requested: ContextFlags) -> NegotiateFlags {
-        negotiate_flags(requested, Options::default(), &Policy::default(), false)
+        negotiate_flags(requested, Options::default(), &Policy::default(), &account(None))
     }
 
     fn at_least(minimum: Minimum) -> Policy {
@@ -395,10 +403,15 @@ mod tests {
     fn without_ci_flags_replay_detection_asks_for_nothing() {
         let options = Options { no_ci_flags: true, neg_flags: None };
         assert!(
-            !negotiate_flags(ContextFlags::REPLAY | ContextFlags::SEQUENCE, options, &Policy::default(), false)
-                .protects()
+            !negotiate_flags(
+                ContextFlags::REPLAY | ContextFlags::SEQUENCE,
+                options,
+                &Policy::default(),
+                &account(None)
+            )
+            .protects()
         );
-        assert!(negotiate_flags(ContextFlags::INTEG, options, &Policy::default(), false).protects());
+        assert!(negotiate_flags(ContextFlags::INTEG, options, &Policy::default(), &account(None)).protects());
     }
 
     #[test]
@@ -406,10 +419,10 @@ mod tests {
         let bits = (ALWAYS | NegotiateFlags::SIGN | NegotiateFlags::SEAL).bits();
         let options = Options { neg_flags: Some(bits), no_ci_flags: false };
         let required = required(ContextFlags::empty(), options, Minimum::empty());
-        let offered = negotiate_flags(ContextFlags::empty(), options, &Policy::default(), false);
+        let offered = negotiate_flags(ContextFlags::empty(), options, &Policy::default(), &account(None));
         assert_eq!(agree_as_initiator(offered, CHALLENGE, required), Err(PeerIncompatible::NoSign.into()));
         let none = Options { neg_flags: Some(0), no_ci_flags: false };
-        let offered = negotiate_flags(ContextFlags::empty(), none, &Policy::default(), false);
+        let offered = negotiate_flags(ContextFlags::empty(), none, &Policy::default(), &account(None));
         assert_eq!(offered, NegotiateFlags::UNICODE);
     }
 
@@ -500,9 +513,14 @@ mod tests {
     fn lm_keys_are_for_low_levels_and_give_way_to_extended_session_security() {
         let at = |level| Policy { lm_level: LmLevel::new(level).unwrap(), ..Policy::default() };
         let both = NegotiateFlags::LM_KEY | NegotiateFlags::EXTENDED_SESSIONSECURITY;
-        let offered = |neg_flags: Option<NegotiateFlags>, level, has_lm_hash| {
+        let offered = |neg_flags: Option<NegotiateFlags>, level, has_lm_hash: bool| {
             let options = Options { neg_flags: neg_flags.map(|flags| flags.bits()), no_ci_flags: false };
-            negotiate_flags(ContextFlags::empty(), options, &at(level), has_lm_hash) & both
+            negotiate_flags(
+                ContextFlags::empty(),
+                options,
+                &at(level),
+                &account(has_lm_hash.then(|| LmHash::new([1; 16]))),
+            ) & both
         };
         let extended = NegotiateFlags::EXTENDED_SESSIONSECURITY;
         assert_eq!([offered(None, 0, true), offered(None, 1, true)], [NegotiateFlags::empty(), extended]);
@@ -513,7 +531,7 @@ mod tests {
             |level| challenge_flags(NegotiateFlags::all() - NegotiateFlags::DATAGRAM, everything, &at(level)).unwrap();
         assert!(!of_all(3).intersects(LM_KEYS) && !of_all(1).contains(NegotiateFlags::ANONYMOUS));
         assert!(
-            !negotiate_flags(ContextFlags::empty(), everything, &at(3), true)
+            !negotiate_flags(ContextFlags::empty(), everything, &at(3), &account(Some(LmHash::new([1; 16]))))
                 .intersects(LM_KEYS | NegotiateFlags::ANONYMOUS)
         );
         let by_default =

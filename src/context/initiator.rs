@@ -3,16 +3,16 @@
 use zeroize::Zeroizing;
 
 use crate::{
-    cred::{CachedLogon, Challenged, Credential, Env, Initiator, Response},
+    cred::{Account, CachedLogon, Challenged, Credential, Env, Initiator, Response},
     crypto::{ExportedSessionKey, KeyExchangeKey, keys},
-    error::{ApiMisuse, CredentialError, DomainError, FieldName, Message, PeerIncompatible, Result},
+    error::{ApiMisuse, CredentialError, DomainError, Error, FieldName, Message, PeerIncompatible, Result},
     host::{FileTime, Host},
     name::Name,
-    policy::{BindingsPolicy, MicPolicy, Policy, TargetInfoPolicy},
+    policy::{BindingsPolicy, MicPolicy, TargetInfoPolicy},
     session::{Role, Session},
-    text::{Charset, DisplayUtf16, from_utf16le, same_name, to_utf16le},
+    text::{DisplayUtf16, from_utf16le, same_name, to_utf16le},
     wire::{
-        Authenticate, AvFlags, AvId, Challenge, MIC_LEN, Negotiate, NegotiateFlags, NtlmV2Response, TargetInfo,
+        Authenticate, AvFlags, AvId, Challenge, Negotiate, NegotiateFlags, NtlmV2Response, TargetInfo,
         TargetInfoBuilder, Version,
     },
 };
@@ -21,7 +21,7 @@ use super::{
     Established,
     bindings::ChannelBindings,
     flags::{self, ContextFlags},
-    response::SentResponse,
+    response::{Challenges, SentResponse, Time},
     transcript::Transcript,
 };
 
@@ -64,7 +64,7 @@ pub(super) struct ExpectChallenge {
     pub seq_num: Option<u32>,
 }
 
-/// Makes the NEGOTIATE_MESSAGE ([MS-NLMP] 3.1.5.1.1), or nothing of a connectionless handshake (3.1.5.2).
+/// Makes the NEGOTIATE_MESSAGE ([MS-NLMP] 3.1.5.1.1), or nothing in a connectionless handshake (3.1.5.2).
 pub(super) fn start(request: &InitiateRequest<'_>) -> Result<ExpectChallenge> {
     let InitiateRequest { requested, env: Env { policy, host, .. }, .. } = *request;
     let is_datagram = requested.contains(ContextFlags::DATAGRAM);
@@ -72,8 +72,7 @@ pub(super) fn start(request: &InitiateRequest<'_>) -> Result<ExpectChallenge> {
         return Err(ApiMisuse::NoContext.into()); // a CHALLENGE_MESSAGE without a NEGOTIATE_MESSAGE before it
     }
     let initiator = request.initiator()?;
-    let has_lm_hash = matches!(initiator, Initiator::Account(account) if account.secret.lm_hash.is_some());
-    let offered = flags::negotiate_flags(requested, request.credential.options(), policy, has_lm_hash);
+    let mut offered = flags::negotiate_flags(requested, request.credential.options(), policy, initiator);
     let negotiate = if is_datagram {
         host.trace(format_args!("initiator: starts a connectionless handshake, would take flags {offered}"));
         Vec::new()
@@ -82,11 +81,29 @@ pub(super) fn start(request: &InitiateRequest<'_>) -> Result<ExpectChallenge> {
         let version = Some(Version(host.version()));
         Negotiate { flags: offered, domain: &[], workstation: &[], version }.encode()?
     };
-    // Nobody says in a NEGOTIATE_MESSAGE to be nobody, but the application is told at once.
-    let is_anonymous = matches!(initiator, Initiator::Anonymous);
-    let anonymous = if is_anonymous { NegotiateFlags::ANONYMOUS } else { NegotiateFlags::empty() };
-    let offered = offered | anonymous;
+    // A NEGOTIATE_MESSAGE does not say that the initiator is anonymous, but the application is told at once.
+    offered.set(NegotiateFlags::ANONYMOUS, matches!(initiator, Initiator::Anonymous));
     Ok(ExpectChallenge { offered, negotiate, requested, is_in_spnego: false, seq_num: None })
+}
+
+/// The CHALLENGE_MESSAGE, and what both sides agree on.
+struct Received<'a> {
+    challenge: Challenge<'a>,
+    /// The server's AV_PAIRs, if it sent any.
+    server: Option<TargetInfo<'a>>,
+    /// What this side insists on.
+    required: NegotiateFlags,
+    /// What both sides agree on.
+    flags: NegotiateFlags,
+}
+
+/// An AUTHENTICATE_MESSAGE, and what it makes of the context.
+struct Answer {
+    authenticate: Vec<u8>,
+    flags: NegotiateFlags,
+    key: ExportedSessionKey,
+    version: Option<Version>,
+    has_mic: bool,
 }
 
 impl ExpectChallenge {
@@ -95,16 +112,37 @@ impl ExpectChallenge {
         flags::granted(self.offered)
     }
 
-    /// Answers the CHALLENGE_MESSAGE ([MS-NLMP] 3.1.5.1.2).
+    /// Answers the CHALLENGE_MESSAGE ([MS-NLMP] 3.1.5.1.2). Returns the AUTHENTICATE_MESSAGE with the context.
     pub(super) fn step(self, request: &InitiateRequest<'_>) -> Result<(Established, Vec<u8>)> {
         // What the first call asked for counts.
         let request = &InitiateRequest { requested: self.requested, ..*request };
-        let InitiateRequest { credential, env, .. } = *request;
-        let Env { policy, host, .. } = env;
-        // Who began as nobody stays nobody, whatever credential the second call brings.
+        let host = request.env.host;
+        // An initiator that began anonymous stays so, whatever credential the second call brings.
         let is_anonymous = self.offered.contains(NegotiateFlags::ANONYMOUS);
         let initiator = if is_anonymous { &Initiator::Anonymous } else { request.initiator()? };
 
+        let received = self.decode(initiator, request)?;
+        let response = match initiator {
+            Initiator::Anonymous => SentResponse::anonymous(),
+            Initiator::Account(account) => self.respond(account, &received, request)?,
+            Initiator::CachedLogon(logon) => {
+                let answer = self.forward(logon, &received, request)?;
+                return self.establish(answer, initiator, request);
+            }
+        };
+        let (key, encrypted_key) = exported_key(received.flags, &response.key, host)?;
+        let mut authenticate = encode(&received, &response, encrypted_key, initiator, host)?;
+        if response.has_mic {
+            self.sign(&mut authenticate, &key, request.token)?;
+        }
+        let version = own_version(received.flags, host);
+        let answer = Answer { authenticate, flags: received.flags, key, version, has_mic: response.has_mic };
+        self.establish(answer, initiator, request)
+    }
+
+    /// Reads the CHALLENGE_MESSAGE.
+    fn decode<'a>(&self, initiator: &Initiator, request: &InitiateRequest<'a>) -> Result<Received<'a>> {
+        let InitiateRequest { credential, env: Env { policy, host, .. }, .. } = *request;
         let challenge = Challenge::decode(request.token)?;
         host.trace(format_args!(
             "initiator: got CHALLENGE_MESSAGE from {}, flags {}",
@@ -118,88 +156,54 @@ impl ExpectChallenge {
         let required = flags::required(self.requested, credential.options(), policy.minimum);
         let mut flags = flags::agree_as_initiator(self.offered, challenge.flags, required)?;
         flags.set(NegotiateFlags::ANONYMOUS, matches!(initiator, Initiator::Anonymous));
+        Ok(Received { challenge, server, required, flags })
+    }
 
+    /// Computes the response of an account.
+    fn respond(
+        &self,
+        account: &Account,
+        received: &Received<'_>,
+        request: &InitiateRequest<'_>,
+    ) -> Result<SentResponse> {
+        let Env { policy, host, .. } = request.env;
         let mut client_challenge = [0; 8];
         host.random(&mut client_challenge)?;
-        let mut has_mic = false;
-        let answer = match initiator {
-            Initiator::Anonymous => SentResponse::anonymous(),
-            Initiator::CachedLogon(logon) => {
-                ensure_target_info(server.as_ref(), required, policy)?;
-                ensure_time_is_near(server.and_then(|server| server.timestamp()), env)?;
-                return self.forward(logon, flags, required, request);
-            }
-            Initiator::Account(account) if !policy.lm_level.sends_ntlm_v2() => {
-                SentResponse::ntlm_v1(account, flags, &challenge.server_challenge, client_challenge, policy.lm_level)?
-            }
-            Initiator::Account(account) => {
-                ensure_target_info(server.as_ref(), required, policy)?;
-                let timestamp = server.and_then(|server| server.timestamp());
-                ensure_time_is_near(timestamp, env)?;
-                has_mic = timestamp.is_some() && self.may_have_mic(env);
-                let time = timestamp.unwrap_or_else(|| host.now().to_bytes());
-                let info = client_info(server.as_ref(), has_mic, request)?;
-                let has_timestamp = timestamp.is_some();
-                SentResponse::ntlm_v2(
-                    account,
-                    &challenge.server_challenge,
-                    client_challenge,
-                    time,
-                    &info,
-                    has_timestamp,
-                )
-            }
-        };
-        let (exported, encrypted) = exported_key(flags, answer.key, *host)?;
-
-        let charset = flags.charset();
-        let version = flags.contains(NegotiateFlags::VERSION).then(|| Version(host.version()));
-        let name = initiator.name();
-        let (user, domain) = if let Name::User(name) = &name { (&*name.user, &*name.domain) } else { ("", "") };
-        let mut token = Authenticate {
-            lm_response: &answer.lm_response,
-            nt_response: &answer.nt_response,
-            charset,
-            domain: &encode(charset, domain)?,
-            user: &encode(charset, user)?,
-            // Nobody relies on it, and its letters need not be OEM's.
-            workstation: &charset.encode(&host.names().net_bios_name()).unwrap_or_default(),
-            encrypted_random_session_key: encrypted.as_ref().map_or(&[], <[u8; 16]>::as_slice),
-            flags: Some(flags),
-            version,
-            mic_offset: has_mic.then_some(Authenticate::OFFSET_OF_MIC),
+        let challenges = Challenges { server: &received.challenge.server_challenge, client: client_challenge };
+        if !policy.lm_level.sends_ntlm_v2() {
+            return SentResponse::ntlm_v1(account, received.flags, challenges, policy.lm_level);
         }
-        .encode()?;
-        if has_mic {
-            let transcript = Transcript { negotiate: &self.negotiate, challenge: request.token, authenticate: &token };
-            let mic = transcript.mic(&exported, Authenticate::OFFSET_OF_MIC);
-            place_mic(&mut token, mic.as_ref().map(crate::crypto::Mic::as_bytes));
-        }
-        host.trace(format_args!("initiator: sends AUTHENTICATE_MESSAGE of {name}, MIC {has_mic}, flags {flags}"));
+        received.ensure_trustworthy(request.env)?;
+        let time = received.timestamp().map_or_else(|| Time::Own(host.now().to_bytes()), Time::OfServer);
+        let has_mic = matches!(time, Time::OfServer(_)) && self.may_have_mic(request.env);
+        let info = client_info(received.server.as_ref(), has_mic, request)?;
+        Ok(SentResponse { has_mic, ..SentResponse::ntlm_v2(account, challenges, time, &info) })
+    }
 
-        let session = Session::new(Role::Initiator, flags, exported, version).numbered(self.seq_num)?;
-        let (flags, initiator, acceptor) = (flags::granted(flags), name.into(), request.target.cloned());
-        Ok((Established { session, flags, initiator, acceptor, has_mic }, token))
+    /// Puts the MIC over the three messages into its place in `authenticate`.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the message has no room for it.
+    fn sign(&self, authenticate: &mut [u8], key: &ExportedSessionKey, challenge: &[u8]) -> Result<()> {
+        let transcript = Transcript { negotiate: &self.negotiate, challenge, authenticate };
+        let mic = transcript.mic(key, Authenticate::OFFSET_OF_MIC).ok_or(Error::Internal)?;
+        let (_, rest) = authenticate.split_at_mut_checked(Authenticate::OFFSET_OF_MIC).ok_or(Error::Internal)?;
+        *rest.first_chunk_mut().ok_or(Error::Internal)? = *mic.as_bytes();
+        Ok(())
     }
 
     /// Lets the domain answer the CHALLENGE_MESSAGE for an account whose secret it keeps, and reads what it answered: what was
     /// required must be there, and a MIC right if there is one. Older versions of Samba send none.
-    fn forward(
-        self,
-        logon: &CachedLogon,
-        agreed: NegotiateFlags,
-        required: NegotiateFlags,
-        request: &InitiateRequest<'_>,
-    ) -> Result<(Established, Vec<u8>)> {
+    fn forward(&self, logon: &CachedLogon, received: &Received<'_>, request: &InitiateRequest<'_>) -> Result<Answer> {
         let env = request.env;
-        let Env { policy, host, .. } = env;
+        received.ensure_trustworthy(env)?;
         let Some(domain) = env.domain else {
             return Err(CredentialError::NoCachedLogon { name: Name::User(logon.name.clone()).to_string() }.into());
         };
-        if agreed.contains(NegotiateFlags::DATAGRAM) {
+        if received.flags.contains(NegotiateFlags::DATAGRAM) {
             return Err(DomainError::NoDatagram.into());
         }
-        if request.bindings.is_some() && policy.channel_bindings != BindingsPolicy::Off {
+        if request.bindings.is_some() && env.policy.channel_bindings != BindingsPolicy::Off {
             return Err(DomainError::NoBindings.into());
         }
         let without_time = if self.may_have_mic(env) { None } else { Some(without_time(request.token)?) };
@@ -208,15 +212,17 @@ impl ExpectChallenge {
         let Response { authenticate: token, key } = domain.respond(&logon.name, &challenged, env)?;
 
         let odd = |what| move |_| DomainError::OddReply(what);
-        let authenticate = Authenticate::decode(&token, agreed).map_err(odd("it is no AUTHENTICATE_MESSAGE"))?;
+        let authenticate =
+            Authenticate::decode(&token, received.flags).map_err(odd("it is no AUTHENTICATE_MESSAGE"))?;
         let user = from_utf16le(&authenticate.charset.to_utf16le(authenticate.user));
         if !user.is_some_and(|user| same_name(&user, &logon.name.user)) {
             return Err(DomainError::OddReply("it is somebody else's").into());
         }
-        let flags = flags::forwarded(agreed, authenticate.flags, required).map_err(|_| DomainError::NotProtected)?;
+        let flags = flags::forwarded(received.flags, authenticate.flags, received.required)
+            .map_err(|_| DomainError::NotProtected)?;
         let has_mic = match NtlmV2Response::decode(authenticate.nt_response) {
             Ok(response) => response.client_challenge.target_info.flags().contains(AvFlags::MIC),
-            Err(_) if !policy.lm_level.sends_ntlm_v2() => false,
+            Err(_) if !env.policy.lm_level.sends_ntlm_v2() => false,
             Err(_) => return Err(DomainError::OddReply("it does not use NTLMv2").into()),
         };
         if has_mic {
@@ -227,13 +233,26 @@ impl ExpectChallenge {
                 return Err(DomainError::OddReply("its MIC or its key is wrong").into());
             }
         }
-        let name = Name::User(logon.name.clone());
-        host.trace(format_args!(
-            "initiator: sends AUTHENTICATE_MESSAGE of {name}, by winbind, MIC {has_mic}, flags {flags}"
+        let version = authenticate.version;
+        Ok(Answer { authenticate: token, flags, key, version, has_mic })
+    }
+
+    /// The context that sends `answer`.
+    fn establish(
+        self,
+        answer: Answer,
+        initiator: &Initiator,
+        request: &InitiateRequest<'_>,
+    ) -> Result<(Established, Vec<u8>)> {
+        let Answer { authenticate, flags, key, version, has_mic } = answer;
+        let name = initiator.name();
+        let by_domain = if matches!(initiator, Initiator::CachedLogon(_)) { ", by winbind" } else { "" };
+        request.env.host.trace(format_args!(
+            "initiator: sends AUTHENTICATE_MESSAGE of {name}{by_domain}, MIC {has_mic}, flags {flags}"
         ));
-        let session = Session::new(Role::Initiator, flags, key, authenticate.version).numbered(self.seq_num)?;
+        let session = Session::new(Role::Initiator, flags, key, version).numbered(self.seq_num)?;
         let (flags, initiator, acceptor) = (flags::granted(flags), name.into(), request.target.cloned());
-        Ok((Established { session, flags, initiator, acceptor, has_mic }, token))
+        Ok((Established { session, flags, initiator, acceptor, has_mic }, authenticate))
     }
 
     fn may_have_mic(&self, env: &Env<'_>) -> bool {
@@ -246,9 +265,61 @@ impl ExpectChallenge {
     }
 }
 
-/// A name for the wire.
-fn encode(charset: Charset, name: &str) -> Result<Vec<u8>> {
-    charset.encode(name).ok_or_else(|| PeerIncompatible::NoUnicode.into())
+impl Received<'_> {
+    /// MsvAvTimestamp.
+    fn timestamp(&self) -> Option<[u8; 8]> {
+        self.server.and_then(|server| server.timestamp())
+    }
+
+    /// A server that is to get integrity or confidentiality must say something about itself, if not its NetBIOS names; and its
+    /// time must be near ours, for a response over an old or a future time could be of use to somebody at another time.
+    // Deviates: [MS-NLMP] 3.1.5.1.2 requires both NetBIOS names, which Windows and Samba do without.
+    fn ensure_trustworthy(&self, env: &Env<'_>) -> Result<()> {
+        let says_something = self.server.is_some_and(|server| server.pairs().next().is_some());
+        if self.required.protects() && !says_something && env.policy.target_info == TargetInfoPolicy::Required {
+            return Err(PeerIncompatible::NoTargetInfo.into());
+        }
+        match self.timestamp() {
+            Some(time) if !FileTime::from_bytes(time).is_within(env.policy.max_skew_hours, env.host.now()) => {
+                Err(PeerIncompatible::ClockSkew.into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The AUTHENTICATE_MESSAGE, with zeros for its MIC.
+fn encode(
+    received: &Received<'_>,
+    response: &SentResponse,
+    encrypted_key: Option<[u8; 16]>,
+    initiator: &Initiator,
+    host: &dyn Host,
+) -> Result<Vec<u8>> {
+    let flags = received.flags;
+    let charset = flags.charset();
+    let name = initiator.name();
+    let (user, domain) = if let Name::User(name) = &name { (&*name.user, &*name.domain) } else { ("", "") };
+    let in_charset = |name| charset.encode(name).ok_or(PeerIncompatible::NoUnicode);
+    Authenticate {
+        lm_response: &response.lm_response,
+        nt_response: &response.nt_response,
+        charset,
+        domain: &in_charset(domain)?,
+        user: &in_charset(user)?,
+        // Nobody relies on it, and its letters need not be OEM's.
+        workstation: &charset.encode(&host.names().net_bios_name()).unwrap_or_default(),
+        encrypted_random_session_key: encrypted_key.as_ref().map_or(&[], <[u8; 16]>::as_slice),
+        flags: Some(flags),
+        version: own_version(flags, host),
+        mic_offset: response.has_mic.then_some(Authenticate::OFFSET_OF_MIC),
+    }
+    .encode()
+}
+
+/// This side's Version, where the flags have VERSION.
+fn own_version(flags: NegotiateFlags, host: &dyn Host) -> Option<Version> {
+    flags.contains(NegotiateFlags::VERSION).then(|| Version(host.version()))
 }
 
 /// The server's AV_PAIRs, if it sent any.
@@ -271,26 +342,6 @@ fn without_time(token: &[u8]) -> Result<Vec<u8>> {
         info.push(pair.id, pair.value)?;
     }
     Challenge { target_info: &info.finish(), ..challenge }.encode()
-}
-
-/// Who wants integrity or confidentiality wants a server that says something about itself, if not its NetBIOS names.
-// Deviates: [MS-NLMP] 3.1.5.1.2 wants both of those, which Windows and Samba do without.
-fn ensure_target_info(server: Option<&TargetInfo<'_>>, required: NegotiateFlags, policy: &Policy) -> Result<()> {
-    let says_something = server.is_some_and(|server| server.pairs().next().is_some());
-    if required.protects() && !says_something && policy.target_info == TargetInfoPolicy::Required {
-        return Err(PeerIncompatible::NoTargetInfo.into());
-    }
-    Ok(())
-}
-
-/// A response over an old or a future time could be of use to somebody at another time.
-fn ensure_time_is_near(timestamp: Option<[u8; 8]>, env: &Env<'_>) -> Result<()> {
-    match timestamp {
-        Some(time) if !FileTime::from_bytes(time).is_within(env.policy.max_skew_hours, env.host.now()) => {
-            Err(PeerIncompatible::ClockSkew.into())
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The AV_PAIRs of the response: the server's, but for those that only a client may state, then ours.
@@ -317,7 +368,7 @@ fn client_info(server: Option<&TargetInfo<'_>>, has_mic: bool, request: &Initiat
 /// ExportedSessionKey, and EncryptedRandomSessionKey where keys are exchanged ([MS-NLMP] 3.1.5.1.2).
 fn exported_key(
     flags: NegotiateFlags,
-    key: KeyExchangeKey,
+    key: &KeyExchangeKey,
     host: &dyn Host,
 ) -> Result<(ExportedSessionKey, Option<[u8; 16]>)> {
     if !(flags.contains(NegotiateFlags::KEY_EXCH) && flags.protects()) {
@@ -326,13 +377,25 @@ fn exported_key(
     let mut random = Zeroizing::new([0; 16]);
     host.random(random.as_mut())?;
     let exported = ExportedSessionKey::new(*random);
-    let encrypted = keys::encrypt_session_key(&key, &exported);
+    let encrypted = keys::encrypt_session_key(key, &exported);
     Ok((exported, Some(encrypted)))
 }
 
-fn place_mic(token: &mut [u8], mic: Option<&[u8; MIC_LEN]>) {
-    let place = token.split_at_mut_checked(Authenticate::OFFSET_OF_MIC).and_then(|(_, rest)| rest.first_chunk_mut());
-    if let (Some(place), Some(mic)) = (place, mic) {
-        *place = *mic;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_without_room_for_the_mic_is_an_internal_error() {
+        let (offered, requested) = (NegotiateFlags::empty(), ContextFlags::empty());
+        let state = ExpectChallenge { offered, negotiate: vec![1], requested, is_in_spnego: false, seq_num: None };
+        let key = ExportedSessionKey::new([1; 16]);
+        for len in [0, 71, 72, 87] {
+            assert_eq!(state.sign(&mut vec![0; len], &key, &[2]), Err(Error::Internal), "{len} bytes");
+        }
+        let mut message = [0; 89];
+        state.sign(&mut message, &key, &[2]).unwrap();
+        let mic = keys::mic(&key, &[&[1], &[2], &[0; 89]]);
+        assert_eq!(message, *[&[0; 72][..], mic.as_bytes(), &[0]].concat());
     }
 }

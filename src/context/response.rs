@@ -2,7 +2,7 @@
 //! KeyExchangeKey that both have then.
 
 use crate::{
-    cred::{Account, Claim, Proof},
+    cred::{Account, Proof},
     crypto::{
         KeyExchangeKey, LmHash, SessionBaseKey, keys,
         ntowf::ntowf_v2,
@@ -14,70 +14,86 @@ use crate::{
     wire::{Authenticate, ClientChallengeV2, NegotiateFlags, NtlmV2Response, TargetInfo},
 };
 
+/// The challenges of both sides.
+#[derive(Clone, Copy)]
+pub(super) struct Challenges<'a> {
+    pub server: &'a [u8; 8],
+    pub client: [u8; 8],
+}
+
+/// The time in an NTLMv2 response, a FILETIME.
+pub(super) enum Time {
+    /// The one that the CHALLENGE_MESSAGE tells.
+    OfServer([u8; 8]),
+    /// This host's, because the CHALLENGE_MESSAGE tells none.
+    Own([u8; 8]),
+}
+
 /// What an initiator answers.
 pub(super) struct SentResponse {
     pub lm_response: Vec<u8>,
     pub nt_response: Vec<u8>,
     pub key: KeyExchangeKey,
+    /// Whether the response says that the AUTHENTICATE_MESSAGE has a MIC.
+    pub has_mic: bool,
 }
 
 impl SentResponse {
-    /// NTLMv2. The LMv2 response goes along only where the server does not say its time: else it is superfluous.
-    pub(super) fn ntlm_v2(
-        account: &Account,
-        server_challenge: &[u8; 8],
-        client_challenge: [u8; 8],
-        time: [u8; 8],
-        target_info: &[u8],
-        has_timestamp: bool,
-    ) -> Self {
+    /// NTLMv2. The LMv2 response goes along only where the server does not tell its time: else it is superfluous.
+    pub(super) fn ntlm_v2(account: &Account, challenges: Challenges<'_>, time: Time, target_info: &[u8]) -> Self {
         let (user, domain) = (to_utf16le(&account.name.user), to_utf16le(&account.name.domain));
         let response_key = ntowf_v2(&account.secret.nt_hash, &user, &domain);
-        let temp = ClientChallengeV2::encode(time, client_challenge, target_info);
-        let (nt_proof_str, session_base_key) = response::ntlm_v2(&response_key, server_challenge, &temp);
-        let lm_response = if has_timestamp {
-            [0; NTLM_V1_LEN]
-        } else {
-            response::lm_v2(&response_key, server_challenge, &client_challenge)
+        let (lm_response, time) = match time {
+            Time::OfServer(time) => ([0; NTLM_V1_LEN], time),
+            Time::Own(time) => (response::lm_v2(&response_key, challenges.server, &challenges.client), time),
         };
+        let temp = ClientChallengeV2::encode(time, challenges.client, target_info);
+        let (nt_proof_str, session_base_key) = response::ntlm_v2(&response_key, challenges.server, &temp);
         Self {
             lm_response: lm_response.to_vec(),
             nt_response: [nt_proof_str.as_bytes(), &temp[..]].concat(),
             key: keys::kxkey(&session_base_key),
+            has_mic: false,
         }
     }
 
     /// NTLMv1: with extended session security, with LM's response, or with the NT response in that one's place.
     ///
     /// # Errors
-    /// As [`kxkey_v1`].
+    /// As [`KeyMaterial::kxkey_v1`].
     pub(super) fn ntlm_v1(
         account: &Account,
         flags: NegotiateFlags,
-        server_challenge: &[u8; 8],
-        client_challenge: [u8; 8],
+        challenges: Challenges<'_>,
         level: LmLevel,
     ) -> Result<Self> {
         let is_extended = flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY);
         let challenge = if is_extended {
-            response::combined_challenge(server_challenge, &client_challenge)
+            response::combined_challenge(challenges.server, &challenges.client)
         } else {
-            *server_challenge
+            *challenges.server
         };
         let (nt_response, session_base_key) = response::ntlm_v1(&account.secret.nt_hash, &challenge);
         let lm_hash = account.secret.lm_hash.as_ref().filter(|_| level.uses_lm());
         let lm_response = match lm_hash {
-            _ if is_extended => [&client_challenge[..], &[0; 16]].concat(),
-            Some(hash) => response::lm_v1(hash, server_challenge).to_vec(),
+            _ if is_extended => [&challenges.client[..], &[0; 16]].concat(),
+            Some(hash) => response::lm_v1(hash, challenges.server).to_vec(),
             None => nt_response.to_vec(),
         };
-        let key = kxkey_v1(flags, server_challenge, &lm_response, &session_base_key, lm_hash)?;
-        Ok(Self { lm_response, nt_response: nt_response.to_vec(), key })
+        let material = KeyMaterial {
+            flags,
+            server_challenge: challenges.server,
+            lm_response: &lm_response,
+            session_base_key: &session_base_key,
+            lm_hash,
+        };
+        let key = material.kxkey_v1()?;
+        Ok(Self { lm_response, nt_response: nt_response.to_vec(), key, has_mic: false })
     }
 
-    /// Nobody's: no response, and a key that everybody knows.
+    /// An anonymous initiator's: no response, and a key that everybody knows.
     pub(super) fn anonymous() -> Self {
-        Self { lm_response: vec![0], nt_response: Vec::new(), key: KeyExchangeKey::new([0; 16]) }
+        Self { lm_response: vec![0], nt_response: Vec::new(), key: KeyExchangeKey::new([0; 16]), has_mic: false }
     }
 }
 
@@ -155,67 +171,56 @@ impl<'a> ReceivedResponse<'a> {
         }
     }
 
-    /// What the client claims, names in UTF-16LE; `None` when that is nothing.
-    pub(super) const fn claim<'b>(
-        &'b self,
-        user: &'b [u8],
-        domain: &'b [u8],
-        workstation: &'b [u8],
-        server_challenge: &'b [u8; 8],
-    ) -> Option<Claim<'b>> {
-        let proof = match self {
+    /// What proves that the client is who it says; `None` when it says that it is anonymous.
+    pub(super) const fn proof<'b>(&'b self, server_challenge: &'b [u8; 8]) -> Option<Proof<'b>> {
+        match self {
             Self::NtlmV2(NtlmV2Response { nt_proof_str, temp, .. }) => {
-                Proof::NtlmV2 { server_challenge, nt_proof_str, temp }
+                Some(Proof::NtlmV2 { server_challenge, nt_proof_str, temp })
             }
-            Self::NtlmV1 { challenge, response } => Proof::NtlmV1 { challenge, response },
-            Self::Lm { response } => Proof::Lm { challenge: server_challenge, response },
-            Self::Anonymous => return None,
-        };
-        Some(Claim { user, domain, workstation, proof })
+            Self::NtlmV1 { challenge, response } => Some(Proof::NtlmV1 { challenge, response }),
+            Self::Lm { response } => Some(Proof::Lm { challenge: server_challenge, response }),
+            Self::Anonymous => None,
+        }
     }
 
-    /// The KeyExchangeKey of a claim that is true, or of nobody's.
+    /// The KeyExchangeKey of a response that is right, or of an anonymous client.
     ///
     /// # Errors
-    /// As [`kxkey_v1`].
-    pub(super) fn key(
-        &self,
-        flags: NegotiateFlags,
-        server_challenge: &[u8; 8],
-        lm_response: &[u8],
-        session_base_key: &SessionBaseKey,
-        lm_hash: Option<&LmHash>,
-    ) -> Result<KeyExchangeKey> {
+    /// As [`KeyMaterial::kxkey_v1`].
+    pub(super) fn key_exchange_key(&self, material: &KeyMaterial<'_>) -> Result<KeyExchangeKey> {
         match self {
-            Self::NtlmV2(_) | Self::Anonymous => Ok(keys::kxkey(session_base_key)),
-            Self::NtlmV1 { .. } | Self::Lm { .. } => {
-                kxkey_v1(flags, server_challenge, lm_response, session_base_key, lm_hash)
-            }
+            Self::NtlmV2(_) | Self::Anonymous => Ok(keys::kxkey(material.session_base_key)),
+            Self::NtlmV1 { .. } | Self::Lm { .. } => material.kxkey_v1(),
         }
     }
 }
 
-/// KXKEY of NTLMv1, [MS-NLMP] 3.4.5.1.
-///
-/// # Errors
-/// [`PeerIncompatible::NoLmHash`] when the key is to be made of an LM hash and there is none. Domain controllers take one of
-/// zeros, but then everybody on the way can make the key.
-fn kxkey_v1(
-    flags: NegotiateFlags,
-    server_challenge: &[u8; 8],
-    lm_response: &[u8],
-    session_base_key: &SessionBaseKey,
-    lm_hash: Option<&LmHash>,
-) -> Result<KeyExchangeKey> {
-    let lm_response = lm_response.first_chunk().unwrap_or(&[0; 8]);
-    let lm_hash = || lm_hash.ok_or(PeerIncompatible::NoLmHash);
-    Ok(if flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY) {
-        keys::kxkey_extended(session_base_key, server_challenge, lm_response)
-    } else if flags.contains(NegotiateFlags::LM_KEY) {
-        keys::kxkey_lm(lm_hash()?, lm_response)
-    } else if flags.contains(NegotiateFlags::REQUEST_NON_NT_SESSION_KEY) {
-        keys::kxkey_non_nt(lm_hash()?)
-    } else {
-        keys::kxkey(session_base_key)
-    })
+/// What a KeyExchangeKey is made of.
+pub(super) struct KeyMaterial<'a> {
+    pub flags: NegotiateFlags,
+    pub server_challenge: &'a [u8; 8],
+    pub lm_response: &'a [u8],
+    pub session_base_key: &'a SessionBaseKey,
+    pub lm_hash: Option<&'a LmHash>,
+}
+
+impl KeyMaterial<'_> {
+    /// KXKEY of NTLMv1, [MS-NLMP] 3.4.5.1.
+    ///
+    /// # Errors
+    /// [`PeerIncompatible::NoLmHash`] when the key is to be made of an LM hash and there is none. Domain controllers take one
+    /// of zeros, but then everybody on the way can make the key.
+    fn kxkey_v1(&self) -> Result<KeyExchangeKey> {
+        let lm_response = self.lm_response.first_chunk().unwrap_or(&[0; 8]);
+        let lm_hash = || self.lm_hash.ok_or(PeerIncompatible::NoLmHash);
+        Ok(if self.flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY) {
+            keys::kxkey_extended(self.session_base_key, self.server_challenge, lm_response)
+        } else if self.flags.contains(NegotiateFlags::LM_KEY) {
+            keys::kxkey_lm(lm_hash()?, lm_response)
+        } else if self.flags.contains(NegotiateFlags::REQUEST_NON_NT_SESSION_KEY) {
+            keys::kxkey_non_nt(lm_hash()?)
+        } else {
+            keys::kxkey(self.session_base_key)
+        })
+    }
 }

@@ -2,43 +2,61 @@
 
 use crate::{
     cred::{Claim, Env, Verdict, Verifier},
-    crypto::ExportedSessionKey,
+    crypto::{ExportedSessionKey, LmHash, SessionBaseKey},
     error::{Error, Fault, FieldName, InvalidMessage, Message, PeerMisbehaved, PolicyError, Result},
+    name::{Attributes, Name},
     policy::{BindingsPolicy, Minimum, Policy},
     wire::{AvFlags, TargetInfo},
 };
 
 use super::{bindings::ChannelBindings, transcript::Transcript};
 
-/// The client knows the secret of an account, or is allowed to be nobody.
-pub(super) struct ProofVerified(());
+/// The client knows the secret of an account, or may be anonymous.
+pub(super) struct ProofVerified {
+    name: Name,
+    /// What the verifier knows about it.
+    attributes: Attributes,
+    session_base_key: SessionBaseKey,
+    lm_hash: Option<LmHash>,
+}
 
 /// The MIC is right, or none was due.
 pub(super) struct MicChecked {
-    /// Whether there is one.
-    pub has_mic: bool,
+    has_mic: bool,
 }
 
 /// The channel bindings are right, or none were due.
 pub(super) struct BindingsChecked {
-    /// Whether both sides have some and they are equal.
-    pub is_bound: bool,
+    is_bound: bool,
 }
 
 impl ProofVerified {
-    /// Lets `verifier` judge `claim`, and gives what it says of a good proof.
-    pub(super) fn check(verifier: &dyn Verifier, claim: &Claim<'_>, env: &Env<'_>) -> Result<(Self, Verdict)> {
-        Ok((Self(()), verifier.judge(claim, env)?))
+    /// Has `verifier` verify what the client claims. A client that claims nothing is anonymous, which the policy must allow.
+    /// Its messages are protected by a key that everybody knows, which is less than any minimum of protection.
+    pub(super) fn check(verifier: &dyn Verifier, claim: Option<&Claim<'_>>, env: &Env<'_>) -> Result<Self> {
+        let Some(claim) = claim else {
+            let Policy { anonymous, minimum, .. } = env.policy;
+            if !anonymous || minimum.intersects(Minimum::SIGN | Minimum::SEAL) {
+                return Err(PolicyError::Anonymous.into());
+            }
+            let session_base_key = SessionBaseKey::new([0; 16]);
+            return Ok(Self { name: Name::Anonymous, attributes: Attributes::new(), session_base_key, lm_hash: None });
+        };
+        let Verdict { account, session_base_key, lm_hash, attributes } = verifier.judge(claim, env)?;
+        Ok(Self { name: Name::User(account), attributes, session_base_key, lm_hash })
     }
 
-    /// Lets a client that claims nothing pass, where `policy` does. Its messages are protected by a key that everybody knows,
-    /// which is less than any minimum of protection.
-    pub(super) fn anonymous(policy: &Policy) -> Result<Self> {
-        if policy.anonymous && !policy.minimum.intersects(Minimum::SIGN | Minimum::SEAL) {
-            Ok(Self(()))
-        } else {
-            Err(PolicyError::Anonymous.into())
-        }
+    pub(super) const fn session_base_key(&self) -> &SessionBaseKey {
+        &self.session_base_key
+    }
+
+    pub(super) const fn lm_hash(&self) -> Option<&LmHash> {
+        self.lm_hash.as_ref()
+    }
+
+    /// Who the client is, and what the verifier knows about it.
+    pub(super) fn into_client(self) -> (Name, Attributes) {
+        (self.name, self.attributes)
     }
 }
 
@@ -50,10 +68,10 @@ impl MicChecked {
         transcript: &Transcript<'_>,
         offset: Option<usize>,
         mut keys: impl Iterator<Item = ExportedSessionKey>,
-        is_required: bool,
+        policy: &Policy,
     ) -> Result<(Self, ExportedSessionKey)> {
         if !target_info.is_some_and(|info| info.flags().contains(AvFlags::MIC)) {
-            if is_required {
+            if policy.require_mic {
                 return Err(PolicyError::MicRequired.into());
             }
             return Ok((Self { has_mic: false }, keys.next().ok_or(Error::Internal)?));
@@ -64,6 +82,11 @@ impl MicChecked {
         keys.find(|key| transcript.mic(key, offset).is_some_and(|mic| mic.matches(&sent)))
             .map(|key| (Self { has_mic: true }, key))
             .ok_or_else(|| PeerMisbehaved::WrongMic.into())
+    }
+
+    /// Whether there is one.
+    pub(super) const fn has_mic(&self) -> bool {
+        self.has_mic
     }
 }
 
@@ -81,5 +104,9 @@ impl BindingsChecked {
             (BindingsPolicy::Required, ..) => Err(PolicyError::BindingsRequired.into()),
             (BindingsPolicy::WhenSent, ..) => Ok(Self { is_bound: false }),
         }
+    }
+    /// Whether both sides have some and they are equal.
+    pub(super) const fn is_bound(&self) -> bool {
+        self.is_bound
     }
 }
