@@ -78,7 +78,7 @@ pub(super) fn start(request: &InitiateRequest<'_>) -> Result<ExpectChallenge> {
         Vec::new()
     } else {
         host.trace(format_args!("initiator: sends NEGOTIATE_MESSAGE, flags {offered}"));
-        let version = Some(Version(host.version()));
+        let version = Some(own_version(offered, *host));
         Negotiate { flags: offered, domain: &[], workstation: &[], version }.encode()?
     };
     // A NEGOTIATE_MESSAGE does not say that the initiator is anonymous, but the application is told at once.
@@ -135,7 +135,7 @@ impl ExpectChallenge {
         if response.has_mic {
             self.sign(&mut authenticate, &key, request.token)?;
         }
-        let version = own_version(received.flags, host);
+        let version = Some(own_version(received.flags, host));
         let answer = Answer { authenticate, flags: received.flags, key, version, has_mic: response.has_mic };
         self.establish(answer, initiator, request)
     }
@@ -311,15 +311,15 @@ fn encode(
         workstation: &charset.encode(&host.names().net_bios_name()).unwrap_or_default(),
         encrypted_random_session_key: encrypted_key.as_ref().map_or(&[], <[u8; 16]>::as_slice),
         flags: Some(flags),
-        version: own_version(flags, host),
+        version: Some(own_version(flags, host)),
         mic_offset: response.has_mic.then_some(Authenticate::OFFSET_OF_MIC),
     }
     .encode()
 }
 
-/// This side's Version, where the flags have VERSION.
-fn own_version(flags: NegotiateFlags, host: &dyn Host) -> Option<Version> {
-    flags.contains(NegotiateFlags::VERSION).then(|| Version(host.version()))
+/// This side's Version, whose eight bytes are always there: zeros where the flags do not have VERSION ([MS-NLMP] 2.2.1.3).
+fn own_version(flags: NegotiateFlags, host: &dyn Host) -> Version {
+    if flags.contains(NegotiateFlags::VERSION) { Version(host.version()) } else { Version::UNSAID }
 }
 
 /// The server's AV_PAIRs, if it sent any.

@@ -501,8 +501,26 @@ fn lm_v2_alone_is_refused_for_what_it_is_whatever_stands_beside_it() {
     }
 }
 
+/// Where the payload of an AUTHENTICATE_MESSAGE starts: at the least BufferOffset.
+fn header_len(message: &[u8]) -> usize {
+    (0..6).map(|field| message[16 + 8 * field..][..2].try_into().map(u16::from_le_bytes).unwrap().into()).min().unwrap()
+}
+
 #[test]
-fn a_version_is_sent_to_those_that_have_one() {
+fn a_version_is_offered_where_its_flag_is_and_is_zeros_elsewhere() {
+    for flags in [NegotiateFlags::all(), NegotiateFlags::all() - NegotiateFlags::VERSION] {
+        let pair = Pair::new();
+        choose(&pair.client, flags);
+        let negotiate = &pair.messages()[0];
+        let has_version = flags.contains(NegotiateFlags::VERSION);
+        let version = if has_version { [10, 0, 0, 0, 0, 0, 0, 15] } else { [0; 8] };
+        assert_eq!(crate::wire::Negotiate::decode(negotiate).unwrap().version.is_some(), has_version);
+        assert_eq!(negotiate[32..], version);
+    }
+}
+
+#[test]
+fn a_version_is_sent_to_servers_that_have_one_and_zeros_to_others() {
     for (has_version, has_mic) in [(true, true), (true, false), (false, true), (false, false)] {
         let mic = if has_mic { MicPolicy::Auto } else { MicPolicy::Off };
         let pair = Pair { client_policy: Policy { mic, ..Policy::default() }, ..Pair::new() };
@@ -514,6 +532,10 @@ fn a_version_is_sent_to_those_that_have_one() {
         let sent = Authenticate::decode(&messages[2], NegotiateFlags::UNICODE).unwrap();
         assert_eq!(sent.flags.unwrap().contains(NegotiateFlags::VERSION), has_version);
         assert_eq!((sent.version.is_some(), sent.mic_offset), (has_version, has_mic.then_some(72)));
+        // The place is there in any case, before the payload.
+        let version = if has_version { [10, 0, 0, 0, 0, 0, 0, 15] } else { [0; 8] };
+        assert_eq!(messages[2][64..72], version);
+        assert_eq!(header_len(&messages[2]), if has_mic { 88 } else { 72 });
     }
 }
 
