@@ -74,8 +74,8 @@ impl SentResponse {
             *challenges.server
         };
         let (nt_response, session_base_key) = response::ntlm_v1(&account.secret.nt_hash, &challenge);
-        let lm_hash = account.secret.lm_hash.as_ref().filter(|_| level.uses_lm());
-        let lm_response = match lm_hash {
+        let lm_hash = account.secret.lm_hash.as_ref();
+        let lm_response = match lm_hash.filter(|_| level.uses_lm()) {
             _ if is_extended => [&challenges.client[..], &[0; 16]].concat(),
             Some(hash) => response::lm_v1(hash, challenges.server).to_vec(),
             None => nt_response.to_vec(),

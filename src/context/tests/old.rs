@@ -291,6 +291,20 @@ fn keys_of_an_lm_hash_are_weak_and_not_enough_for_128_bits() {
 }
 
 #[test]
+fn a_key_of_an_lm_hash_is_made_where_it_was_agreed_on_whatever_level_comes_later() {
+    for level in 0..=5 {
+        let mut pair = with_lm_keys(NegotiateFlags::BITS_56);
+        let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
+        let challenge = pair.accept(&mut server, &pair.initiate(&mut client, &[]).unwrap()).unwrap();
+        assert!(Challenge::decode(&challenge).unwrap().flags.contains(LM_KEY));
+        pair.client_policy = at(level);
+        let authenticate = pair.initiate(&mut client, &challenge).unwrap();
+        pair.accept(&mut server, &authenticate).unwrap();
+        assert_in_step(&mut client, &mut server);
+    }
+}
+
+#[test]
 fn forty_bits_do_as_long_as_nobody_wants_more() {
     for flags in [UNICODE, UNICODE | ESS, UNICODE | ESS | NegotiateFlags::BITS_56] {
         let pair = pair(1);
