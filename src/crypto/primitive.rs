@@ -7,6 +7,8 @@ use md4::Md4;
 use md5::{Digest, Md5};
 use subtle::ConstantTimeEq as _;
 
+use super::secret::is_wiped;
+
 /// MD4 (RFC 1320) of the concatenated parts.
 #[must_use]
 pub fn md4(parts: &[&[u8]]) -> [u8; 16] {
@@ -32,6 +34,11 @@ pub fn hmac_md5(key: &[u8], parts: &[&[u8]]) -> [u8; 16] {
 /// HMAC_MD5 under a key used again and again: the two key blocks are hashed once.
 #[derive(Clone)]
 pub struct HmacMd5(Hmac<Md5>);
+
+// The crates wipe what they keep of a key, for their feature `zeroize` is on. An HMAC keeps states of its hash.
+const _: () = is_wiped::<Md5>();
+const _: () = is_wiped::<Md4>();
+const _: () = is_wiped::<des::Des>();
 
 impl HmacMd5 {
     /// Ready for `key`.

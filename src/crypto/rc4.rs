@@ -3,7 +3,7 @@
 use ::rc4::{KeyInit as _, Rc4, StreamCipher as _};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::SealingKey;
+use super::{SealingKey, secret::is_wiped};
 
 /// An RC4 stream, the *Handle* of [MS-NLMP] 3.4. Unlike the `rc4` crate's its state can be copied (a refused message
 /// leaves the stream as it was) and exported.
@@ -13,6 +13,8 @@ pub struct Handle {
     i: u8,
     j: u8,
 }
+
+const _: () = is_wiped::<Handle>();
 
 impl Handle {
     /// The length of an exported stream, in bytes.

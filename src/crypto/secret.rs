@@ -30,6 +30,8 @@ macro_rules! secret {
     ($($(#[$doc:meta])* $name:ident)*) => {
         sixteen_bytes! { $($(#[$doc])* #[derive(Zeroize, ZeroizeOnDrop)] $name)* }
         $(
+            const _: () = is_wiped::<$name>();
+
             impl $name {
                 /// The bytes, for a computation: they are not to be kept.
                 #[must_use]
@@ -40,6 +42,9 @@ macro_rules! secret {
         )*
     };
 }
+
+/// Compiles for types whose value is wiped when it is dropped.
+pub(super) const fn is_wiped<T: ZeroizeOnDrop>() {}
 
 macro_rules! tag {
     ($($(#[$doc:meta])* $name:ident)*) => {
