@@ -85,7 +85,10 @@ mod tests {
 
     #[test]
     fn keeps_bits_without_a_name() {
-        assert_eq!(NegotiateFlags::from_bits_retain(0x0100_0101).bits(), 0x0100_0101);
-        assert_eq!((NegotiateFlags::from_bits_retain(0x101) & NegotiateFlags::all()).bits(), 0x101);
+        let unnamed = NegotiateFlags::from_bits_retain(0x0100_0100);
+        assert_eq!(unnamed & NegotiateFlags::all(), unnamed);
+        assert_eq!(!!unnamed, unnamed);
+        assert_eq!(NegotiateFlags::all().bits(), u32::MAX);
+        assert_eq!((unnamed | NegotiateFlags::OEM).to_string(), "0x01000102 OEM");
     }
 }

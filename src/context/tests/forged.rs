@@ -192,9 +192,7 @@ fn where_no_message_needs_the_key_the_mic_tells_which_one_is_meant() {
         let server = Forged { mic, ..Forged::default() }.judged(without_messages).unwrap();
         *server.established().unwrap().session.key().expose()
     };
-    let exchange = key_with(Some(Key::Exchange));
-    assert_eq!(key_with(None).len(), exchange.len());
-    assert_ne!(key_with(Some(Key::Decrypted)), exchange, "Samba, macOS");
+    assert_ne!(key_with(Some(Key::Decrypted)), key_with(Some(Key::Exchange)), "Samba, macOS");
     let refused = Forged { mic: Some(Key::Exchange), ..Forged::default() }.judged(OFFERED).map(drop);
     assert_eq!(refused, Err(PeerMisbehaved::WrongMic.into()), "with SIGN there is no choice");
 }

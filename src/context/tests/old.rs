@@ -305,6 +305,35 @@ fn a_key_of_an_lm_hash_is_made_where_it_was_agreed_on_whatever_level_comes_later
 }
 
 #[test]
+fn without_messages_and_without_a_mic_the_key_is_the_key_exchange_key() {
+    // SessionBaseKey of [MS-NLMP] 4.2.2.1.3, which is the KeyExchangeKey, and RC4K of the key that was sent.
+    let plain = *b"\xd8\x72\x62\xb0\xcd\xe4\xb1\xcb\x74\x99\xbe\xcc\xcd\xf1\x07\x84";
+    let decrypted = *b"\x03\xda\x70\xe3\xe1\xa1\x02\x9a\xc7\xd4\xd0\xbe\xe9\x6c\x6e\xe5";
+    for (protection, expected) in
+        [(NegotiateFlags::empty(), plain), (NegotiateFlags::SIGN, decrypted), (NegotiateFlags::SEAL, decrypted)]
+    {
+        let asked = NegotiateFlags::KEY_EXCH | protection;
+        let pair = Pair { requested: ContextFlags::empty(), ..pair_with("Password", 1) };
+        choose(&pair.client, UNICODE);
+        let (_, server) = pair
+            .handshake(|number, message| match number {
+                0 => change_flags(message, |offered| offered | asked),
+                1 => change_flags(message, |agreed| {
+                    assert!(agreed.contains(asked) && !agreed.contains(ESS));
+                    agreed - asked
+                }),
+                _ => answering(|message| {
+                    message.flags = message.flags.map(|flags| flags | asked);
+                    message.encrypted_random_session_key = &[7; 16];
+                })(number, message),
+            })
+            .unwrap();
+        assert!(!server.established().unwrap().has_mic);
+        assert_eq!(key_of(&server), expected, "{protection}");
+    }
+}
+
+#[test]
 fn forty_bits_do_as_long_as_nobody_wants_more() {
     for flags in [UNICODE, UNICODE | ESS, UNICODE | ESS | NegotiateFlags::BITS_56] {
         let pair = pair(1);
