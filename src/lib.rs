@@ -18,7 +18,8 @@
 //! | `sys` | the operating system, and winbind, which is the domain; `unsafe` allowed | all above but `wire`, `session`, `context` |
 //! | `abi` | the C edge; `unsafe` allowed; no protocol | `error`, `host`, `name`, `policy`, `cred`, `session`, `context`, `sys` |
 //!
-//! Imports go down only, and nobody imports `abi`. `wire` and `crypto` do not know each other.
+//! Imports go down only, and nobody imports `abi`. `wire` and `crypto` do not know each other. What only `tests/vectors` uses of
+//! a room is in its `vectors.rs`.
 //!
 //! # The way of one token
 //!

@@ -4,6 +4,7 @@
 
 mod protect;
 mod token;
+pub mod vectors;
 
 pub use self::{
     protect::Buffer,
@@ -74,11 +75,9 @@ struct Protection {
 
 /// The keys of one direction.
 #[derive(Debug)]
-pub struct Keys {
-    /// ClientSigningKey or ServerSigningKey.
-    pub signing: SigningKey,
-    /// ClientSealingKey or ServerSealingKey.
-    pub sealing: SealingKey,
+struct Keys {
+    signing: SigningKey,
+    sealing: SealingKey,
 }
 
 /// One direction: its keys, its RC4 stream, its sequence number.
@@ -111,17 +110,8 @@ impl Session {
     pub fn new(role: Role, flags: NegotiateFlags, key: ExportedSessionKey, version: Option<Version>) -> Self {
         let seal_key = SealKey::of(flags, version);
         let [send, receive] = Keys::of_both_ways(role, flags, &key, seal_key);
-        Self { seal_key, ..Self::with_keys(flags, key, send, receive) }
-    }
-
-    /// The same with the signing and sealing keys of both directions given. Without extended session security only the
-    /// sealing key of the way out means something.
-    #[must_use]
-    pub fn with_keys(flags: NegotiateFlags, key: ExportedSessionKey, send: Keys, receive: Keys) -> Self {
-        let half = |keys: Keys| Half::new(flags, Handle::new(&keys.sealing), 0, keys);
-        let receive = is_extended(flags).then_some(receive);
-        let protection = flags.protects().then(|| Protection { send: half(send), receive: receive.map(half) });
-        Self { flags, seal_key: SealKey::of(flags, None), is_numbered: false, key, protection }
+        let protection = Protection::new(flags, send, receive);
+        Self { flags, seal_key, is_numbered: false, key, protection }
     }
 
     /// The same session with `seq_num` for all messages, if there is one, as [`Session::set_seq_num`] sets it.
@@ -168,12 +158,6 @@ impl Session {
             .as_ref()
             .and_then(|protection| protection.receive.as_ref())
             .is_some_and(|half| half.may_start_at_one)
-    }
-
-    /// The flags that both sides agreed on.
-    #[must_use]
-    pub const fn flags(&self) -> NegotiateFlags {
-        self.flags
     }
 
     /// Whether messages can be signed: with SIGN or SEAL, or with the dummy signature of ALWAYS_SIGN alone.
@@ -290,6 +274,14 @@ impl Session {
 }
 
 impl Protection {
+    /// A stream for each direction from its start; nothing without SIGN and SEAL. Without extended session security only the
+    /// sealing key of the way out means something.
+    fn new(flags: NegotiateFlags, send: Keys, receive: Keys) -> Option<Self> {
+        let half = |keys: Keys| Half::new(flags, Handle::new(&keys.sealing), 0, keys);
+        let receive = is_extended(flags).then_some(receive);
+        flags.protects().then(|| Self { send: half(send), receive: receive.map(half) })
+    }
+
     fn half(&mut self, way: Way) -> &mut Half {
         match (way, &mut self.receive) {
             (Way::Receive, Some(receive)) => receive,
@@ -361,17 +353,6 @@ impl SealKey {
             Self::Cut => keys::seal_key_lm(key, LmKeyLength::FiveBytes),
         }
     }
-}
-
-/// SEALKEY, [MS-NLMP] 3.4.5.3, with the `version` of the AUTHENTICATE_MESSAGE.
-#[must_use]
-pub fn seal_key(
-    flags: NegotiateFlags,
-    key: &ExportedSessionKey,
-    direction: Direction,
-    version: Option<Version>,
-) -> SealingKey {
-    SealKey::of(flags, version).make(flags, key, direction)
 }
 
 const fn strength(flags: NegotiateFlags) -> Strength {

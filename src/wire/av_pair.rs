@@ -84,7 +84,8 @@ pub struct AvPair<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TargetInfo<'a> {
     pairs: &'a [u8],
-    after_eol: &'a [u8],
+    /// What follows MsvAvEOL, and means nothing.
+    pub(super) after_eol: &'a [u8],
 }
 
 impl<'a> TargetInfo<'a> {
@@ -143,12 +144,6 @@ impl<'a> TargetInfo<'a> {
     pub fn channel_bindings(&self) -> Option<[u8; 16]> {
         let value: Option<[u8; 16]> = self.find(AvId::MsvAvChannelBindings).and_then(|value| value.try_into().ok());
         value.filter(|value| *value != [0; 16])
-    }
-
-    /// What follows MsvAvEOL.
-    #[must_use]
-    pub const fn after_eol(&self) -> &'a [u8] {
-        self.after_eol
     }
 
     /// Refuses a list in which an id stands twice: two readers could take different ones.
@@ -249,33 +244,6 @@ impl TargetInfoBuilder {
     pub fn finish(mut self) -> Vec<u8> {
         self.0.extend_from_slice(&[0; 4]);
         self.0
-    }
-}
-
-/// Single_Host_Data, [MS-NLMP] 2.2.2.2: the value of MsvAvSingleHost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SingleHost {
-    /// The length of the whole, in bytes; senders differ from the 48 that it has.
-    pub size: u32,
-    /// Z4, to be 0.
-    pub z4: u32,
-    /// CustomData.
-    pub custom_data: [u8; 8],
-    /// MachineID: made at each boot.
-    pub machine_id: [u8; 32],
-}
-
-impl SingleHost {
-    /// # Errors
-    /// When there are fewer than 48 bytes; the error names `field` of `message`.
-    pub fn decode(message: Message, field: FieldName, bytes: &[u8]) -> Result<Self> {
-        let mut reader = Reader::new(message, bytes);
-        Ok(Self {
-            size: reader.u32(field)?,
-            z4: reader.u32(field)?,
-            custom_data: reader.array(field)?,
-            machine_id: reader.array(field)?,
-        })
     }
 }
 

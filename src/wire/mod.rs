@@ -10,15 +10,17 @@ mod flags;
 mod negotiate;
 mod response;
 mod signature;
+mod vectors;
 
 pub use self::{
     authenticate::{Authenticate, MIC_LEN},
-    av_pair::{AvFlags, AvId, AvPair, SingleHost, TargetInfo, TargetInfoBuilder},
+    av_pair::{AvFlags, AvId, AvPair, TargetInfo, TargetInfoBuilder},
     challenge::Challenge,
     flags::NegotiateFlags,
     negotiate::{Negotiate, Version},
     response::{ClientChallengeV2, NtlmV2Response},
     signature::MessageSignature,
+    vectors::SingleHost,
 };
 
 /// `NTLMSSP\0`, at the start of every message.

@@ -21,20 +21,6 @@ impl Version {
     /// NTLMSSP_REVISION_W2K3.
     pub const W2K3: u8 = 15;
 
-    /// ProductMajorVersion and ProductMinorVersion.
-    #[must_use]
-    pub const fn product(self) -> (u8, u8) {
-        let [major, minor, ..] = self.0;
-        (major, minor)
-    }
-
-    /// ProductBuild.
-    #[must_use]
-    pub const fn build(self) -> u16 {
-        let [_, _, low, high, ..] = self.0;
-        u16::from_le_bytes([low, high])
-    }
-
     /// NTLMRevisionCurrent.
     #[must_use]
     pub const fn revision(self) -> u8 {

@@ -45,7 +45,7 @@ pub struct ClientChallengeV2<'a> {
     pub time: [u8; 8],
     /// ChallengeFromClient.
     pub client_challenge: [u8; 8],
-    /// AvPairs; what follows them ([`TargetInfo::after_eol`]) means nothing.
+    /// AvPairs; what follows them means nothing.
     pub target_info: TargetInfo<'a>,
 }
 
