@@ -13,8 +13,8 @@ use core::fmt;
 pub use self::{
     message::{Fault, FieldName, InvalidMessage, Message},
     table::{
-        ApiMisuse, BadSignature, Code, CredentialError, DomainError, HostError, PeerIncompatible, PeerMisbehaved,
-        PolicyError,
+        ApiMisuse, BadSignature, Code, CredentialError, DomainError, FileFlaw, HostError, PeerIncompatible,
+        PeerMisbehaved, PolicyError,
     },
 };
 

@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-use core::fmt;
+use core::{fmt, time::Duration};
 
 use crate::{error::Result, text};
 
@@ -157,6 +157,15 @@ impl FileTime {
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 8]) -> Self {
         Self(u64::from_le_bytes(bytes))
+    }
+
+    /// The time from `earlier` to `self`; `None` if `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Option<Duration> {
+        let units = self.0.checked_sub(earlier.0)?;
+        let nanoseconds = units.rem_euclid(Self::UNITS_PER_SECOND).saturating_mul(100);
+        let rest = Duration::from_nanos(nanoseconds);
+        Some(Duration::from_secs(units.div_euclid(Self::UNITS_PER_SECOND)).saturating_add(rest))
     }
 
     /// Whether `self` and `other` are at most `hours` apart.

@@ -29,6 +29,7 @@ use crate::{
     crypto::{
         LmHash, NtHash,
         ntowf::{lm_hash, nt_hash},
+        primitive::equal,
     },
     error::{ApiMisuse, CredentialError, Error, Result},
     name::{Name, ServiceName, UserName},
@@ -250,6 +251,10 @@ impl Secret {
     fn of_password(password: &[u8], policy: &Policy) -> Option<Self> {
         let lm_hash = if policy.lm_level.uses_lm() { lm_hash(password) } else { None };
         nt_hash(password).map(|nt_hash| Self { nt_hash, lm_hash })
+    }
+
+    fn is_of_empty_password(&self) -> bool {
+        nt_hash(b"").is_some_and(|empty| equal(empty.expose(), self.nt_hash.expose()))
     }
 
     fn copy(&self) -> Self {

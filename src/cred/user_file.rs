@@ -5,18 +5,19 @@
 //! `DOMAIN\NAME`; with the flag `N` the password is empty. Lines that start with `#` are comments.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::OpenOptions,
     io::Read as _,
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::{Arc, RwLock},
+    time::Duration,
 };
 
 use zeroize::Zeroizing;
 
 use crate::{
     crypto::LmHash,
-    error::{CredentialError, Result},
+    error::{CredentialError, FileFlaw, Result},
     host::{FileTime, Host},
     name::UserName,
     policy::Policy,
@@ -37,12 +38,9 @@ pub struct UserFile {
     /// Each account's name in upper case, in order, and where its entry stands: that an account is unknown is found out as
     /// fast as that it is the last one.
     by_user: Vec<(String, usize)>,
-    /// The first line that is not UTF-8: it explains why somebody is missing.
-    not_utf8: Option<u32>,
+    /// Explains why an account may be missing.
+    flaw: Option<FileFlaw>,
 }
-
-/// The entries of a file, and its first line that is not UTF-8.
-type Parsed = (Vec<Entry>, Option<u32>);
 
 /// An account of a user file.
 #[derive(Debug)]
@@ -64,22 +62,27 @@ struct Stamp {
     changed: (i64, i64),
 }
 
-struct Cached {
+/// A complete reading of a file.
+struct Reading {
     path: PathBuf,
-    stamp: Stamp,
     /// Whether LM hashes were kept.
     with_lm: bool,
+    /// The state of the file, if no later change can leave it the same.
+    stamp: Option<Stamp>,
     file: Arc<UserFile>,
 }
 
-/// The files read last; a server has one, a user at most a few. Nobody waits for it: a child forked from a program with threads
-/// could wait for one that it does not have.
-static CACHE: RwLock<Vec<Cached>> = RwLock::new(Vec::new());
-const CACHE_LEN: usize = 4;
+/// The last readings; a server has one file, a user a few. No thread waits for this lock: a child of fork could wait for a
+/// thread that only its parent has.
+static READINGS: RwLock<Vec<Reading>> = RwLock::new(Vec::new());
+const MAX_READINGS: usize = 4;
 
-/// The longest line taken, in bytes, without its end.
+/// A file that changed more recently may change again within one tick of its time stamps, or be written at the moment.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// The longest line, in bytes, without its end.
 const MAX_LINE: usize = 4096;
-/// The longest file taken, in bytes.
+/// The longest file, in bytes.
 const MAX_FILE: u64 = 16 * 1024 * 1024;
 
 impl UserFile {
@@ -106,57 +109,79 @@ impl UserFile {
         Self::load(&Self::configured_path(key_file, env.host)?, env)
     }
 
-    /// The user file at `path`: as read before, if it has not changed since.
+    /// The user file at `path`. It is read again only if it has changed.
+    ///
+    /// A program may be writing the file at the moment: if its last line has no end and it has just changed, the reading
+    /// before counts. If there is none, that line is left out.
     ///
     /// # Errors
-    /// [`CredentialError`] when it cannot be read, is no regular file, is longer than 16 MiB, or may be written by anybody.
+    /// [`CredentialError`] when it cannot be read, is not a regular file, is longer than 16 MiB, or everybody may write to it.
     pub fn load(path: &Path, env: &Env<'_>) -> Result<Arc<Self>> {
-        let unreadable = |reason: String| CredentialError::Unreadable { path: path.display().to_string(), reason };
-        let metadata = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?;
-        let stamp = Stamp::of(&metadata);
-        let with_lm = env.policy.lm_level.uses_lm();
-        let is_same = |cached: &&Cached| cached.path == path && cached.stamp == stamp && cached.with_lm == with_lm;
-        if let Ok(cache) = CACHE.try_read()
-            && let Some(cached) = cache.iter().find(is_same)
-        {
-            return Ok(Arc::clone(&cached.file));
+        let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, error.to_string()))?;
+        let (stamp, with_lm) = (Stamp::of(&metadata), env.policy.lm_level.uses_lm());
+        if let Some(file) = reading_of(path, with_lm, |reading| reading.stamp == Some(stamp)) {
+            return Ok(file);
         }
 
-        // Nothing is locked meanwhile: the file may be slow to come.
-        // Not blocked by a FIFO, not fooled by one put in place of the file: what was opened is looked at again.
-        let mut options = OpenOptions::new();
-        let opened = options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path);
-        let file = opened.map_err(|error| unreadable(error.to_string()))?;
-        let metadata = file.metadata().map_err(|error| unreadable(error.to_string()))?;
-        if !metadata.is_file() {
-            return Err(unreadable("it is not a regular file".to_owned()).into());
+        // No lock is held meanwhile: the file may be on a slow file system.
+        let (text, stamp) = read(path, env)?;
+        let age = stamp.age(env.host);
+        let (ended, unended) = split_at_last_end(&text);
+        if !unended.is_empty() && age.is_some_and(|age| age < SETTLED) {
+            let before = reading_of(path, with_lm, |_| true);
+            let instead =
+                if before.is_some() { "what was read before stays in force" } else { "that line is left out" };
+            env.host.trace(format_args!(
+                "the last line of the user file {} has no end and the file was just written: {instead}",
+                path.display()
+            ));
+            return Ok(before.unwrap_or_else(|| {
+                Arc::new(Self { flaw: Some(FileFlaw::JustWritten), ..Self::parse(ended, path, env) })
+            }));
         }
-        if metadata.mode() & 0o002 != 0 {
-            return Err(CredentialError::Writable { path: path.display().to_string() }.into());
-        }
-        if metadata.mode() & 0o004 != 0 {
-            env.host.trace(format_args!("warning: anybody may read the user file {}", path.display()));
-        }
-        let stamp = Stamp::of(&metadata);
-        let text = read(file).map_err(unreadable)?;
-        let file = Arc::new(Self::new(path, parse(&text, path, env)));
-
-        // A file that has just changed may change again within the same tick of its time stamps.
-        if stamp.is_older_than_a_moment(env.host)
-            && let Ok(mut cache) = CACHE.try_write()
-        {
-            cache.retain(|cached| cached.path != path);
-            cache.truncate(CACHE_LEN.saturating_sub(1));
-            cache.insert(0, Cached { path: path.to_owned(), stamp, with_lm, file: Arc::clone(&file) });
+        let file = Arc::new(Self::parse(&text, path, env));
+        if let Ok(mut readings) = READINGS.try_write() {
+            readings.retain(|reading| reading.path != path || reading.with_lm != with_lm);
+            readings.truncate(MAX_READINGS.saturating_sub(1));
+            let stamp = Some(stamp).filter(|_| age.is_some_and(|age| age >= SETTLED));
+            readings.insert(0, Reading { path: path.to_owned(), with_lm, stamp, file: Arc::clone(&file) });
         }
         Ok(file)
     }
 
-    fn new(path: &Path, (entries, not_utf8): Parsed) -> Self {
+    fn parse(text: &[u8], path: &Path, env: &Env<'_>) -> Self {
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+        let (mut entries, mut flaw) = (Vec::<Entry>::new(), None);
+        for (whole, number) in text.split_inclusive(|byte| *byte == b'\n').zip(1_u32..) {
+            let line = whole.strip_suffix(b"\n").unwrap_or(whole);
+            let (has_end, line) = (line.len() < whole.len(), line.strip_suffix(b"\r").unwrap_or(line));
+            if line.is_empty() || line.trim_ascii_start().starts_with(b"#") {
+                continue;
+            }
+            let entry = if line.len() <= MAX_LINE { parse_line(line, &env.policy) } else { None };
+            let fault = match entry {
+                // It may be the start of a line whose password was never written.
+                Some(entry) if !has_end && entry.secret.is_of_empty_password() => {
+                    flaw = flaw.or(Some(FileFlaw::EmptyPasswordWithoutEnd));
+                    "has an empty password and no end"
+                }
+                Some(entry) => {
+                    entries.push(entry);
+                    continue;
+                }
+                None if line.len() > MAX_LINE => "is too long",
+                None if str::from_utf8(line).is_err() => {
+                    flaw = flaw.or(Some(FileFlaw::NotUtf8 { line: number }));
+                    "is not UTF-8"
+                }
+                None => "is not an entry",
+            };
+            env.host.trace(format_args!("line {number} of the user file {} {fault}: ignored", path.display()));
+        }
         let mut by_user: Vec<_> =
             entries.iter().zip(0..).map(|(entry, at)| (text::upper(&entry.name.user), at)).collect();
         by_user.sort_unstable();
-        Self { path: path.to_owned(), entries, by_user, not_utf8 }
+        Self { path: path.to_owned(), entries, by_user, flaw }
     }
 
     /// The account of that `name`, or the first if none is asked for, with its secret.
@@ -170,8 +195,9 @@ impl UserFile {
         };
         let Some(entry) = entry.filter(|entry| !entry.is_disabled) else {
             let name = name.map(|name| crate::name::Name::User(name.clone()).to_string()).unwrap_or_default();
-            let (path, not_utf8) = (self.path.display().to_string(), self.not_utf8);
-            return Err(CredentialError::NoEntry { name, path, not_utf8 }.into());
+            return Err(
+                CredentialError::NoEntry { name, path: self.path.display().to_string(), flaw: self.flaw }.into()
+            );
         };
         let mut name = name.cloned().unwrap_or_else(|| entry.name.clone());
         // Who asks for a user principal name sends it; else the account is called as the file spells it.
@@ -217,9 +243,11 @@ impl UserFile {
 }
 
 impl Stamp {
-    fn is_older_than_a_moment(&self, host: &dyn Host) -> bool {
-        let (seconds, _) = self.changed;
-        u64::try_from(seconds).is_ok_and(|seconds| FileTime::from_unix(seconds.saturating_add(2), 0) <= host.now())
+    /// How long ago the file changed; `None` if that is in the future.
+    fn age(&self, host: &dyn Host) -> Option<Duration> {
+        let (seconds, nanoseconds) = self.changed;
+        let changed = FileTime::from_unix(u64::try_from(seconds).unwrap_or(0), u32::try_from(nanoseconds).unwrap_or(0));
+        host.now().since(changed)
     }
 
     fn of(metadata: &std::fs::Metadata) -> Self {
@@ -232,40 +260,49 @@ impl Stamp {
     }
 }
 
-fn read(file: File) -> core::result::Result<Zeroizing<Vec<u8>>, String> {
-    // All the room at once: a vector that grows leaves copies behind.
-    let len = file.metadata().map_err(|error| error.to_string())?.len();
-    let capacity = usize::try_from(len.min(MAX_FILE)).unwrap_or(0).saturating_add(1);
-    let mut text = Zeroizing::new(Vec::with_capacity(capacity));
-    file.take(MAX_FILE.saturating_add(1)).read_to_end(&mut text).map_err(|error| error.to_string())?;
-    if u64::try_from(text.len()).is_ok_and(|len| len > MAX_FILE) {
-        return Err("it is longer than 16 MiB".to_owned());
-    }
-    Ok(text)
+/// A reading of the file at `path` for which `is_wanted` holds.
+fn reading_of(path: &Path, with_lm: bool, is_wanted: impl Fn(&Reading) -> bool) -> Option<Arc<UserFile>> {
+    let readings = READINGS.try_read().ok()?;
+    let reading = readings.iter().find(|reading| reading.path == path && reading.with_lm == with_lm)?;
+    is_wanted(reading).then(|| Arc::clone(&reading.file))
 }
 
-fn parse(text: &[u8], path: &Path, env: &Env<'_>) -> Parsed {
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    let lines = text.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    let (mut entries, mut not_utf8) = (Vec::new(), None);
-    for (line, number) in lines.zip(1_u32..) {
-        if line.is_empty() || line.trim_ascii_start().starts_with(b"#") {
-            continue;
-        }
-        let fault = if line.len() > MAX_LINE {
-            "is too long"
-        } else if let Some(entry) = parse_line(line, &env.policy) {
-            entries.push(entry);
-            continue;
-        } else if str::from_utf8(line).is_err() {
-            not_utf8 = not_utf8.or(Some(number));
-            "is not UTF-8"
-        } else {
-            "is no entry"
-        };
-        env.host.trace(format_args!("line {number} of the user file {} {fault}: ignored", path.display()));
+fn unreadable(path: &Path, reason: String) -> CredentialError {
+    CredentialError::Unreadable { path: path.display().to_string(), reason }
+}
+
+/// What is in the file at `path`, if it is one to trust.
+fn read(path: &Path, env: &Env<'_>) -> Result<(Zeroizing<Vec<u8>>, Stamp)> {
+    let failed = |error: std::io::Error| unreadable(path, error.to_string());
+    // A FIFO does not block, and what was opened is checked again: it may have been replaced.
+    let mut options = OpenOptions::new();
+    let file = options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(unreadable(path, "it is not a regular file".to_owned()).into());
     }
-    (entries, not_utf8)
+    if metadata.mode() & 0o002 != 0 {
+        return Err(CredentialError::Writable { path: path.display().to_string() }.into());
+    }
+    if metadata.mode() & 0o004 != 0 {
+        env.host.trace(format_args!("warning: everybody may read the user file {}", path.display()));
+    }
+    // All the capacity at once: a vector that grows leaves copies behind.
+    let capacity = usize::try_from(metadata.len().min(MAX_FILE)).unwrap_or(0).saturating_add(1);
+    let mut text = Zeroizing::new(Vec::with_capacity(capacity));
+    (&file).take(MAX_FILE.saturating_add(1)).read_to_end(&mut text).map_err(failed)?;
+    if u64::try_from(text.len()).is_ok_and(|len| len > MAX_FILE) {
+        return Err(unreadable(path, "it is longer than 16 MiB".to_owned()).into());
+    }
+    // Taken after reading, the stamp tells of each change before and meanwhile.
+    let stamp = Stamp::of(&file.metadata().map_err(failed)?);
+    Ok((text, stamp))
+}
+
+/// The lines of `text` that have an end, and what follows them.
+fn split_at_last_end(text: &[u8]) -> (&[u8], &[u8]) {
+    let ended = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at.saturating_add(1));
+    text.split_at_checked(ended).unwrap_or((text, &[]))
 }
 
 fn parse_line(line: &[u8], policy: &Policy) -> Option<Entry> {
@@ -342,7 +379,7 @@ mod tests {
 
     fn file(text: &str) -> UserFile {
         let path = PathBuf::from("users");
-        UserFile::new(&path, parse(text.as_bytes(), &path, &Env::without_domain(Policy::default(), &Silent::default())))
+        UserFile::parse(text.as_bytes(), &path, &Env::without_domain(Policy::default(), &Silent::default()))
     }
 
     const HASH: &str = "A4F49C406510BDCAB6824EE7C30FD852"; // of "Password"
@@ -429,8 +466,7 @@ mod tests {
     fn a_line_that_is_not_utf8_explains_why_somebody_is_missing() {
         let missing = |text: &[u8], name: Option<&str>| {
             let path = PathBuf::from("users");
-            let file =
-                UserFile::new(&path, parse(text, &path, &Env::without_domain(Policy::default(), &Silent::default())));
+            let file = UserFile::parse(text, &path, &Env::without_domain(Policy::default(), &Silent::default()));
             let name = name.map(|user| UserName { user: user.to_owned(), domain: String::new() });
             file.account_of(name.as_ref()).unwrap_err().to_string()
         };
@@ -470,7 +506,7 @@ mod tests {
             ":@alice:x".to_owned(),
             "DOM:al\0ice:x".to_owned(),
         ] {
-            assert_eq!(file(&line).entries.len(), 0, "{line}");
+            assert_eq!(file(&format!("{line}\n")).entries.len(), 0, "{line}");
         }
     }
 
@@ -499,9 +535,97 @@ mod tests {
             // While another test has the cache, nothing is kept.
             (0..10).any(|_| Arc::ptr_eq(&load(), &load()))
         };
-        let (at_once, later) = (is_kept(changed + 1), is_kept(changed + 2));
+        let (at_once, later) = (is_kept(changed + 1), is_kept(changed + 3));
         std::fs::remove_file(&path).unwrap();
         assert_eq!((at_once, later), (false, true));
+    }
+
+    /// A user file that a program writes in place. It is removed in the end.
+    struct Written(PathBuf);
+
+    impl Written {
+        fn new(name: &str) -> Self {
+            Self(std::env::temp_dir().join(format!("gss-ntlm-{name}-{}", std::process::id())))
+        }
+
+        /// The file with this content, `seconds` after that was written.
+        fn load(&self, content: &str, seconds: i64) -> Arc<UserFile> {
+            std::fs::write(&self.0, content).unwrap();
+            let changed = std::fs::metadata(&self.0).unwrap().ctime();
+            let host = Silent { unix_seconds: u64::try_from(changed + seconds).unwrap(), ..Silent::default() };
+            UserFile::load(&self.0, &Env::without_domain(Policy::default(), &host)).unwrap()
+        }
+    }
+
+    impl Drop for Written {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.0);
+        }
+    }
+
+    fn why_missing(file: &UserFile, user: &str) -> String {
+        file.account_of(Some(&UserName { user: user.to_owned(), domain: String::new() })).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn while_a_file_is_written_what_was_read_before_stays_in_force() {
+        let written = Written::new("in-place");
+        let complete = "DOM:alice:x\nDOM:bob:y\n";
+        for (before, half) in [(1, "DOM:alice:"), (3, "DOM:alice:x\nDOM:bob:y"), (1, "DOM:alice"), (3, "# comm")] {
+            // While another test has the lock, or reads many files, nothing is kept.
+            let stays = || Arc::ptr_eq(&written.load(complete, before), &written.load(half, 1));
+            assert!((0..10).any(|_| stays()), "{half:?}");
+        }
+        let later = written.load("DOM:alice:z\nDOM:carol:y", 3);
+        assert!(has_password(later.entry("alice", ""), "z") && has_password(later.entry("carol", ""), "y"));
+        assert!(later.entry("bob", "").is_none());
+        // A file without accounts is complete.
+        assert!(written.load("", 1).entries.is_empty());
+    }
+
+    #[test]
+    fn where_nothing_was_read_before_a_line_that_is_being_written_is_left_out() {
+        let written = Written::new("first-read");
+        for half in ["DOM:alice:", "DOM:alice:x"] {
+            let file = written.load(&format!("DOM:bob:y\n{half}"), 1);
+            assert!(has_password(file.entry("bob", ""), "y") && file.entry("alice", "").is_none(), "{half}");
+            let sentence = why_missing(&file, "alice");
+            assert!(sentence.contains("the last line has no end and the file was just written: "), "{sentence}");
+        }
+        let missing = why_missing(&written.load("DOM:bob:y\n", 1), "alice");
+        assert!(!missing.contains("no end"), "{missing}");
+    }
+
+    #[test]
+    fn a_last_line_without_end_counts_once_the_file_is_old_or_from_the_future() {
+        let written = Written::new("no-end");
+        for seconds in [3, -10] {
+            let file = written.load("DOM:bob:y\nDOM:alice:x", seconds);
+            assert!(has_password(file.entry("alice", ""), "x"), "{seconds}");
+        }
+    }
+
+    #[test]
+    fn a_line_without_end_never_stands_for_an_empty_password() {
+        let none = "NO PASSWORDXXXXXXXXXXXXXXXXXXXXX";
+        let xs = "X".repeat(32);
+        let empty = "31D6CFE0D16AE931B73C59D7E0C089C0";
+        let written = Written::new("empty-password");
+        for line in [
+            "DOM:alice:".to_owned(),
+            "DOM:alice:\r".to_owned(),
+            format!("alice:1:{none}:{none}:[NU         ]:LCT-0:"),
+            format!("alice:1:{xs}:{empty}:[U          ]:LCT-0:"),
+        ] {
+            for seconds in [3, -10] {
+                let file = written.load(&format!("DOM:bob:y\n{line}"), seconds);
+                assert!(has_password(file.entry("bob", ""), "y") && file.entry("alice", "").is_none(), "{line}");
+                let sentence = why_missing(&file, "alice");
+                assert!(sentence.contains("the last line has an empty password and no end: "), "{sentence}");
+                let ended = written.load(&format!("DOM:bob:y\n{line}\n"), seconds);
+                assert!(has_password(ended.entry("alice", ""), ""), "{line}");
+            }
+        }
     }
 
     #[test]
@@ -526,7 +650,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("gss-ntlm-levels-{}", std::process::id()));
         std::fs::write(&path, "DOM:alice:x\n").unwrap();
         let changed = u64::try_from(std::fs::metadata(&path).unwrap().ctime()).unwrap();
-        let host = Silent { unix_seconds: changed + 2, ..Silent::default() };
+        let host = Silent { unix_seconds: changed + 3, ..Silent::default() };
         let load = |level| {
             let policy = Policy { lm_level: LmLevel::new(level).unwrap(), ..Policy::default() };
             UserFile::load(&path, &Env::without_domain(policy, &host)).unwrap()

@@ -290,12 +290,12 @@ errors! {
             name: String = text.to_owned(),
             /// The path as configured.
             path: String = text.to_owned(),
-            /// The first line of the file that is not UTF-8.
-            not_utf8: Option<u32> = None,
+            /// What explains why it may be missing.
+            flaw: Option<FileFlaw> = None,
         } => NO_CRED, 0x1D,
             "The user file {} has no usable entry{}",
             Path(path),
-            Missing { name, not_utf8: *not_utf8 };
+            Missing { name, flaw: *flaw };
         /// The name is that of a service, or anonymous: such a name has no password.
         NotAUser => NO_CRED, 0x08,
             "The name is not the name of a user: acquire the credential for a user, or for accepting (GSS_C_ACCEPT)";
@@ -451,10 +451,24 @@ const fn or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
     if text.is_empty() { otherwise } else { text }
 }
 
+/// What explains why a user file may not have an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileFlaw {
+    /// A line is not UTF-8, this one first.
+    NotUtf8 {
+        /// Its number.
+        line: u32,
+    },
+    /// The last line has no end and the file was just written, so that line was left out.
+    JustWritten,
+    /// The last line has no end and an empty password, so it was left out.
+    EmptyPasswordWithoutEnd,
+}
+
 /// The name that a user file does not have, and what to do about it.
 struct Missing<'a> {
     name: &'a str,
-    not_utf8: Option<u32>,
+    flaw: Option<FileFlaw>,
 }
 
 impl fmt::Display for Missing<'_> {
@@ -462,8 +476,14 @@ impl fmt::Display for Missing<'_> {
         if !self.name.is_empty() {
             write!(f, " for {}", self.name)?;
         }
-        match self.not_utf8 {
-            Some(line) => write!(f, ", and its line {line} is not UTF-8: save the file as UTF-8"),
+        match self.flaw {
+            Some(FileFlaw::NotUtf8 { line }) => write!(f, ", and its line {line} is not UTF-8: save the file as UTF-8"),
+            Some(FileFlaw::JustWritten) => f.write_str(
+                "; the last line has no end and the file was just written: try again, and replace the file by renaming a complete one",
+            ),
+            Some(FileFlaw::EmptyPasswordWithoutEnd) => {
+                f.write_str("; the last line has an empty password and no end: complete the line")
+            }
             None if self.name.is_empty() => f.write_str(": add a line DOMAIN:USER:PASSWORD"),
             None => f.write_str(": add one, or check whether it is disabled"),
         }
