@@ -1,15 +1,15 @@
 //! A credential as bytes, for another process.
 //!
-//! version (2) ‖ options ‖ the acceptor's name, user file and whether a domain is asked, if there is one ‖ the initiator's
-//! name and either that a domain answers for it or its NT hash and, if there is one, LM hash, if there is an initiator ‖ MD5
-//! of all before. The token is a secret: an NT hash is as good as the password.
+//! The contents are: options ‖ if there is an acceptor, its name, user file, and whether it asks the domain ‖ if there is an
+//! initiator, its name, and either that the domain has its logon, or its NT hash and its LM hash if there is one. The token
+//! is a secret: an NT hash is as good as the password.
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::PathBuf};
 
 use zeroize::Zeroizing;
 
 use crate::{
-    bytes::{self, CHECKSUM_LEN, Reader, append_checksum},
+    bytes::{CHECKSUM_LEN, Reader, append_checksum, write_optional, write_prefixed},
     crypto::{LmHash, NtHash},
     error::{CredentialError, Error, Fault, FieldName, InvalidMessage, Message, Result},
     name::Name,
@@ -17,9 +17,9 @@ use crate::{
 
 use super::{Acceptor, Account, Accounts, CachedLogon, Credential, Env, Halves, Initiator, Options, Secret};
 
-/// The form of the token; another one is refused.
+/// The version of the format; another one is refused.
 const VERSION: u8 = 2;
-/// The length of an exported secret at most, in bytes.
+/// The maximum length of an exported secret, in bytes.
 const SECRET_MAX: usize = 34;
 const FIELD: FieldName = FieldName::Contents;
 
@@ -27,53 +27,32 @@ impl Credential {
     /// The credential as bytes.
     ///
     /// # Errors
-    /// [`crate::error::ApiMisuse::BadArgument`] when a name in it is longer than 4 GiB; as [`Credential::usage`].
+    /// [`crate::error::ApiMisuse::BadArgument`] if a name in it is longer than 4 GiB; as [`Credential::usage`].
     pub fn export(&self) -> Result<Zeroizing<Vec<u8>>> {
         let Halves { initiator, acceptor } = self.halves()?;
         let mut out = Zeroizing::new(Vec::new());
         let options = self.options();
         out.extend_from_slice(&[VERSION, u8::from(options.no_ci_flags), u8::from(options.neg_flags.is_some())]);
         out.extend_from_slice(&options.neg_flags.unwrap_or(0).to_le_bytes());
-        out.push(u8::from(acceptor.is_some()));
-        if let Some(acceptor) = acceptor {
-            acceptor.export(&mut out)?;
-        }
-        out.push(u8::from(initiator.is_some()));
-        match initiator {
-            None => {}
-            Some(Initiator::Anonymous) => Name::Anonymous.export(&mut out)?,
-            Some(Initiator::CachedLogon(CachedLogon { name, .. })) => {
-                Name::User(name.clone()).export(&mut out)?;
-                out.push(u8::from(true));
-            }
-            Some(Initiator::Account(Account { name, secret })) => {
-                Name::User(name.clone()).export(&mut out)?;
-                // What follows is secret: a vector that grows leaves copies behind.
-                out.reserve_exact(SECRET_MAX.saturating_add(CHECKSUM_LEN));
-                out.push(u8::from(false));
-                out.extend_from_slice(secret.nt_hash.expose());
-                out.push(u8::from(secret.lm_hash.is_some()));
-                if let Some(lm_hash) = &secret.lm_hash {
-                    out.extend_from_slice(lm_hash.expose());
-                }
-            }
-        }
+        write_optional(&mut out, acceptor.as_ref(), |out, acceptor| acceptor.export(out))?;
+        write_optional(&mut out, initiator.as_ref(), |out, initiator| initiator.export(out))?;
         append_checksum(&mut out);
         Ok(out)
     }
 
-    /// The credential that [`Credential::export`] wrote, without its LM hash where the policy's level does not use it.
+    /// The credential that [`Credential::export`] wrote, without its LM hash if the policy does not use LM hashes.
     ///
     /// # Errors
-    /// [`Error::InvalidMessage`] for anything else; [`CredentialError::NoUserFile`] when an initiator needs the domain and may not ask it.
+    /// [`Error::InvalidMessage`] for anything else; [`CredentialError::NoUserFile`] if an initiator needs the domain and may
+    /// not ask it.
     pub fn import(token: &[u8], env: &Env<'_>) -> Result<Self> {
         let mut reader = Reader::open_export(Message::ExportedCredential, VERSION, token)?;
         let no_ci_flags = reader.boolean(FIELD)?;
         let has_neg_flags = reader.boolean(FIELD)?;
         let neg_flags = reader.u32(FIELD)?;
         let options = Options { no_ci_flags, neg_flags: has_neg_flags.then_some(neg_flags) };
-        let acceptor = if reader.boolean(FIELD)? { Some(Acceptor::import(&mut reader)?) } else { None };
-        let initiator = if reader.boolean(FIELD)? { Some(initiator(&mut reader, env)?) } else { None };
+        let acceptor = reader.read_optional(FIELD, Acceptor::import)?;
+        let initiator = reader.read_optional(FIELD, |reader| Initiator::import(reader, env))?;
         reader.end(FIELD)?;
         if initiator.is_none() && acceptor.is_none() {
             return Err(defect(Fault::Missing));
@@ -84,20 +63,41 @@ impl Credential {
     }
 }
 
-fn initiator(reader: &mut Reader<'_>, env: &Env<'_>) -> Result<Initiator> {
-    match Name::import(reader)? {
-        Name::User(name) if reader.boolean(FIELD)? => {
-            env.domain.ok_or(CredentialError::NoUserFile)?;
-            Ok(Initiator::CachedLogon(CachedLogon { name }))
+impl Initiator {
+    fn export(&self, out: &mut Vec<u8>) -> Result<()> {
+        self.name().export(out)?;
+        match self {
+            Self::Anonymous => {}
+            Self::CachedLogon(_) => out.push(u8::from(true)),
+            Self::Account(Account { secret, .. }) => {
+                // What follows is secret: a vector that grows leaves copies behind.
+                out.reserve_exact(SECRET_MAX.saturating_add(CHECKSUM_LEN));
+                out.push(u8::from(false));
+                out.extend_from_slice(secret.nt_hash.expose());
+                write_optional(out, secret.lm_hash.as_ref(), |out, lm_hash| {
+                    out.extend_from_slice(lm_hash.expose());
+                    Ok(())
+                })?;
+            }
         }
-        Name::User(name) => {
-            let nt_hash = NtHash::new(reader.array(FIELD)?);
-            let lm_hash = if reader.boolean(FIELD)? { Some(LmHash::new(reader.array(FIELD)?)) } else { None };
-            let lm_hash = lm_hash.filter(|_| env.policy.lm_level.uses_lm());
-            Ok(Initiator::Account(Account { name, secret: Secret { nt_hash, lm_hash } }))
+        Ok(())
+    }
+
+    fn import(reader: &mut Reader<'_>, env: &Env<'_>) -> Result<Self> {
+        match Name::import(reader)? {
+            Name::User(name) if reader.boolean(FIELD)? => {
+                env.domain.ok_or(CredentialError::NoUserFile)?;
+                Ok(Self::CachedLogon(CachedLogon { name }))
+            }
+            Name::User(name) => {
+                let nt_hash = NtHash::new(reader.array(FIELD)?);
+                let lm_hash = reader.read_optional(FIELD, |reader| reader.array(FIELD).map(LmHash::new))?;
+                let lm_hash = lm_hash.filter(|_| env.policy.lm_level.uses_lm());
+                Ok(Self::Account(Account { name, secret: Secret { nt_hash, lm_hash } }))
+            }
+            Name::Anonymous => Ok(Self::Anonymous),
+            Name::Service(_) => Err(defect(Fault::WrongValue)),
         }
-        Name::Anonymous => Ok(Initiator::Anonymous),
-        Name::Service(_) => Err(defect(Fault::WrongValue)),
     }
 }
 
@@ -105,12 +105,12 @@ impl Acceptor {
     /// Appends it to an exported token.
     ///
     /// # Errors
-    /// [`crate::error::ApiMisuse::BadArgument`] when a part is longer than 4 GiB.
+    /// [`crate::error::ApiMisuse::BadArgument`] if a part is longer than 4 GiB.
     pub fn export(&self, out: &mut Vec<u8>) -> Result<()> {
         self.name.export(out)?;
         out.push(u8::from(self.is_named));
         let user_file = self.accounts.user_file().map_or(&b""[..], |path| path.as_os_str().as_bytes());
-        bytes::write_prefixed(out, user_file)?;
+        write_prefixed(out, user_file)?;
         out.push(u8::from(self.accounts.asks_domain()));
         Ok(())
     }
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(again.acceptor().unwrap().accounts.user_file(), Some(std::path::Path::new("/etc/users")));
     }
 
-    /// So that what one process writes another may read, whatever architecture it was built for.
+    /// What one process writes another one reads, even if it was built for another architecture.
     #[test]
     fn every_byte_is_the_same_on_every_architecture() {
         let credential = sample();
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn who_needs_a_domain_needs_it_again() {
+    fn a_credential_that_needs_the_domain_needs_it_again() {
         let host = Silent::default();
         let without = Env::without_domain(Policy::default(), &host);
         let with = Env { domain: Some(Gullible::default().domain()), ..without };
@@ -219,7 +219,7 @@ mod tests {
             assert_eq!(again.export().unwrap(), token);
             let not_allowed = Credential::import(&token, &without);
             match credential.usage() {
-                // It finds no account when it accepts.
+                // It will not find the domain's accounts.
                 Ok(Usage::Accept) => assert!(not_allowed.is_ok()),
                 _ => assert_eq!(not_allowed.unwrap_err(), CredentialError::NoUserFile.into()),
             }
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_comes_back_as_nobody() {
+    fn an_anonymous_credential_stays_anonymous() {
         let again = import(&Credential::anonymous().export().unwrap()).unwrap();
         assert!(matches!(again.initiator(), Ok(Initiator::Anonymous)));
     }
@@ -247,5 +247,24 @@ mod tests {
             changed[bit / 8] ^= 1 << (bit % 8);
             assert!(import(&changed).is_err(), "accepted bit {bit}");
         }
+    }
+
+    #[test]
+    fn refuses_other_contents_with_a_right_checksum() {
+        let token = sample().export().unwrap();
+        let contents = &token[..token.len() - CHECKSUM_LEN];
+        let with_checksum = |contents: &[u8]| {
+            let mut token = contents.to_vec();
+            append_checksum(&mut token);
+            import(&token).map(drop)
+        };
+        assert_eq!(with_checksum(contents), Ok(()));
+        for len in 0..contents.len() {
+            assert!(with_checksum(&contents[..len]).is_err(), "accepted {len} bytes");
+        }
+        let longer = [contents, &[0]].concat();
+        assert_eq!(with_checksum(&longer), Err(defect(Fault::WrongLength)));
+        // Options, and neither an acceptor nor an initiator.
+        assert_eq!(with_checksum(b"\x02\0\0\0\0\0\0\0\0"), Err(defect(Fault::Missing)));
     }
 }
