@@ -1,4 +1,4 @@
-//! Strings as the protocol means them: UTF-16LE or OEM on the wire, compared without regard to case.
+//! Strings of the protocol: UTF-16LE or OEM on the wire, compared without regard to case.
 
 #![forbid(unsafe_code)]
 
@@ -12,13 +12,14 @@ use zeroize::Zeroizing;
 /// `text` in UTF-16LE, without byte order mark or NUL ([MS-NLMP] 2.2).
 #[must_use]
 pub fn to_utf16le(text: &str) -> Vec<u8> {
-    // All the room at once: a password must not leave copies behind. No text has more UTF-16 units than UTF-8 bytes.
+    // All the capacity at once: a vector that grows leaves copies of a password behind. No text has more UTF-16 units than
+    // UTF-8 bytes.
     let mut bytes = Vec::with_capacity(text.len().saturating_mul(2));
     text.encode_utf16().for_each(|unit| bytes.extend_from_slice(&unit.to_le_bytes()));
     bytes
 }
 
-/// The text that `bytes` spell in UTF-16LE, or `None` when they do not (odd length, lone surrogate).
+/// The text that `bytes` spell in UTF-16LE; `None` if they are not UTF-16 (odd length, half of a surrogate pair).
 #[must_use]
 pub fn from_utf16le(bytes: &[u8]) -> Option<String> {
     if !bytes.len().is_multiple_of(2) {
@@ -27,11 +28,11 @@ pub fn from_utf16le(bytes: &[u8]) -> Option<String> {
     char::decode_utf16(units(bytes)).collect::<Result<String, _>>().ok()
 }
 
-/// `password` in UTF-16LE. A password is UTF-8 in which half of a surrogate pair may stand as well (U+D800 to U+DFFF in three
-/// bytes): those that computers choose for their accounts are any 16-bit units. `None` when it is no such text.
+/// `password` in UTF-16LE. A password is UTF-8 that may also contain half of a surrogate pair (U+D800 to U+DFFF in three
+/// bytes): the passwords that computers choose for their accounts are any 16-bit units. `None` if it is something else.
 #[must_use]
 pub fn password_to_utf16le(password: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    // All the room at once, as above.
+    // All the capacity at once, as above.
     let mut bytes = Zeroizing::new(Vec::with_capacity(password.len().saturating_mul(2)));
     let mut rest = password;
     loop {
@@ -54,19 +55,17 @@ pub fn password_to_utf16le(password: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     }
 }
 
-/// `text` in the OEM code page, which the protocol does not name: here it is Latin-1. `None` when a letter is not in it.
+/// `text` in the OEM code page, which the protocol does not name: here it is Latin-1. `None` if it lacks a letter.
 #[must_use]
 pub fn to_oem(text: &str) -> Option<Vec<u8>> {
     text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect()
 }
 
-/// `bytes`, text in the OEM code page, in UTF-16LE.
-#[must_use]
-pub fn oem_to_utf16le(bytes: &[u8]) -> Vec<u8> {
+fn oem_to_utf16le(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().flat_map(|byte| u16::from(*byte).to_le_bytes()).collect()
 }
 
-/// A string as messages have it: in UTF-16LE, or in the OEM code page between those that cannot do Unicode.
+/// The character set of the strings in a message: UTF-16LE, or the OEM code page if one side does not support Unicode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Charset {
     /// UTF-16LE.
@@ -76,7 +75,7 @@ pub enum Charset {
 }
 
 impl Charset {
-    /// `text` as the wire has it; `None` when it cannot.
+    /// `text` as on the wire; `None` if the character set lacks a letter.
     #[must_use]
     pub fn encode(self, text: &str) -> Option<Vec<u8>> {
         match self {
@@ -85,7 +84,7 @@ impl Charset {
         }
     }
 
-    /// What the wire has, in UTF-16LE.
+    /// A string on the wire, in UTF-16LE.
     #[must_use]
     pub fn to_utf16le(self, bytes: &[u8]) -> Cow<'_, [u8]> {
         match self {
@@ -133,13 +132,13 @@ fn write_escaped(c: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if c.is_control() || is_format { write!(f, "{}", c.escape_default()) } else { fmt::Write::write_char(f, c) }
 }
 
-/// `bytes` (UTF-16LE) with every letter in upper case: one unit in, one unit out, as Windows does it, so that `ß` stays.
+/// `bytes` (UTF-16LE) with every letter in upper case, unit by unit as Windows does it, so that `ß` stays.
 #[must_use]
 pub fn upper_utf16le(bytes: &[u8]) -> Vec<u8> {
     units(bytes).map(upper_case::upper).flat_map(u16::to_le_bytes).collect()
 }
 
-/// `text` with every letter in upper case, likewise.
+/// `text` with every letter in upper case, as [`upper_utf16le`].
 #[must_use]
 pub fn upper(text: &str) -> String {
     char::decode_utf16(text.encode_utf16().map(upper_case::upper))
@@ -147,7 +146,7 @@ pub fn upper(text: &str) -> String {
         .collect()
 }
 
-/// Whether `a` and `b` are the same name: equal once both are in upper case.
+/// Whether `a` and `b` are the same name: they are equal in upper case.
 #[must_use]
 pub fn same_name(a: &str, b: &str) -> bool {
     a.encode_utf16().map(upper_case::upper).eq(b.encode_utf16().map(upper_case::upper))
