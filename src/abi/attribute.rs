@@ -45,17 +45,17 @@ pub(super) fn get(
 ) -> Result<Major> {
     let principal = name.required()?;
     let urn = urn.required()?;
-    let (text, is_vouched_for) = if urn == LOCAL_LOGIN_USER {
+    let (text, is_authenticated) = if urn == LOCAL_LOGIN_USER {
         (account_of(&principal.name)?.map(Cow::Owned), true)
     } else {
-        let attribute = Attribute::named(urn).ok_or(ApiMisuse::NoAttribute)?;
-        (principal.get(attribute).map(Cow::Borrowed), principal.is_vouched_for(attribute))
+        let attribute = Attribute::from_urn(urn).ok_or(ApiMisuse::NoAttribute)?;
+        (principal.get(attribute).map(Cow::Borrowed), principal.is_authenticated(attribute))
     };
     let text = text.ok_or(ApiMisuse::NoAttribute)?;
     let copies = (Malloced::copy(text.as_bytes())?, Malloced::copy(text.as_bytes())?);
     value.put(copies.0);
     display_value.put(copies.1);
-    authenticated.put(c_int::from(is_vouched_for));
+    authenticated.put(c_int::from(is_authenticated));
     complete.put(1);
     Ok(COMPLETE)
 }

@@ -286,7 +286,7 @@ impl Initiator {
         };
         if let (Some(user), Some(domain)) = (&mut asked, store.domain) {
             domain.clone_into(&mut user.domain);
-            user.check()?;
+            user.ensure_valid()?;
         }
         let account = match (store.secret(&env.policy)?, asked) {
             (Some(secret), Some(name)) => Account { name, secret },
@@ -353,7 +353,7 @@ impl Acceptor {
             Some(name) => (name.clone(), true),
             None => {
                 let name = ServiceName { service: String::new(), host: env.host.names().net_bios_name() };
-                name.check()?;
+                name.ensure_valid()?;
                 (Name::Service(name), false)
             }
         };

@@ -323,7 +323,7 @@ fn parse_line(line: &[u8], policy: &Policy) -> Option<Entry> {
         }
         _ => return None,
     };
-    (entry.name.check().is_ok() && !line.contains(&0)).then_some(entry)
+    (entry.name.ensure_valid().is_ok() && !line.contains(&0)).then_some(entry)
 }
 
 /// Whether a line means to be one of smbpasswd(5): then it is that or nothing, for what it has in place of a password is no

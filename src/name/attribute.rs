@@ -1,4 +1,4 @@
-//! What an authentication found out about a name: the attributes of RFC 6680.
+//! The attributes of an authenticated name (RFC 6680).
 
 use std::borrow::Cow;
 
@@ -14,9 +14,9 @@ use super::Name;
 pub enum Attribute {
     /// The SIDs of the account and of its groups, separated by commas.
     Sids,
-    /// The domain of the account, as the verifier spells it.
+    /// The domain of the account, in the verifier's spelling.
     Domain,
-    /// The NetBIOS name of the client's computer, as the client says.
+    /// The NetBIOS name of the client's computer, which the client claims.
     Workstation,
     /// `verified` or `none`: the MIC of the AUTHENTICATE_MESSAGE.
     Mic,
@@ -32,14 +32,14 @@ pub enum Attribute {
     UserPrincipalName,
     /// The DNS name of the account's domain.
     DnsDomain,
-    /// The NetBIOS name of the domain controller that judged the logon.
+    /// The NetBIOS name of the domain controller that checked the logon.
     LogonServer,
-    /// `yes`: the domain does not know the account and took it for a guest.
+    /// `yes`: the domain does not know the account and treats it as a guest.
     Guest,
 }
 
 impl Attribute {
-    /// All of them.
+    /// All attributes.
     pub const ALL: [Self; 12] = [
         Self::Sids,
         Self::Domain,
@@ -55,7 +55,7 @@ impl Attribute {
         Self::Guest,
     ];
 
-    /// Its name at the API.
+    /// Its name in the API.
     #[must_use]
     pub const fn urn(self) -> &'static str {
         match self {
@@ -74,9 +74,9 @@ impl Attribute {
         }
     }
 
-    /// The attribute of that name.
+    /// The attribute with this name.
     #[must_use]
-    pub fn named(urn: &[u8]) -> Option<Self> {
+    pub fn from_urn(urn: &[u8]) -> Option<Self> {
         Self::ALL.into_iter().find(|attribute| attribute.urn().as_bytes() == urn)
     }
 
@@ -98,7 +98,7 @@ impl Attribute {
     }
 }
 
-/// A name, and what is known about it.
+/// A name and its attributes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
     /// The name.
@@ -116,7 +116,7 @@ impl From<Name> for Principal {
 }
 
 impl Principal {
-    /// The name with `attributes`, of which those without a value are left out.
+    /// The name with `attributes`; those without a value are left out.
     #[must_use]
     pub fn new(name: Name, attributes: impl IntoIterator<Item = (Attribute, Cow<'static, str>)>) -> Self {
         Self { name, attributes: attributes.into_iter().filter(|(_, value)| !value.is_empty()).collect() }
@@ -133,17 +133,17 @@ impl Principal {
         self.attributes.iter().find(|(other, _)| *other == attribute).map(|(_, value)| &**value)
     }
 
-    /// Whether somebody vouches for the attribute: the verifier, or this side that checked it. What the client says of its
-    /// computer only the MIC protects.
+    /// Whether the attribute is authenticated (RFC 6680 7.5): the verifier or this side says it. The client claims the name of
+    /// its computer, which only the MIC protects.
     #[must_use]
-    pub fn is_vouched_for(&self, attribute: Attribute) -> bool {
+    pub fn is_authenticated(&self, attribute: Attribute) -> bool {
         attribute != Attribute::Workstation || self.get(Attribute::Mic) == Some("verified")
     }
 
     /// Appends the name and its attributes to an exported token.
     ///
     /// # Errors
-    /// [`crate::error::ApiMisuse::BadArgument`] when a part is longer than 4 GiB.
+    /// [`crate::error::ApiMisuse::BadArgument`] if a part is longer than 4 GiB.
     pub fn export(&self, out: &mut Vec<u8>) -> Result<()> {
         self.name.export(out)?;
         for (attribute, value) in &self.attributes {
@@ -157,7 +157,7 @@ impl Principal {
     /// The name that [`Principal::export`] wrote.
     ///
     /// # Errors
-    /// [`crate::error::Error::InvalidMessage`] when there is none.
+    /// [`crate::error::Error::InvalidMessage`] if there is none.
     pub fn import(reader: &mut Reader<'_>) -> Result<Self> {
         let field = FieldName::Contents;
         let mut principal = Self::from(Name::import(reader)?);
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_go_along_with_their_name() {
+    fn attributes_are_exported_with_their_name() {
         let name = Name::parse_user("DOM\\alice").unwrap();
         let all = Attribute::ALL.map(|attribute| (attribute, attribute.urn().into()));
         let principal = Principal::new(name, all);
@@ -201,13 +201,13 @@ mod tests {
             assert!(import(&bytes[..len]).is_err(), "accepted {len} bytes");
         }
         for attribute in Attribute::ALL {
-            assert_eq!(Attribute::named(attribute.urn().as_bytes()), Some(attribute));
+            assert_eq!(Attribute::from_urn(attribute.urn().as_bytes()), Some(attribute));
         }
-        assert_eq!(Attribute::named(b"urn:gssntlmssp:sids\0"), None);
+        assert_eq!(Attribute::from_urn(b"urn:gssntlmssp:sids\0"), None);
     }
 
     #[test]
-    fn nothing_stands_twice_or_empty() {
+    fn no_attribute_is_repeated_or_empty() {
         let name = Name::Anonymous;
         assert_eq!(Principal::new(name.clone(), [(Attribute::Domain, "".into())]), Principal::from(name));
         assert_eq!(import(&[3, 4, 1, 0, 0, 0, b'x', 0]).map(|p| p.attributes.len()), Ok(1));
@@ -221,10 +221,10 @@ mod tests {
     }
 
     #[test]
-    fn only_a_mic_vouches_for_the_workstation() {
+    fn only_a_mic_authenticates_the_workstation() {
         let with = |mic: &'static str| Principal::new(Name::Anonymous, [(Attribute::Mic, mic.into())]);
-        assert!(with("verified").is_vouched_for(Attribute::Workstation));
-        assert!(!with("none").is_vouched_for(Attribute::Workstation));
-        assert!(with("none").is_vouched_for(Attribute::Version));
+        assert!(with("verified").is_authenticated(Attribute::Workstation));
+        assert!(!with("none").is_authenticated(Attribute::Workstation));
+        assert!(with("none").is_authenticated(Attribute::Version));
     }
 }

@@ -1,4 +1,4 @@
-//! Names: a user's, a service's.
+//! Names of users and services.
 
 #![forbid(unsafe_code)]
 
@@ -14,48 +14,48 @@ use crate::{
     text::same_name,
 };
 
-/// A name as the mechanism means it.
+/// A name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Name {
-    /// An account.
+    /// A user account.
     User(UserName),
-    /// A service on a host: `svc/host`. The service may be missing: then there is no SPN.
+    /// A service on a host: `svc/host`. Without a service it has no service principal name (SPN).
     Service(ServiceName),
-    /// Nobody in particular.
+    /// An anonymous user.
     Anonymous,
 }
 
-/// An account and its domain, each as it goes to the wire.
+/// An account and its domain, as on the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserName {
-    /// The account, in any case; may have an `@` of its own (an enterprise name, a UPN).
+    /// The account, in any case. It may contain an `@` (an enterprise name, a user principal name).
     pub user: String,
-    /// The domain, in any case, or empty.
+    /// The domain, in any case; may be empty.
     pub domain: String,
 }
 
 /// A service and its host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceName {
-    /// The service class, or empty.
+    /// The service class; may be empty.
     pub service: String,
     /// The host.
     pub host: String,
 }
 
-/// The longest name looked at, in bytes.
-pub const MAX_NAME: usize = 1024;
+/// The maximum length of a name, in bytes.
+const MAX_NAME: usize = 1024;
 
 impl Name {
     /// The name of a user: `user`, `DOM\user`, `user@DOM`; enterprise forms `user\@suffix`, `user\@suffix@DOM`,
     /// `\user@suffix`, `DOM\user@suffix`.
     ///
     /// # Errors
-    /// [`ApiMisuse::BadName`] when there is no user in it, it has a NUL, or it is longer than [`MAX_NAME`].
+    /// [`ApiMisuse::BadName`] if there is no user in it, it contains a NUL, or it is longer than 1024 bytes.
     pub fn parse_user(text: &str) -> Result<Self> {
         let (user, domain) = match text.split_once('\\') {
             // `\@` is an escaped `@`; any other backslash ends the domain.
-            Some((_, rest)) if rest.starts_with('@') => split_at_last_plain_at(text),
+            Some((_, rest)) if rest.starts_with('@') => split_at_last_unescaped_at(text),
             Some((domain, user)) => (user.to_owned(), domain.to_owned()),
             None => match text.rsplit_once('@') {
                 Some((user, domain)) => (user.to_owned(), domain.to_owned()),
@@ -63,25 +63,26 @@ impl Name {
             },
         };
         let name = UserName { user, domain };
-        name.check()?;
+        name.ensure_valid()?;
         Ok(Self::User(name))
     }
 
-    /// The name of a service: `svc@host`, `svc` on the host `local_host`, `@host` without an SPN; also the SPN `svc/host`.
+    /// The name of a service: `svc@host`, `svc` on the host `local_host`, `@host` without an SPN, or the SPN `svc/host`.
     ///
     /// # Errors
-    /// [`ApiMisuse::BadName`] when it is empty, has a NUL, or is longer than [`MAX_NAME`].
+    /// [`ApiMisuse::BadName`] if it is empty, contains a NUL, or is longer than 1024 bytes.
     pub fn parse_service(text: &str, local_host: &str) -> Result<Self> {
         if text.is_empty() {
             return Err(ApiMisuse::BadName.into());
         }
         let (service, host) = text.split_once('@').or_else(|| text.split_once('/')).unwrap_or((text, local_host));
         let name = ServiceName { service: service.to_owned(), host: host.to_owned() };
-        name.check()?;
+        name.ensure_valid()?;
         Ok(Self::Service(name))
     }
 
-    /// The one spelling by which this name is exported (RFC 2743 3.2): a user's has a backslash, a service's has none.
+    /// The canonical form, in which the name is exported (RFC 2743 3.2): a user's name contains a backslash, a service's does
+    /// not.
     #[must_use]
     pub fn canonical(&self) -> String {
         match self {
@@ -90,11 +91,11 @@ impl Name {
         }
     }
 
-    /// The name that [`Name::canonical`] spells, or gss-ntlmssp, which has a NUL at the end and no backslash where a user has
-    /// no domain.
+    /// The name with this canonical form, which is that of [`Name::canonical`] or of gss-ntlmssp. The latter ends with a NUL, and
+    /// contains no backslash if a user has no domain.
     ///
     /// # Errors
-    /// [`ApiMisuse::BadName`] when it is neither.
+    /// [`ApiMisuse::BadName`] if it is neither.
     pub fn parse_canonical(text: &str) -> Result<Self> {
         if let Some(text) = text.strip_suffix('\0') {
             return match text {
@@ -109,12 +110,12 @@ impl Name {
             _ if text.contains('\\') => Self::parse_user(text)?,
             _ => Self::parse_service(text, "")?,
         };
-        // One name has one spelling.
+        // A name has one canonical form only.
         if name.canonical() == text { Ok(name) } else { Err(ApiMisuse::BadName.into()) }
     }
 
-    /// Whether both mean the same, in any letter case. A domain is never left out of account, and nobody is like nobody
-    /// (RFC 2743 2.4.3).
+    /// Whether both are the same name, in any letter case. The domain counts too, and an anonymous name is never the same as
+    /// another one (RFC 2743 2.4.3).
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
@@ -127,7 +128,7 @@ impl Name {
     /// Appends the name to an exported token.
     ///
     /// # Errors
-    /// [`ApiMisuse::BadArgument`] when a part is longer than 4 GiB.
+    /// [`ApiMisuse::BadArgument`] if a part is longer than 4 GiB.
     pub fn export(&self, out: &mut Vec<u8>) -> Result<()> {
         let (kind, parts) = match self {
             Self::User(name) => (EXPORTED_USER, Some((&name.user, &name.domain))),
@@ -145,7 +146,7 @@ impl Name {
     /// The name that [`Name::export`] wrote.
     ///
     /// # Errors
-    /// [`crate::error::Error::InvalidMessage`] when there is none.
+    /// [`crate::error::Error::InvalidMessage`] if there is none.
     pub fn import(reader: &mut Reader<'_>) -> Result<Self> {
         let field = FieldName::Contents;
         let [kind] = reader.array(field)?;
@@ -156,12 +157,12 @@ impl Name {
         match kind {
             EXPORTED_USER => {
                 let name = UserName { user: text()?, domain: text()? };
-                name.check().map_err(|_| reader.error(field, Fault::WrongValue))?;
+                name.ensure_valid().map_err(|_| reader.error(field, Fault::WrongValue))?;
                 Ok(Self::User(name))
             }
             EXPORTED_SERVICE => {
                 let name = ServiceName { service: text()?, host: text()? };
-                name.check().map_err(|_| reader.error(field, Fault::WrongValue))?;
+                name.ensure_valid().map_err(|_| reader.error(field, Fault::WrongValue))?;
                 Ok(Self::Service(name))
             }
             EXPORTED_ANONYMOUS => Ok(Self::Anonymous),
@@ -174,28 +175,30 @@ const EXPORTED_USER: u8 = 1;
 const EXPORTED_SERVICE: u8 = 2;
 const EXPORTED_ANONYMOUS: u8 = 3;
 
-/// How Windows calls nobody in particular.
+/// The name of an anonymous user in Windows.
 const ANONYMOUS: &str = "NT AUTHORITY\\ANONYMOUS LOGON";
 
 impl UserName {
-    /// Refuses a name that could be taken for another when it is spelled: with a backslash of its own, or an `@` at its start
-    /// (`DOM\@` would be an escaped one), or like nobody in particular; also one with a NUL, or too long.
+    /// Ensures that the text form of the name means this name only.
     ///
     /// # Errors
-    /// [`ApiMisuse::BadName`].
-    pub fn check(&self) -> Result<()> {
+    /// [`ApiMisuse::BadName`] if a part contains a backslash, the account starts with an `@` (`DOM\@` is an escaped one), it is
+    /// the name of an anonymous user, or a part contains a NUL or is longer than 1024 bytes.
+    pub fn ensure_valid(&self) -> Result<()> {
         let Self { user, domain } = self;
-        let is_clear = !user.is_empty() && !user.starts_with('@') && !user.contains('\\') && !domain.contains('\\');
-        let is_nobody = || ANONYMOUS.split_once('\\').is_some_and(|(d, u)| same_name(domain, d) && same_name(user, u));
-        if is_clear && is_plain(user) && is_plain(domain) && !is_nobody() {
+        let is_unambiguous =
+            !user.is_empty() && !user.starts_with('@') && !user.contains('\\') && !domain.contains('\\');
+        let is_anonymous =
+            || ANONYMOUS.split_once('\\').is_some_and(|(d, u)| same_name(domain, d) && same_name(user, u));
+        if is_unambiguous && has_valid_bytes(user) && has_valid_bytes(domain) && !is_anonymous() {
             Ok(())
         } else {
             Err(ApiMisuse::BadName.into())
         }
     }
 
-    /// The name of an account on this computer, whose domains are `domain` and `computer`: the bare account when it is
-    /// of one of those or of none, else with its domain, which is never dropped.
+    /// The name of the account on this computer, whose own domains are `domain` and `computer`. A name in one of them, or
+    /// without a domain, is the bare account; every other name keeps its domain.
     #[must_use]
     pub fn local(&self, domain: &str, computer: &str) -> String {
         if self.domain.is_empty() || same_name(&self.domain, domain) || same_name(&self.domain, computer) {
@@ -207,29 +210,34 @@ impl UserName {
 }
 
 impl ServiceName {
-    /// Refuses a name that could be taken for another when it is spelled, or that has a NUL or is too long.
+    /// Ensures that the text form of the name means this name only.
     ///
     /// # Errors
-    /// [`ApiMisuse::BadName`].
-    pub fn check(&self) -> Result<()> {
+    /// [`ApiMisuse::BadName`] if a part contains a separator, the host is empty, or a part contains a NUL or is longer than 1024
+    /// bytes.
+    pub fn ensure_valid(&self) -> Result<()> {
         let Self { service, host } = self;
-        let is_clear = !service.contains(['/', '@', '\\']) && !host.is_empty() && !host.contains(['@', '\\']);
-        if is_clear && is_plain(service) && is_plain(host) { Ok(()) } else { Err(ApiMisuse::BadName.into()) }
+        let is_unambiguous = !service.contains(['/', '@', '\\']) && !host.is_empty() && !host.contains(['@', '\\']);
+        if is_unambiguous && has_valid_bytes(service) && has_valid_bytes(host) {
+            Ok(())
+        } else {
+            Err(ApiMisuse::BadName.into())
+        }
     }
 
-    /// The service principal name `svc/host`, or `None` without a service class.
+    /// The service principal name `svc/host`; `None` without a service class.
     #[must_use]
     pub fn spn(&self) -> Option<String> {
         (!self.service.is_empty()).then(|| format!("{}/{}", self.service, self.host))
     }
 }
 
-/// The form that a person reads and that, with the same name type, gives the same name again.
+/// The text form; imported with the same name type it gives the same name again.
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User(UserName { user, domain }) if !domain.is_empty() => write!(f, "{domain}\\{user}"),
-            // Without a domain an `@` must not look like the start of one.
+            // Without a domain, an `@` must not look like the start of one.
             Self::User(UserName { user, .. }) => f.write_str(&user.replace('@', "\\@")),
             Self::Service(name) if name.service.is_empty() => write!(f, "@{}", name.host),
             Self::Service(name) => write!(f, "{}/{}", name.service, name.host),
@@ -238,18 +246,17 @@ impl fmt::Display for Name {
     }
 }
 
-/// Splits `user\@suffix@DOM` at the `@` that has no backslash before it, and takes the backslashes away.
-fn split_at_last_plain_at(text: &str) -> (String, String) {
-    let plain =
-        text.match_indices('@').map(|(at, _)| at).rfind(|at| !text.get(..*at).is_some_and(|b| b.ends_with('\\')));
-    let (user, domain) = match plain.and_then(|at| text.split_at_checked(at)) {
+/// Splits `user\@suffix@DOM` at the last `@` without a backslash before it, and removes the backslashes.
+fn split_at_last_unescaped_at(text: &str) -> (String, String) {
+    let at = text.match_indices('@').map(|(at, _)| at).rfind(|at| !text.get(..*at).is_some_and(|b| b.ends_with('\\')));
+    let (user, domain) = match at.and_then(|at| text.split_at_checked(at)) {
         Some((user, domain)) => (user, domain.strip_prefix('@').unwrap_or(domain)),
         None => (text, ""),
     };
     (user.replace("\\@", "@"), domain.to_owned())
 }
 
-fn is_plain(text: &str) -> bool {
+fn has_valid_bytes(text: &str) -> bool {
     text.len() <= MAX_NAME && !text.contains('\0')
 }
 
@@ -277,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_names_no_user() {
+    fn refuses_what_is_not_the_name_of_a_user() {
         for text in
             ["", "DOM\\", "@DOM", "\\", "A\\B\\C", "a\0b", "a\\@b\\c", "\\@x@DOM", "NT Authority\\Anonymous Logon"]
         {
@@ -298,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_names_no_service() {
+    fn refuses_what_is_not_the_name_of_a_service() {
         for text in ["", "HTTP@", "@", "HTTP@a@b", "HTTP/x@y", "a\0b", "DOM\\alice"] {
             assert!(Name::parse_service(text, "local").is_err(), "{text}");
         }
@@ -331,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn compares_all_of_a_name() {
+    fn compares_every_part_of_a_name() {
         let same = |a: &Name, b: &Name| a.is_same(b);
         assert!(same(&user("Alice", "dom"), &user("aLICE", "DOM")));
         for other in [user("alice", ""), user("alice", "OTHER"), user("bob", "DOM"), Name::Anonymous] {
@@ -343,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_without_class_has_no_spn() {
+    fn a_host_without_service_has_no_spn() {
         let spn = |text| match Name::parse_service(text, "local") {
             Ok(Name::Service(name)) => name.spn(),
             other => panic!("{other:?}"),

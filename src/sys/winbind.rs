@@ -204,7 +204,7 @@ fn verdict(account: Account, claim: &Claim<'_>, policy: &Policy) -> Result<Verdi
     let odd = |what| Error::Domain(DomainError::OddReply(what));
     let name = UserName { user: account.user, domain: account.domain };
     let is_name = |name: &str| !name.is_empty() && winbind_name(name).is_some();
-    if name.check().is_err() || !is_name(&name.user) || !is_name(&name.domain) {
+    if name.ensure_valid().is_err() || !is_name(&name.user) || !is_name(&name.domain) {
         return Err(odd("it does not name the account"));
     }
     // The first SID is the account's own.
