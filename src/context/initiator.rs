@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use crate::{
-    cred::{Account, CachedLogon, Challenged, Credential, Env, Initiator, Response},
+    cred::{Account, CachedLogon, Credential, Env, Initiator, ReceivedChallenge, Response},
     crypto::{ExportedSessionKey, KeyExchangeKey, keys},
     error::{ApiMisuse, CredentialError, DomainError, Error, FieldName, Message, PeerIncompatible, Result},
     host::{FileTime, Host},
@@ -208,8 +208,8 @@ impl ExpectChallenge {
         }
         let without_time = if self.may_have_mic(env) { None } else { Some(without_time(request.token)?) };
         let challenge = without_time.as_deref().unwrap_or(request.token);
-        let challenged = Challenged { negotiate: &self.negotiate, challenge };
-        let Response { authenticate: token, key } = domain.respond(&logon.name, &challenged, env)?;
+        let messages = ReceivedChallenge { negotiate: &self.negotiate, challenge };
+        let Response { authenticate: token, key } = domain.respond(&logon.name, &messages, env)?;
 
         let odd = |what| move |_| DomainError::OddReply(what);
         let authenticate =

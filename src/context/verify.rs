@@ -1,7 +1,7 @@
 //! Success as values that only this file can make. An acceptor's context is established with all three, or not at all.
 
 use crate::{
-    cred::{Claim, Env, Verdict, Verifier},
+    cred::{Claim, Env, VerifiedClaim, Verifier},
     crypto::{ExportedSessionKey, LmHash, SessionBaseKey},
     error::{Error, Fault, FieldName, InvalidMessage, Message, PeerMisbehaved, PolicyError, Result},
     name::{Attributes, Name},
@@ -42,7 +42,7 @@ impl ProofVerified {
             let session_base_key = SessionBaseKey::new([0; 16]);
             return Ok(Self { name: Name::Anonymous, attributes: Attributes::new(), session_base_key, lm_hash: None });
         };
-        let Verdict { account, session_base_key, lm_hash, attributes } = verifier.judge(claim, env)?;
+        let VerifiedClaim { account, session_base_key, lm_hash, attributes } = verifier.verify(claim, env)?;
         Ok(Self { name: Name::User(account), attributes, session_base_key, lm_hash })
     }
 

@@ -76,7 +76,7 @@ impl<'a> Env<'a> {
 #[cfg(test)]
 mod tests {
     use crate::{
-        cred::responder::tests::Gullible,
+        cred::responder::tests::TestDomain,
         error::Result,
         host::{FileTime, Host, tests::Silent},
     };
@@ -121,7 +121,7 @@ mod tests {
             let [computer, domain] = names.map(str::to_owned);
             Membership { computer, domain, dns_domain: "corp.example.com".to_owned() }
         });
-        Some(Gullible { membership, ..Gullible::default() }.domain())
+        Some(TestDomain { membership, ..TestDomain::default() }.domain())
     }
 
     #[test]

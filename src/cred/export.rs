@@ -140,7 +140,7 @@ fn defect(fault: Fault) -> Error {
 #[cfg(test)]
 mod tests {
     use crate::{
-        cred::{Usage, responder::tests::Gullible},
+        cred::{Usage, responder::tests::TestDomain},
         host::tests::Silent,
         name::UserName,
         policy::{LmLevel, Policy},
@@ -207,7 +207,7 @@ mod tests {
     fn a_credential_that_needs_the_domain_needs_it_again() {
         let host = Silent::default();
         let without = Env::without_domain(Policy::default(), &host);
-        let with = Env { domain: Some(Gullible::default().domain()), ..without };
+        let with = Env { domain: Some(TestDomain::default().domain()), ..without };
         let name = UserName { user: "alice".to_owned(), domain: "AD".to_owned() };
         let logon = Initiator::CachedLogon(CachedLogon { name });
         let service = Name::parse_service("HTTP@www", "").unwrap();

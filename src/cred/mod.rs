@@ -17,9 +17,9 @@ use std::sync::{
 pub use self::{
     cred_store::CredStore,
     env::Env,
-    responder::{Challenged, DomainService, Responder, Response},
+    responder::{DomainService, ReceivedChallenge, Responder, Response},
     user_file::UserFile,
-    verifier::{Accounts, Claim, Proof, Verdict, Verifier},
+    verifier::{Accounts, Claim, Proof, VerifiedClaim, Verifier},
 };
 
 #[cfg(test)]
@@ -382,7 +382,7 @@ impl Acceptor {
 #[cfg(test)]
 mod tests {
     use crate::{
-        cred::responder::tests::Gullible,
+        cred::responder::tests::TestDomain,
         error::PolicyError,
         host::{Host, tests::Silent},
     };
@@ -478,9 +478,9 @@ mod tests {
             let credential = Credential::acquire(None, Usage::Accept, store, &at(&Silent::default(), domain))?;
             Ok(credential.acceptor()?.accounts.asks_domain())
         };
-        let (store, there) = (CredStore::default(), Some(Gullible::default().domain()));
+        let (store, there) = (CredStore::default(), Some(TestDomain::default().domain()));
         assert_eq!(accept(&store, there), Ok(true));
-        let gone = Gullible { is_there: false, ..Gullible::default() };
+        let gone = TestDomain { is_there: false, ..TestDomain::default() };
         assert_eq!(accept(&store, Some(gone.domain())), Err(CredentialError::NoDomain.into()));
         assert_eq!(accept(&store, None), Err(CredentialError::NoUserFile.into()));
         let elsewhere = Silent { user_file: Some("/nowhere/users".to_owned()), ..Silent::default() };
@@ -506,7 +506,7 @@ mod tests {
             let is_cached = matches!(credential.initiator()?, Initiator::CachedLogon(_));
             Ok((is_cached, credential.name()?.to_string()))
         };
-        let (silent, store, domain) = (Silent::default(), CredStore::default(), Some(Gullible::default().domain()));
+        let (silent, store, domain) = (Silent::default(), CredStore::default(), Some(TestDomain::default().domain()));
         let cached = Ok((true, "AD\\alice".to_owned()));
         assert_eq!(initiator(at(&silent, domain), Some("alice"), &store), cached);
         assert_eq!(initiator(at(&with_file, domain), Some("alice"), &store), Ok((false, "DOM\\alice".to_owned())));
@@ -523,7 +523,7 @@ mod tests {
         let empty = refused(&with_file, domain, None);
         std::fs::remove_file(&path).unwrap();
         assert!(empty.is_to_mend(), "{empty:?}");
-        let gone = Some(Gullible { is_there: false, ..Gullible::default() }.domain());
+        let gone = Some(TestDomain { is_there: false, ..TestDomain::default() }.domain());
         assert_eq!(refused(&silent, gone, Some("alice")), CredentialError::NoUserFile.into());
         let unreadable = refused(&with_file, domain, Some("alice"));
         assert!(matches!(unreadable, Error::Credential(CredentialError::Unreadable { .. })), "{unreadable:?}");

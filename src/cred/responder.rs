@@ -20,12 +20,12 @@ pub trait Responder: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// When it does not work, or no longer has a secret of that account.
-    fn respond(&self, account: &UserName, challenge: &Challenged<'_>, env: &Env<'_>) -> Result<Response>;
+    fn respond(&self, account: &UserName, challenge: &ReceivedChallenge<'_>, env: &Env<'_>) -> Result<Response>;
 }
 
 /// What is to be answered.
 #[derive(Debug, Clone, Copy)]
-pub struct Challenged<'a> {
+pub struct ReceivedChallenge<'a> {
     /// NEGOTIATE_MESSAGE as sent.
     pub negotiate: &'a [u8],
     /// CHALLENGE_MESSAGE as received; without MsvAvTimestamp where the answer is to have no MIC.
@@ -63,7 +63,7 @@ pub trait DomainService: Verifier + Responder {
 #[cfg(test)]
 pub(crate) mod tests {
     use crate::{
-        cred::{Claim, Verdict},
+        cred::{Claim, VerifiedClaim},
         crypto::SessionBaseKey,
         error::{CredentialError, Error},
         name::Attributes,
@@ -72,14 +72,14 @@ pub(crate) mod tests {
     use super::*;
 
     /// A domain `AD` that believes everybody and keeps the logon of alice; `respond` is what it answers for her.
-    pub(crate) struct Gullible {
+    pub(crate) struct TestDomain {
         pub(crate) is_there: bool,
         pub(crate) membership: Option<Membership>,
         pub(crate) attributes: Attributes,
-        pub(crate) respond: fn(&Challenged<'_>) -> Result<Response>,
+        pub(crate) respond: fn(&ReceivedChallenge<'_>) -> Result<Response>,
     }
 
-    impl Default for Gullible {
+    impl Default for TestDomain {
         fn default() -> Self {
             Self {
                 is_there: true,
@@ -94,21 +94,21 @@ pub(crate) mod tests {
         }
     }
 
-    impl Gullible {
+    impl TestDomain {
         pub(crate) fn domain(self) -> &'static dyn DomainService {
             Box::leak(Box::new(self))
         }
     }
 
-    impl fmt::Debug for Gullible {
+    impl fmt::Debug for TestDomain {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("Gullible")
+            f.write_str("TestDomain")
         }
     }
 
-    impl Verifier for Gullible {
-        fn judge(&self, _: &Claim<'_>, _: &Env<'_>) -> Result<Verdict> {
-            Ok(Verdict {
+    impl Verifier for TestDomain {
+        fn verify(&self, _: &Claim<'_>, _: &Env<'_>) -> Result<VerifiedClaim> {
+            Ok(VerifiedClaim {
                 account: UserName { user: "somebody".to_owned(), domain: "AD".to_owned() },
                 session_base_key: SessionBaseKey::new([1; 16]),
                 lm_hash: None,
@@ -117,17 +117,17 @@ pub(crate) mod tests {
         }
     }
 
-    impl Responder for Gullible {
+    impl Responder for TestDomain {
         fn find(&self, asked: &UserName, _: &Env<'_>) -> Result<Option<UserName>> {
             Ok((asked.user == "alice").then(|| UserName { user: "alice".to_owned(), domain: "AD".to_owned() }))
         }
 
-        fn respond(&self, _: &UserName, challenged: &Challenged<'_>, _: &Env<'_>) -> Result<Response> {
-            (self.respond)(challenged)
+        fn respond(&self, _: &UserName, received: &ReceivedChallenge<'_>, _: &Env<'_>) -> Result<Response> {
+            (self.respond)(received)
         }
     }
 
-    impl DomainService for Gullible {
+    impl DomainService for TestDomain {
         fn reach(&self, _: &Env<'_>) -> Result<()> {
             if self.is_there { Ok(()) } else { Err(CredentialError::NoDomain.into()) }
         }

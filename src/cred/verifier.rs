@@ -62,7 +62,7 @@ pub enum Proof<'a> {
 
 /// That a claim is true. Only a verifier makes one.
 #[derive(Debug)]
-pub struct Verdict {
+pub struct VerifiedClaim {
     /// The account, as the verifier spells it.
     pub account: UserName,
     /// SessionBaseKey.
@@ -80,7 +80,7 @@ pub trait Verifier: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`PeerMisbehaved::LogonFailure`] when its name or its proof is not, whichever: the trace tells unknown users from
     /// wrong passwords, the peer is not told. Others when the account must not log on, or the verifier cannot work.
-    fn judge(&self, claim: &Claim<'_>, env: &Env<'_>) -> Result<Verdict>;
+    fn verify(&self, claim: &Claim<'_>, env: &Env<'_>) -> Result<VerifiedClaim>;
 }
 
 /// The accounts that an acceptor knows: those of a user file, which is read again when it has changed, and for all that it does
@@ -112,7 +112,7 @@ impl Accounts {
 }
 
 impl Verifier for Accounts {
-    fn judge(&self, claim: &Claim<'_>, env: &Env<'_>) -> Result<Verdict> {
+    fn verify(&self, claim: &Claim<'_>, env: &Env<'_>) -> Result<VerifiedClaim> {
         let file = self.user_file.as_ref().map(|path| UserFile::load(path, env)).transpose()?;
         // A domain that is no text is not that of any entry, but one without a domain serves it.
         let domain = DisplayUtf16(claim.domain).to_string();
@@ -122,20 +122,20 @@ impl Verifier for Accounts {
             // Whoever the file has is its own, wrong password or not. That others get another error where a domain does not
             // answer tells the two apart, so there must be one.
             (None, Some(domain)) if file.is_none() || domain.membership(env).is_ok() => {
-                let verdict = domain.judge(claim, env)?;
-                file.map_or(Ok(()), |file| refuse_account_of(&file, &verdict, env.host))?;
-                Ok(verdict)
+                let verified = domain.verify(claim, env)?;
+                file.map_or(Ok(()), |file| ensure_not_of_file(&file, &verified, env.host))?;
+                Ok(verified)
             }
-            (entry, _) => judge_by(entry, claim, env.host),
+            (entry, _) => verify_against(entry, claim, env.host),
         }
     }
 }
 
 /// Whom the file has is judged by the file alone, by whatever other name of the account the client has asked the domain.
-fn refuse_account_of(file: &UserFile, verdict: &Verdict, host: &dyn Host) -> Result<()> {
-    let UserName { user, domain } = &verdict.account;
+fn ensure_not_of_file(file: &UserFile, verified: &VerifiedClaim, host: &dyn Host) -> Result<()> {
+    let UserName { user, domain } = &verified.account;
     let value_of =
-        |wanted| verdict.attributes.iter().find(|(attribute, _)| *attribute == wanted).map_or("", |(_, v)| v);
+        |wanted| verified.attributes.iter().find(|(attribute, _)| *attribute == wanted).map_or("", |(_, v)| v);
     let (dns_domain, principal_name) = (value_of(Attribute::DnsDomain), value_of(Attribute::UserPrincipalName));
     // Without a domain a name would mean an entry of any.
     let is_of_file = file.entry(user, domain).is_some()
@@ -146,18 +146,18 @@ fn refuse_account_of(file: &UserFile, verdict: &Verdict, host: &dyn Host) -> Res
     }
     host.trace(format_args!(
         "refused {}: the user file has this account under another name, and judges it alone",
-        Name::User(verdict.account.clone())
+        Name::User(verified.account.clone())
     ));
     Err(PeerMisbehaved::LogonFailure.into())
 }
 
 /// Judges by the entry of a user file.
-fn judge_by(entry: Option<&Entry>, claim: &Claim<'_>, host: &dyn Host) -> Result<Verdict> {
+fn verify_against(entry: Option<&Entry>, claim: &Claim<'_>, host: &dyn Host) -> Result<VerifiedClaim> {
     // An unknown account takes as long to refuse as a wrong password.
     let nobody = Secret { nt_hash: NtHash::new([0; 16]), lm_hash: None };
     let secret = entry.map_or(&nobody, |entry| &entry.secret);
     match (entry, prove(claim, secret)) {
-        (Some(entry), Some(session_base_key)) if !entry.is_disabled => Ok(Verdict {
+        (Some(entry), Some(session_base_key)) if !entry.is_disabled => Ok(VerifiedClaim {
             account: entry.name.clone(),
             session_base_key,
             lm_hash: secret.copy().lm_hash,
@@ -205,7 +205,7 @@ fn prove(claim: &Claim<'_>, secret: &Secret) -> Option<SessionBaseKey> {
 #[cfg(test)]
 mod tests {
     use crate::{
-        cred::DomainService, cred::responder::tests::Gullible, error::Error, host::tests::Silent, policy::Policy,
+        cred::DomainService, cred::responder::tests::TestDomain, error::Error, host::tests::Silent, policy::Policy,
         text::to_utf16le,
     };
 
@@ -222,10 +222,10 @@ mod tests {
             let (user, domain) = (to_utf16le(user), to_utf16le("AD"));
             let proof = Proof::NtlmV2 { server_challenge: &[0; 8], nt_proof_str: &[0; 16], temp: &[] };
             let claim = Claim { user: &user, domain: &domain, workstation: &[], proof };
-            accounts.judge(&claim, &env).map(|verdict| verdict.account.user)
+            accounts.verify(&claim, &env).map(|verified| verified.account.user)
         };
         let (refused, believed) = (Err(PeerMisbehaved::LogonFailure.into()), Ok("somebody".to_owned()));
-        let domain = Some(Gullible::default().domain());
+        let domain = Some(TestDomain::default().domain());
 
         let both = Accounts::new(file(), true);
         for (user, by_both) in
@@ -247,7 +247,7 @@ mod tests {
             (Attribute::DnsDomain, "ad.example".into()),
             (Attribute::UserPrincipalName, "some.body@else.example".into()),
         ];
-        let talkative = Some(Gullible { attributes, ..Gullible::default() }.domain());
+        let talkative = Some(TestDomain { attributes, ..TestDomain::default() }.domain());
         for (line, by_both) in [
             ("ad.example:somebody:x\n", &refused),
             ("else.example:some.body:x\n", &refused),
@@ -256,7 +256,7 @@ mod tests {
             std::fs::write(&path, line).unwrap();
             assert_eq!(&judged(&both, "by.another.name@ad.example", talkative), by_both, "{line}");
         }
-        let silent = Some(Gullible { membership: None, ..Gullible::default() }.domain());
+        let silent = Some(TestDomain { membership: None, ..TestDomain::default() }.domain());
         assert_eq!(judged(&both, "carol", silent), refused, "as if it were not there");
         assert_eq!(judged(&Accounts::new(None, true), "alice", silent), believed, "whom else to ask");
         std::fs::remove_file(&path).unwrap();

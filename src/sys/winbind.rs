@@ -22,7 +22,7 @@ use std::{
 
 use super::once_box::OnceBox;
 use crate::{
-    cred::{Challenged, Claim, DomainService, Env, Proof, Responder, Response, Verdict, Verifier},
+    cred::{Claim, DomainService, Env, Proof, ReceivedChallenge, Responder, Response, VerifiedClaim, Verifier},
     crypto::{ExportedSessionKey, LmHash, SessionBaseKey, keys::kxkey_non_nt},
     error::{CredentialError, DomainError, Error, HostError, PeerIncompatible, PeerMisbehaved, PolicyError, Result},
     host::{Host, Membership},
@@ -45,7 +45,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(10);
 const RETRY_FOREST_AFTER: Duration = Duration::from_secs(600);
 
 impl Verifier for Winbind {
-    fn judge(&self, claim: &Claim<'_>, env: &Env<'_>) -> Result<Verdict> {
+    fn verify(&self, claim: &Claim<'_>, env: &Env<'_>) -> Result<VerifiedClaim> {
         let Some(logon) = logon(claim) else {
             env.host.trace(format_args!(
                 "refused {}\\{}: no account of a domain can have this name, or be at this computer",
@@ -78,11 +78,11 @@ impl Responder for Winbind {
         Ok(answer.then_some(name))
     }
 
-    fn respond(&self, account: &UserName, challenged: &Challenged<'_>, env: &Env<'_>) -> Result<Response> {
+    fn respond(&self, account: &UserName, received: &ReceivedChallenge<'_>, env: &Env<'_>) -> Result<Response> {
         let gone =
             || Error::Credential(CredentialError::NoCachedLogon { name: Name::User(account.clone()).to_string() });
         let (user, domain) = winbind_name(&account.user).zip(winbind_name(&account.domain)).ok_or_else(gone)?;
-        let (negotiate, challenge) = (challenged.negotiate.to_vec(), challenged.challenge.to_vec());
+        let (negotiate, challenge) = (received.negotiate.to_vec(), received.challenge.to_vec());
         let answer =
             ask(timeout(env), env.host, move |connection| connection.respond(&user, &domain, &negotiate, &challenge))?;
         match answer {
@@ -196,7 +196,7 @@ fn winbind_text(text: &str) -> Option<CString> {
 }
 
 /// The verdict of a logon that succeeded.
-fn verdict(account: Account, claim: &Claim<'_>, policy: &Policy) -> Result<Verdict> {
+fn verdict(account: Account, claim: &Claim<'_>, policy: &Policy) -> Result<VerifiedClaim> {
     // A guest is like an anonymous client: everybody can make the key of its messages.
     if account.is_guest && (!policy.anonymous || policy.minimum.intersects(Minimum::SIGN | Minimum::SEAL)) {
         return Err(PolicyError::Guest.into());
@@ -232,7 +232,7 @@ fn verdict(account: Account, claim: &Claim<'_>, policy: &Policy) -> Result<Verdi
     if account.is_guest {
         attributes.push((Attribute::Guest, Cow::Borrowed("yes")));
     }
-    Ok(Verdict { account: name, session_base_key, lm_hash, attributes })
+    Ok(VerifiedClaim { account: name, session_base_key, lm_hash, attributes })
 }
 
 fn timeout(env: &Env<'_>) -> Duration {
@@ -439,7 +439,7 @@ mod tests {
         Proof::NtlmV2 { server_challenge: CHALLENGE, nt_proof_str: &[2; 16], temp: b"temp" }
     }
 
-    fn judged(account: Account, proof: Proof<'_>, policy: &Policy) -> Result<Verdict> {
+    fn judged(account: Account, proof: Proof<'_>, policy: &Policy) -> Result<VerifiedClaim> {
         verdict(account, &claim(b"", proof), policy)
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    cred::{CachedLogon, Challenged, Initiator, Response, responder_tests::Gullible},
+    cred::{CachedLogon, Initiator, ReceivedChallenge, Response, responder_tests::TestDomain},
     crypto::ExportedSessionKey,
     error::{CredentialError, DomainError, FieldName, Message},
     name::UserName,
@@ -11,27 +11,27 @@ use crate::{
 };
 
 /// What the initiator of `of` would answer, and its key.
-fn answer(challenged: &Challenged<'_>, of: &Pair) -> Result<Response> {
+fn answer(received: &ReceivedChallenge<'_>, of: &Pair) -> Result<Response> {
     let mut context = Context::new(Role::Initiator);
     of.initiate(&mut context, &[])?;
     let State::ExpectChallenge(state) = &mut context.state else { panic!("{context:?}") };
-    state.negotiate = challenged.negotiate.to_vec();
-    let authenticate = of.initiate(&mut context, challenged.challenge)?;
+    state.negotiate = received.negotiate.to_vec();
+    let authenticate = of.initiate(&mut context, received.challenge)?;
     let key = ExportedSessionKey::new(*context.session()?.key().expose());
     Ok(Response { authenticate, key })
 }
 
 /// A pair whose initiator has a cached logon.
-fn pair(respond: fn(&Challenged<'_>) -> Result<Response>) -> Pair {
+fn pair(respond: fn(&ReceivedChallenge<'_>) -> Result<Response>) -> Pair {
     let name = UserName { user: "alice".to_owned(), domain: "DOM".to_owned() };
-    let client_domain = Some(Gullible { respond, ..Gullible::default() }.domain());
+    let client_domain = Some(TestDomain { respond, ..TestDomain::default() }.domain());
     let logon = Initiator::CachedLogon(CachedLogon { name });
     Pair { client: Credential::new(Some(logon), None), client_domain, ..Pair::new() }
 }
 
 #[test]
 fn a_right_answer_makes_a_context() {
-    let pair = pair(|challenged| answer(challenged, &Pair::new()));
+    let pair = pair(|received| answer(received, &Pair::new()));
     let (mut client, mut server) = pair.handshake(|_, _| ()).unwrap();
     exchange(&mut client, &mut server, b"by somebody else");
     for context in [&client, &server] {
@@ -44,25 +44,23 @@ fn a_right_answer_makes_a_context() {
 
 #[test]
 fn a_wrong_answer_is_refused() {
-    let odd: [fn(&Challenged<'_>) -> Result<Response>; 6] = [
+    let odd: [fn(&ReceivedChallenge<'_>) -> Result<Response>; 6] = [
         |_| Ok(Response { authenticate: Vec::new(), key: ExportedSessionKey::new([0; 16]) }),
-        |challenged| {
-            Ok(Response { authenticate: challenged.challenge.to_vec(), key: ExportedSessionKey::new([0; 16]) })
+        |received| Ok(Response { authenticate: received.challenge.to_vec(), key: ExportedSessionKey::new([0; 16]) }),
+        |received| {
+            answer(received, &Pair::new()).map(|right| Response { key: ExportedSessionKey::new([9; 16]), ..right })
         },
-        |challenged| {
-            answer(challenged, &Pair::new()).map(|right| Response { key: ExportedSessionKey::new([9; 16]), ..right })
-        },
-        |challenged| {
+        |received| {
             let store = CredStore::default().with_password(b"secret").unwrap();
             let name = Name::parse_user("DOM\\dora").unwrap();
             let dora = Credential::acquire(Some(&name), Usage::Initiate, &store, &env(Policy::default())).unwrap();
-            answer(challenged, &Pair { client: dora, ..Pair::new() })
+            answer(received, &Pair { client: dora, ..Pair::new() })
         },
         // The MIC is over another NEGOTIATE_MESSAGE.
-        |challenged| answer(&Challenged { negotiate: b"", ..*challenged }, &Pair::new()),
-        |challenged| {
+        |received| answer(&ReceivedChallenge { negotiate: b"", ..*received }, &Pair::new()),
+        |received| {
             let client_policy = Policy { lm_level: LmLevel::new(2).unwrap(), ..Policy::default() };
-            answer(challenged, &Pair { client_policy, ..Pair::new() })
+            answer(received, &Pair { client_policy, ..Pair::new() })
         },
     ];
     for respond in odd {
@@ -73,7 +71,7 @@ fn a_wrong_answer_is_refused() {
 
 #[test]
 fn an_answer_that_agrees_to_less_is_refused() {
-    let pair = pair(|challenged| answer(challenged, &Pair { requested: ContextFlags::INTEG, ..Pair::new() }));
+    let pair = pair(|received| answer(received, &Pair { requested: ContextFlags::INTEG, ..Pair::new() }));
     assert_eq!(pair.error(), DomainError::NotProtected.into());
     // Asked for by nobody but the administrator.
     let client_policy = Policy { minimum: Minimum::SEAL, ..Policy::default() };
@@ -84,9 +82,9 @@ fn an_answer_that_agrees_to_less_is_refused() {
 #[test]
 fn ntlm_v1_is_forwarded_where_the_level_would_send_it() {
     let low = || Policy { lm_level: LmLevel::new(2).unwrap(), ..Policy::default() };
-    let right: fn(&Challenged<'_>) -> Result<Response> = |challenged| {
+    let right: fn(&ReceivedChallenge<'_>) -> Result<Response> = |received| {
         let client_policy = Policy { lm_level: LmLevel::new(2).unwrap(), ..Policy::default() };
-        answer(challenged, &Pair { client_policy, ..Pair::new() })
+        answer(received, &Pair { client_policy, ..Pair::new() })
     };
     let pair = Pair { client_policy: low(), server_policy: low(), ..pair(right) };
     let (mut client, mut server) = pair.handshake(|_, _| ()).unwrap();
@@ -95,11 +93,11 @@ fn ntlm_v1_is_forwarded_where_the_level_would_send_it() {
 
 #[test]
 fn the_message_is_without_mic_where_none_is_to_be_sent() {
-    let without: fn(&Challenged<'_>) -> Result<Response> = |challenged| {
-        let challenge = Challenge::decode(challenged.challenge).unwrap();
+    let without: fn(&ReceivedChallenge<'_>) -> Result<Response> = |received| {
+        let challenge = Challenge::decode(received.challenge).unwrap();
         let info = TargetInfo::decode(Message::Challenge, FieldName::TargetInfo, challenge.target_info).unwrap();
         assert_eq!((info.timestamp(), info.find(AvId::MsvAvNbDomainName)), (None, Some(&b"D\0O\0M\0"[..])));
-        answer(challenged, &Pair::new())
+        answer(received, &Pair::new())
     };
     let client_policy = Policy { mic: MicPolicy::Off, ..Policy::default() };
     let (client, server) = Pair { client_policy, ..pair(without) }.handshake(|_, _| ()).unwrap();
@@ -113,7 +111,7 @@ fn the_message_is_without_mic_where_none_is_to_be_sent() {
 
 #[test]
 fn what_a_cached_logon_cannot_do_is_an_error() {
-    let right: fn(&Challenged<'_>) -> Result<Response> = |challenged| answer(challenged, &Pair::new());
+    let right: fn(&ReceivedChallenge<'_>) -> Result<Response> = |received| answer(received, &Pair::new());
     let bound = Pair { client_bindings: Some(BINDINGS), ..pair(right) };
     assert_eq!(bound.error(), DomainError::NoBindings.into());
     let client_policy = Policy { channel_bindings: BindingsPolicy::Off, ..Policy::default() };
@@ -129,7 +127,7 @@ fn what_a_cached_logon_cannot_do_is_an_error() {
 
 #[test]
 fn a_server_far_off_in_time_or_without_target_info_is_refused_all_the_same() {
-    let right: fn(&Challenged<'_>) -> Result<Response> = |_| panic!("it is not asked");
+    let right: fn(&ReceivedChallenge<'_>) -> Result<Response> = |_| panic!("it is not asked");
     let late = Pair { client_host: Fixed(NOW + 40 * 3600), ..pair(right) };
     assert_eq!(late.error(), PeerIncompatible::ClockSkew.into());
     let refused = pair(right).handshake(old::challenging_without_info).map(drop).unwrap_err();
@@ -138,12 +136,12 @@ fn a_server_far_off_in_time_or_without_target_info_is_refused_all_the_same() {
 
 #[test]
 fn any_changed_bit_of_an_answer_is_noticed() {
-    let right: fn(&Challenged<'_>) -> Result<Response> = |challenged| answer(challenged, &Pair::new());
+    let right: fn(&ReceivedChallenge<'_>) -> Result<Response> = |received| answer(received, &Pair::new());
     let pair = pair(right);
     let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
     let negotiate = pair.initiate(&mut client, &[]).unwrap();
     let challenge = pair.accept(&mut server, &negotiate).unwrap();
-    let right = answer(&Challenged { negotiate: &negotiate, challenge: &challenge }, &Pair::new()).unwrap();
+    let right = answer(&ReceivedChallenge { negotiate: &negotiate, challenge: &challenge }, &Pair::new()).unwrap();
     assert!(
         Authenticate::decode(&right.authenticate, crate::wire::NegotiateFlags::empty()).unwrap().mic_offset.is_some()
     );
