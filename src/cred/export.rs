@@ -109,9 +109,9 @@ impl Acceptor {
     pub fn export(&self, out: &mut Vec<u8>) -> Result<()> {
         self.name.export(out)?;
         out.push(u8::from(self.is_named));
-        let user_file = self.accounts.user_file().map_or(&b""[..], |path| path.as_os_str().as_bytes());
+        let user_file = self.accounts.user_file.as_ref().map_or(&b""[..], |path| path.as_os_str().as_bytes());
         write_prefixed(out, user_file)?;
-        out.push(u8::from(self.accounts.asks_domain()));
+        out.push(u8::from(self.accounts.asks_domain));
         Ok(())
     }
 
@@ -129,7 +129,7 @@ impl Acceptor {
         if !is_somewhere {
             return Err(reader.error(FIELD, Fault::WrongValue));
         }
-        Ok(Self { name, is_named, accounts: Accounts::new(user_file, asks_domain) })
+        Ok(Self { name, is_named, accounts: Accounts { user_file, asks_domain } })
     }
 }
 
@@ -157,7 +157,7 @@ mod tests {
         let name = UserName { user: "alice".to_owned(), domain: "DOM".to_owned() };
         let secret = Secret { nt_hash: NtHash::new([7; 16]), lm_hash: Some(LmHash::new([8; 16])) };
         let initiator = Initiator::Account(Account { name, secret });
-        let accounts = Accounts::new(Some("/etc/users".into()), false);
+        let accounts = Accounts { user_file: Some("/etc/users".into()), asks_domain: false };
         let acceptor = Acceptor { name: Name::parse_service("HTTP@www", "").unwrap(), is_named: true, accounts };
         Credential::new(Some(initiator), Some(acceptor))
     }
@@ -181,7 +181,7 @@ mod tests {
         .unwrap();
         let Ok(Initiator::Account(account)) = at_default_level.initiator() else { panic!("{at_default_level:?}") };
         assert!(account.secret.lm_hash.is_none());
-        assert_eq!(again.acceptor().unwrap().accounts.user_file(), Some(std::path::Path::new("/etc/users")));
+        assert_eq!(again.acceptor().unwrap().accounts.user_file.as_deref(), Some(std::path::Path::new("/etc/users")));
     }
 
     /// What one process writes another one reads, even if it was built for another architecture.
@@ -211,7 +211,8 @@ mod tests {
         let name = UserName { user: "alice".to_owned(), domain: "AD".to_owned() };
         let logon = Initiator::CachedLogon(CachedLogon { name });
         let service = Name::parse_service("HTTP@www", "").unwrap();
-        let acceptor = Acceptor { name: service, is_named: false, accounts: Accounts::new(None, true) };
+        let acceptor =
+            Acceptor { name: service, is_named: false, accounts: Accounts { user_file: None, asks_domain: true } };
         for credential in [Credential::new(Some(logon), None), Credential::new(None, Some(acceptor))] {
             let token = credential.export().unwrap();
             let again = Credential::import(&token, &with).unwrap();
@@ -224,7 +225,7 @@ mod tests {
                 _ => assert_eq!(not_allowed.unwrap_err(), CredentialError::NoUserFile.into()),
             }
         }
-        let nowhere = Accounts::new(None, false);
+        let nowhere = Accounts { user_file: None, asks_domain: false };
         let acceptor = Acceptor { name: Name::parse_service("x", "y").unwrap(), is_named: true, accounts: nowhere };
         let token = Credential::new(None, Some(acceptor)).export().unwrap();
         assert!(matches!(Credential::import(&token, &with), Err(Error::InvalidMessage(_))));

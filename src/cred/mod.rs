@@ -366,7 +366,7 @@ impl Acceptor {
             (Ok(path), _) => path,
             (Err(_), Some(domain)) => {
                 domain.reach(env)?;
-                return Ok(Accounts::new(None, true));
+                return Ok(Accounts { user_file: None, asks_domain: true });
             }
             (Err(error), None) => return Err(error),
         };
@@ -375,7 +375,7 @@ impl Acceptor {
             .map_err(|error| CredentialError::Unreadable { path: String::new(), reason: error.to_string() })?;
         // Read now, so that a file that cannot be read is told where the administrator looks.
         UserFile::load(&path, env)?;
-        Ok(Accounts::new(Some(path), domain.is_some()))
+        Ok(Accounts { user_file: Some(path), asks_domain: domain.is_some() })
     }
 }
 
@@ -465,9 +465,13 @@ mod tests {
         let host = Silent { user_file: Some(up + path), ..Silent::default() };
         let store = CredStore::default();
         let credential = Credential::acquire(None, Usage::Accept, &store, &at(&host, None)).unwrap();
-        assert!(credential.acceptor().unwrap().accounts.user_file().unwrap().is_absolute());
+        assert!(credential.acceptor().unwrap().accounts.user_file.as_ref().unwrap().is_absolute());
         let name = Name::parse_service("HTTP@www", "").unwrap();
-        let relative = Acceptor { name, is_named: true, accounts: Accounts::new(Some("users".into()), false) };
+        let relative = Acceptor {
+            name,
+            is_named: true,
+            accounts: Accounts { user_file: Some("users".into()), asks_domain: false },
+        };
         let token = Credential::new(None, Some(relative)).export().unwrap();
         assert!(Credential::import(&token, &at(&host, None)).is_err());
     }
@@ -476,7 +480,7 @@ mod tests {
     fn a_domain_accepts_without_a_user_file_if_it_is_there() {
         let accept = |store: &CredStore<'_>, domain| -> Result<bool> {
             let credential = Credential::acquire(None, Usage::Accept, store, &at(&Silent::default(), domain))?;
-            Ok(credential.acceptor()?.accounts.asks_domain())
+            Ok(credential.acceptor()?.accounts.asks_domain)
         };
         let (store, there) = (CredStore::default(), Some(TestDomain::default().domain()));
         assert_eq!(accept(&store, there), Ok(true));

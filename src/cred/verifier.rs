@@ -1,7 +1,7 @@
 //! Who judges an AUTHENTICATE_MESSAGE.
 
 use core::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::{
     crypto::{
@@ -83,32 +83,14 @@ pub trait Verifier: fmt::Debug + Send + Sync {
     fn verify(&self, claim: &Claim<'_>, env: &Env<'_>) -> Result<VerifiedClaim>;
 }
 
-/// The accounts that an acceptor knows: those of a user file, which is read again when it has changed, and for all that it does
-/// not have those of a domain.
-#[derive(Debug)]
+/// The accounts that an acceptor knows: those of a user file, which is read again when it has changed, and those of the
+/// domain that are not in the file.
+#[derive(Debug, Clone)]
 pub struct Accounts {
-    user_file: Option<PathBuf>,
-    asks_domain: bool,
-}
-
-impl Accounts {
-    /// Those of the user file at that path and, if `asks_domain`, of the domain of this computer.
-    #[must_use]
-    pub const fn new(user_file: Option<PathBuf>, asks_domain: bool) -> Self {
-        Self { user_file, asks_domain }
-    }
-
-    /// The user file.
-    #[must_use]
-    pub fn user_file(&self) -> Option<&Path> {
-        self.user_file.as_deref()
-    }
-
-    /// Whether the domain is asked.
-    #[must_use]
-    pub const fn asks_domain(&self) -> bool {
-        self.asks_domain
-    }
+    /// The path of the user file.
+    pub user_file: Option<PathBuf>,
+    /// Whether the domain of this computer is asked.
+    pub asks_domain: bool,
 }
 
 impl Verifier for Accounts {
@@ -227,7 +209,7 @@ mod tests {
         let (refused, believed) = (Err(PeerMisbehaved::LogonFailure.into()), Ok("somebody".to_owned()));
         let domain = Some(TestDomain::default().domain());
 
-        let both = Accounts::new(file(), true);
+        let both = Accounts { user_file: file(), asks_domain: true };
         for (user, by_both) in
             [("alice", &refused), ("ALICE", &refused), ("bob", &refused), ("old", &refused), ("carol", &believed)]
         {
@@ -258,7 +240,11 @@ mod tests {
         }
         let silent = Some(TestDomain { membership: None, ..TestDomain::default() }.domain());
         assert_eq!(judged(&both, "carol", silent), refused, "as if it were not there");
-        assert_eq!(judged(&Accounts::new(None, true), "alice", silent), believed, "whom else to ask");
+        assert_eq!(
+            judged(&Accounts { user_file: None, asks_domain: true }, "alice", silent),
+            believed,
+            "whom else to ask"
+        );
         std::fs::remove_file(&path).unwrap();
         assert!(
             matches!(judged(&both, "carol", domain), Err(Error::Credential(_))),

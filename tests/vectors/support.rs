@@ -83,7 +83,7 @@ impl Accounts {
 
     pub(crate) fn acceptor(&self) -> Credential {
         let name = Name::parse_service("host@server", "").expect("a name");
-        let accounts = cred::Accounts::new(Some(self.0.clone()), false);
+        let accounts = cred::Accounts { user_file: Some(self.0.clone()), asks_domain: false };
         Credential::new(None, Some(Acceptor { name, is_named: true, accounts }))
     }
 }

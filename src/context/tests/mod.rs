@@ -95,7 +95,7 @@ impl Pair {
         let store = CredStore::default().with_password(password.as_bytes()).unwrap();
         let service = Name::parse_service("HTTP@srv", "").unwrap();
         let user_file = TemporaryFile::new();
-        let accounts = Accounts::new(Some(user_file.0.clone()), false);
+        let accounts = Accounts { user_file: Some(user_file.0.clone()), asks_domain: false };
         let acceptor = Acceptor { name: service.clone(), is_named: true, accounts };
         Self {
             client: Credential::acquire(Some(&name), Usage::Initiate, &store, &env(Policy::default())).unwrap(),
@@ -553,7 +553,7 @@ fn a_longer_exported_context_is_refused_even_with_a_right_sum() {
 fn an_acceptor_without_a_name_compares_no_target() {
     let required = Policy { target_name: TargetNamePolicy::Required, ..Policy::default() };
     let mut pair = Pair { server_policy: required, ..Pair::new() };
-    let accounts = Accounts::new(pair.server.acceptor().unwrap().accounts.user_file().map(Into::into), false);
+    let accounts = pair.server.acceptor().unwrap().accounts.clone();
     let name = Name::parse_service("@srv", "").unwrap();
     pair.server = Credential::new(None, Some(Acceptor { name, is_named: false, accounts }));
     pair.target = Name::parse_service("HTTP@other", "").unwrap();

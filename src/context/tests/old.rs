@@ -38,7 +38,7 @@ fn pair(level: u8) -> Pair {
 }
 
 fn users_of(pair: &Pair) -> PathBuf {
-    pair.server.acceptor().unwrap().accounts.user_file().unwrap().to_owned()
+    pair.server.acceptor().unwrap().accounts.user_file.clone().unwrap()
 }
 
 fn choose(credential: &Credential, flags: NegotiateFlags) {
