@@ -1,7 +1,7 @@
-//! What can go wrong, sorted by whose fault it is.
+//! Errors, by whose fault they are.
 //!
-//! An [`Error`] says what a person can do about it; no variant carries a secret. The numbers that GSS-API callers see
-//! stand beside the sentences, in the one table of `error/table.rs`.
+//! The sentence of an [`Error`] says what went wrong and what to do; no variant contains a secret. The table in
+//! `error/table.rs` has a row for each error, with its sentence and its status codes.
 
 #![forbid(unsafe_code)]
 
@@ -21,7 +21,7 @@ pub use self::{
 #[cfg(feature = "mechglue")]
 pub(crate) use self::table::{Reason, major};
 
-/// The result of everything fallible in this crate.
+/// The result of each function of this crate that can fail.
 pub type Result<T> = core::result::Result<T, Error>;
 
 /// Why a call failed.
@@ -29,28 +29,28 @@ pub type Result<T> = core::result::Result<T, Error>;
 pub enum Error {
     /// A token does not parse.
     InvalidMessage(InvalidMessage),
-    /// A token parses, but its sender does not know the secret, or somebody changed it on the way.
+    /// A token parses, but its sender does not know the secret, or it was changed in transit.
     PeerMisbehaved(PeerMisbehaved),
     /// The signature of a message does not verify.
     BadSignature(BadSignature),
-    /// The peer does not offer what this side was asked to reach.
+    /// The peer does not offer what this side requires.
     PeerIncompatible(PeerIncompatible),
-    /// The application called in a way that cannot work.
+    /// The call of the application cannot work.
     ApiMisuse(ApiMisuse),
     /// There is no usable secret.
     Credential(CredentialError),
-    /// The domain did not answer as it should, or does not want the account.
+    /// The domain did not answer as it should, or refuses the account.
     Domain(DomainError),
     /// The administrator does not allow it.
     Policy(PolicyError),
-    /// The operating system did not give what is needed.
+    /// The operating system did not provide what is needed.
     Host(HostError),
-    /// A defect of this mechanism, caught at its edge.
+    /// A fault in this mechanism.
     Internal,
 }
 
 impl Error {
-    /// What a caller of GSS-API gets.
+    /// Its status codes.
     #[must_use]
     pub const fn code(&self) -> Code {
         match self {
@@ -67,11 +67,11 @@ impl Error {
         }
     }
 
-    /// What all errors of that minor code say, where the error itself is forgotten; `None` for a number that is none.
+    /// The sentence of all errors with that minor code, for use when the error itself is not known; `None` if there is no such
+    /// code.
     #[must_use]
     pub fn sentence_of(minor: u32) -> Option<String> {
-        let has_it = |error: &Self| error.code().minor == minor;
-        let ours = Self::examples("").iter().find(|error| has_it(error)).map(ToString::to_string);
+        let ours = Self::examples("").iter().find(|error| error.code().minor == minor).map(ToString::to_string);
         let not_ours = || {
             table::NOT_OURS
                 .iter()
@@ -83,17 +83,17 @@ impl Error {
         ours.or_else(not_ours).or_else(malformed)
     }
 
-    /// An error for each code but those of malformed tokens; where it has text from elsewhere, that is `text`.
+    /// An error for each code, except for malformed tokens; text from elsewhere in it is `text`.
     fn examples(text: &str) -> Vec<Self> {
         let mut examples = table::examples(text);
         examples.push(Self::Internal);
         examples
     }
 
-    /// Whether somebody has to mend what is configured here, before a handshake is even tried: a switch, or the user file. Not
-    /// that there is none.
+    /// Whether the administrator must correct the configuration of this computer before any handshake: a setting, or the user
+    /// file. A missing configuration is none.
     #[must_use]
-    pub const fn is_to_mend(&self) -> bool {
+    pub const fn is_misconfiguration(&self) -> bool {
         match self {
             Self::Policy(error) => matches!(
                 error,
@@ -140,7 +140,7 @@ mod tests {
 
     use super::*;
 
-    /// Programs, logs and scripts know the numbers: none changes, and none is used for anything else.
+    /// Programs, logs and scripts know the numbers: no number changes or gets another meaning.
     #[test]
     fn every_number_stays() {
         let pinned = [

@@ -54,7 +54,7 @@ pub(super) fn given_or_default<'call>(
 /// told them another one.
 pub(super) fn logged<T>(result: Result<T>) -> Result<T> {
     if let Err(error) = &result
-        && error.is_to_mend()
+        && error.is_misconfiguration()
     {
         System.log(format_args!("{error}"));
     }
@@ -89,7 +89,7 @@ impl Acquired {
         let credential = match usage {
             _ if is_judging_spnego() => Credential::anonymous(),
             Usage::Initiate => match acquire() {
-                Err(error) if is_default && error.is_to_mend() => Credential::deferred(error),
+                Err(error) if is_default && error.is_misconfiguration() => Credential::deferred(error),
                 acquired => acquired?,
             },
             Usage::Accept | Usage::Both => logged(acquire())?,

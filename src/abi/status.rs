@@ -1,4 +1,4 @@
-//! From errors to status codes, and the sentences that go with them.
+//! The status codes of errors, and `gss_display_status`.
 
 use core::cell::RefCell;
 
@@ -17,7 +17,7 @@ use crate::{
 
 type Minor = g::OM_uint32;
 
-/// The last error of this thread, in all its words: a code alone cannot name the file that was unreadable.
+/// The last error of this thread: a code alone cannot say which file was unreadable.
 struct Last {
     minor: Minor,
     sentence: String,
@@ -42,7 +42,7 @@ pub(super) const fn code(error: &Error) -> (Major, Minor) {
     (major, minor)
 }
 
-/// What a minor code says to a person: the last error's own words where it is that one, else what all of that code share.
+/// The sentence of a minor code: that of the last error if it has this code, else the one that all errors with it share.
 fn sentence(minor: Minor) -> Option<String> {
     let remembered = LAST.try_with(|last| {
         let last = last.try_borrow().ok()?;
@@ -76,7 +76,7 @@ pub(super) fn display(
 
 const GSS_C_MECH_CODE: core::ffi::c_int = 2;
 
-/// The table of errors has RFC 2744's numbers, and does not know GSS-API's C types.
+/// Compares the numbers of the table of errors, which does not know the C types of GSS-API.
 macro_rules! same_majors {
     ($($name:ident = $theirs:ident,)+) => {
         const _: () = assert!($(major::$name == g::$theirs)&&+);

@@ -326,12 +326,12 @@ impl Initiator {
         let asked = asked.or_else(|| of_variable("NTLMUSER")).or_else(|| of_variable("USER"));
         let Some(asked) = asked else {
             let nobody = CredentialError::NoCachedLogon { name: String::new() }.into();
-            return Err(if error.is_to_mend() { error } else { nobody });
+            return Err(if error.is_misconfiguration() { error } else { nobody });
         };
         match domain.find(&asked, env)? {
             Some(name) => Ok(Self::CachedLogon(CachedLogon { name })),
             // A user file that has nobody at all is to be mended.
-            None if error.is_to_mend() => Err(error),
+            None if error.is_misconfiguration() => Err(error),
             None => Err(CredentialError::NoCachedLogon { name: Name::User(asked).to_string() }.into()),
         }
     }
@@ -526,7 +526,7 @@ mod tests {
         std::fs::write(&path, "# nobody\n").unwrap();
         let empty = refused(&with_file, domain, None);
         std::fs::remove_file(&path).unwrap();
-        assert!(empty.is_to_mend(), "{empty:?}");
+        assert!(empty.is_misconfiguration(), "{empty:?}");
         let gone = Some(TestDomain { is_there: false, ..TestDomain::default() }.domain());
         assert_eq!(refused(&silent, gone, Some("alice")), CredentialError::NoUserFile.into());
         let unreadable = refused(&with_file, domain, Some("alice"));

@@ -7,18 +7,18 @@ use super::{
     table::{BASE, major},
 };
 
-/// A token that does not parse: which one, where, and what is wrong there.
+/// A token that does not parse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidMessage {
     /// The token.
     pub message: Message,
-    /// Its part, by the name of [MS-NLMP] 2.2.
+    /// The part of it that is wrong, in the words of [MS-NLMP] 2.2.
     pub field: FieldName,
     /// What is wrong with that part.
     pub fault: Fault,
 }
 
-/// Makes an enum of which each value has a number, part of a minor code, and a name.
+/// Makes an enum whose values have a number, which is part of the minor code, and a name.
 macro_rules! numbered {
     ($(
         $(#[$attribute:meta])*
@@ -35,7 +35,7 @@ macro_rules! numbered {
                 match self {$( Self::$value => $number, )+}
             }
 
-            /// The specification's name.
+            /// The name in the specification.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self {$( Self::$value => $name, )+}
@@ -107,34 +107,34 @@ pub enum Fault {
     Truncated,
     /// Its Len and BufferOffset point outside the token, or into its fixed header.
     OutsideMessage,
-    /// UTF-16 text of an odd number of bytes.
+    /// UTF-16 text with an odd number of bytes.
     OddLength,
     /// A length that the specification does not allow.
     WrongLength,
-    /// Nothing where there must be a key.
+    /// It is empty, although there must be a key.
     NoKey,
     /// A value that the specification does not allow.
     WrongValue,
-    /// An AV_PAIR that may stand once stands twice.
+    /// An AV_PAIR that may occur once occurs twice.
     Duplicate,
     /// An AV_PAIR list without MsvAvEOL.
     NoEnd,
-    /// Announced, but not there.
+    /// The token announces it, but does not contain it.
     Missing,
 }
 
 impl InvalidMessage {
-    /// Its code: a malformed token has one for each message and field of it, from 0x4E540100.
+    /// Its code: there is one for each field of each message, from 0x4E540100.
     pub(super) const fn code(&self) -> Code {
         Code { major: major::DEFECTIVE_TOKEN, minor: BASE | 0x100 | self.message.number() << 4 | self.field.number() }
     }
 
-    /// The sentence for a person where the fault is forgotten.
+    /// The sentence, for use when the fault is not known.
     pub(super) fn sentence_without_fault(self) -> String {
         format!("The {} is malformed, in {}: {ADVICE}", self.message.name(), self.field.name())
     }
 
-    /// One for each message and field.
+    /// An error for each field of each message.
     pub(super) fn examples() -> impl Iterator<Item = Self> {
         let fault = Fault::WrongValue;
         Message::ALL.iter().flat_map(move |message| {

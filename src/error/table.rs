@@ -1,8 +1,8 @@
-//! The table of errors. One row for each: its variant, what it carries and an example of that, its major and minor status
-//! code, and what it says to a person.
+//! The table of errors. Each row has a variant, its fields with examples, its major and minor status codes, and its
+//! sentence, which says what went wrong and what to do.
 //!
-//! Minor codes start at 0x4E540000 ("NT"). Up to 0x1D they have the meanings that programs know from gss-ntlmssp; ours
-//! follow from 0x20. A number is never used for anything else later.
+//! Minor codes start at 0x4E540000 ("NT"). Up to 0x1D they have the meanings that programs know from gss-ntlmssp; those of
+//! this mechanism follow from 0x20. A number never gets another meaning.
 
 use core::fmt;
 
@@ -10,7 +10,7 @@ use crate::text::Escaped;
 
 use super::Error;
 
-/// What a caller of GSS-API gets for an error.
+/// The status codes of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Code {
     /// The major status code, of RFC 2744 3.9.1.
@@ -45,7 +45,7 @@ pub(crate) mod major {
     pub(crate) const GAP_TOKEN: u32 = 1 << 4;
 }
 
-/// Makes of the table an enum for each part of [`Error`], and the functions that read a row.
+/// Makes an enum for each part of [`Error`], and the functions that read a row.
 macro_rules! errors {
     (
         text: $text:ident;
@@ -98,7 +98,7 @@ macro_rules! errors {
             }
         )+
 
-        /// One error for each row; where it has text from elsewhere, that is `text`.
+        /// One error for each row; text from elsewhere in it is `text`.
         pub(super) fn examples($text: &str) -> Vec<Error> {
             vec![$($(
                 Error::$part($name::$row $({$( $field: $field_example, )+})? $(($argument_example))?),
