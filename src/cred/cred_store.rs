@@ -23,21 +23,20 @@ pub struct CredStore<'a> {
     generic_password: Option<&'a [u8]>,
 }
 
-impl<'a> CredStore<'a> {
-    /// The longest password, in bytes.
-    pub const MAX_PASSWORD: usize = 0x1_0000;
+/// The maximum length of a password, in bytes.
+const MAX_PASSWORD: usize = 0x1_0000;
 
+impl<'a> CredStore<'a> {
     /// The store with a password.
     ///
     /// # Errors
     /// [`ApiMisuse::BadPassword`] for a password of a wrong form.
     pub fn with_password(self, password: &'a [u8]) -> Result<Self> {
-        Ok(Self { password: Some(checked(password)?), ..self })
+        Ok(Self { password: Some(ensure_password(password)?), ..self })
     }
 
     /// Whether there is a password or a hash in it.
-    #[must_use]
-    pub const fn has_secret(&self) -> bool {
+    pub(super) const fn has_secret(&self) -> bool {
         self.nt_hash.is_some() || self.password.is_some() || self.generic_password.is_some()
     }
 
@@ -50,12 +49,11 @@ impl<'a> CredStore<'a> {
             return Ok(Some(Secret { nt_hash: NtHash::new(*nt_hash.expose()), lm_hash: None }));
         }
         let Some(password) = self.password.or(self.generic_password) else { return Ok(None) };
-        let secret = Secret::of_password(checked(password)?, policy).ok_or(ApiMisuse::BadPassword)?;
+        let secret = Secret::of_password(ensure_password(password)?, policy).ok_or(ApiMisuse::BadPassword)?;
         Ok(Some(secret))
     }
 
     /// The domain to ask for accounts that the user file does not have; `None` if the file is to be the only source.
-    #[must_use]
     pub(super) fn domain_to_ask(&self, env: &Env<'_>) -> Option<&'static dyn DomainService> {
         env.domain.filter(|_| self.key_file.is_none())
     }
@@ -71,7 +69,7 @@ impl<'a> CredStore<'a> {
             b"ntlmssp_domain" => self.domain = Some(text()?),
             b"ntlmssp_nthash" => self.nt_hash = Some(parse_hash(value).ok_or(ApiMisuse::BadPassword)?),
             b"ntlmssp_keyfile" => self.key_file = Some(text()?),
-            b"ntlmssp_password" => self.password = Some(checked(value)?),
+            b"ntlmssp_password" => self.password = Some(ensure_password(value)?),
             b"password" => self.generic_password = Some(value),
             _ => {}
         }
@@ -92,8 +90,9 @@ pub(super) fn parse_hex(digits: &[u8]) -> Option<[u8; 16]> {
     u128::from_str_radix(str::from_utf8(digits).ok()?, 16).ok().map(u128::to_be_bytes)
 }
 
-fn checked(password: &[u8]) -> Result<&[u8]> {
-    if password.len() > CredStore::MAX_PASSWORD || password.contains(&0) {
+/// Ensures that a password has a valid form.
+fn ensure_password(password: &[u8]) -> Result<&[u8]> {
+    if password.len() > MAX_PASSWORD || password.contains(&0) {
         return Err(ApiMisuse::BadPassword.into());
     }
     Ok(password)
@@ -129,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_key_that_wins_makes_the_value_of_the_other_one_meaningless() {
-        let long = [b'x'; CredStore::MAX_PASSWORD + 1];
+        let long = [b'x'; MAX_PASSWORD + 1];
         let digits = b"000102030405060708090a0b0c0d0e0f";
         let own_keys: [(_, &[u8], _); 3] = [
             ("ntlmssp_password", b"own", hash_of(b"own")),
@@ -170,7 +169,7 @@ mod tests {
             assert_eq!(hash(&[("ntlmssp_nthash", digits.as_bytes())]), refused(), "{digits}");
         }
         for key in ["password", "ntlmssp_password"] {
-            for password in [&b"a\0b"[..], b"\xff", &[b'x'; CredStore::MAX_PASSWORD + 1]] {
+            for password in [&b"a\0b"[..], b"\xff", &[b'x'; MAX_PASSWORD + 1]] {
                 assert_eq!(hash(&[(key, password)]), refused(), "{key}");
             }
         }

@@ -1,4 +1,4 @@
-//! Where secrets come from.
+//! Credentials: the secrets of initiators, and how acceptors verify clients.
 
 #![forbid(unsafe_code)]
 
@@ -18,9 +18,10 @@ pub use self::{
     cred_store::CredStore,
     env::Env,
     responder::{DomainService, ReceivedChallenge, Responder, Response},
-    user_file::UserFile,
     verifier::{Accounts, Claim, Proof, VerifiedClaim, Verifier},
 };
+
+use self::user_file::UserFile;
 
 #[cfg(test)]
 pub(crate) use self::responder::tests as responder_tests;
@@ -36,7 +37,7 @@ use crate::{
     policy::Policy,
 };
 
-/// What a credential is for.
+/// The usage of a credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Usage {
     /// GSS_C_INITIATE.
@@ -47,10 +48,10 @@ pub enum Usage {
     Both,
 }
 
-/// A credential: an initiator's secret, an acceptor's way to judge others', or both.
+/// A credential: an initiator's secret, an acceptor's way to verify clients, or both.
 #[derive(Debug)]
 pub struct Credential {
-    /// What it is made of, or what must be mended before there is anything.
+    /// Its two halves, or the error that every use of it returns.
     halves: Result<Halves>,
     /// [`Options`] in one number. A lock could be held for ever in a child forked from a program with threads.
     options: AtomicU64,
@@ -59,18 +60,18 @@ pub struct Credential {
 #[derive(Debug)]
 struct Halves {
     initiator: Option<Initiator>,
-    /// Handshakes that it began hold on to it.
+    /// Shared with the handshakes that were begun with it.
     acceptor: Option<Arc<Acceptor>>,
 }
 
-/// Who initiates.
+/// The half of a credential that initiates.
 #[derive(Debug)]
 pub enum Initiator {
-    /// An account, with what proves it.
+    /// An account and its secret.
     Account(Account),
-    /// An account whose secret a domain keeps since its user logged on.
+    /// An account whose secret the domain has kept since its user logged on.
     CachedLogon(CachedLogon),
-    /// Nobody in particular.
+    /// An anonymous user.
     Anonymous,
 }
 
@@ -83,52 +84,52 @@ pub struct Account {
     pub secret: Secret,
 }
 
-/// An account that a domain answers for.
+/// An account whose secret the domain has.
 #[derive(Debug, Clone)]
 pub struct CachedLogon {
     /// The account.
     pub name: UserName,
 }
 
-/// What is kept of a password, and is as good as the password.
+/// The hashes of a password, which are as good as the password.
 #[derive(Debug)]
 pub struct Secret {
     /// Its NT hash.
     pub nt_hash: NtHash,
-    /// Its LM hash, where LM_COMPAT_LEVEL uses it and the password has one.
+    /// Its LM hash, if LM_COMPAT_LEVEL uses it and the password has one.
     pub lm_hash: Option<LmHash>,
 }
 
-/// Who accepts, and who judges the clients.
+/// The half of a credential that accepts.
 #[derive(Debug)]
 pub struct Acceptor {
-    /// The service, as asked for or, by default, this host.
+    /// The service that the application asked for; by default this host.
     pub name: Name,
-    /// Whether the application asked for that name.
+    /// Whether the application asked for this name.
     pub is_named: bool,
-    /// The accounts.
+    /// The accounts of clients.
     pub accounts: Accounts,
 }
 
-/// What an application sets on a credential after acquiring it.
+/// Options that an application sets on an acquired credential.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Options {
-    /// NegotiateFlags in place of the mechanism's own choice; what an application asks for by request flags is added.
+    /// NegotiateFlags in place of the mechanism's own choice; those for the request flags of the application are added.
     pub neg_flags: Option<u32>,
-    /// GSS_KRB5_CRED_NO_CI_FLAGS_X: no SIGN and SEAL unless asked for by name.
+    /// GSS_KRB5_CRED_NO_CI_FLAGS_X: SIGN and SEAL only if the application requests them.
     pub no_ci_flags: bool,
 }
 
 impl Credential {
-    /// Acquires a credential for `name`, or for whoever there is a secret of, from `store` and, where that names no source,
-    /// from NTLM_USER_FILE and the domain. An anonymous name needs no secret.
+    /// Acquires a credential for `name`, or for the first account that is found, from `store`. If that names no source, the
+    /// sources are NTLM_USER_FILE and the domain. An anonymous name needs no secret.
     ///
-    /// With [`Usage::Both`] one half is enough, unless a user is named or a secret given, which is to initiate;
+    /// With [`Usage::Both`] one half is enough, unless a user name or a secret shows that the application wants to initiate;
     /// [`Credential::usage`] tells which halves there are.
     ///
     /// # Errors
-    /// [`crate::error::Error::Credential`] when there is no secret (the error says where it was looked for), [`crate::error::Error::ApiMisuse`] for a
-    /// password that cannot be one or a secret without a user's name.
+    /// [`Error::Credential`] if there is no secret, [`Error::ApiMisuse`] for a password of a wrong form or a secret without a
+    /// user name.
     pub fn acquire(name: Option<&Name>, usage: Usage, store: &CredStore<'_>, env: &Env<'_>) -> Result<Self> {
         let initiator = || Initiator::acquire(name, store, env);
         let acceptor = || Acceptor::acquire(name, store, env);
@@ -137,7 +138,7 @@ impl Credential {
             Usage::Accept => (None, Some(acceptor()?)),
             Usage::Both => match (initiator(), acceptor()) {
                 (Err(error), Err(_)) => return Err(error),
-                // Who names a user, or brings a secret, means to initiate.
+                // The user name or the secret is for initiating.
                 (Err(error), Ok(_)) if matches!(name, Some(Name::User(_))) || store.has_secret() => return Err(error),
                 (initiator, acceptor) => (initiator.ok(), acceptor.ok()),
             },
@@ -145,20 +146,19 @@ impl Credential {
         Ok(Self::new(initiator, acceptor))
     }
 
-    /// The credential of nobody in particular, to initiate with.
+    /// An anonymous initiator.
     #[must_use]
     pub fn anonymous() -> Self {
         Self::new(Some(Initiator::Anonymous), None)
     }
 
-    /// The credential of nobody, which says `error` wherever it is used: acquiring it succeeds where a program would not get to
-    /// see the error otherwise.
+    /// A credential each use of which returns `error`, for programs that would not show the error of acquiring it.
     #[must_use]
     pub fn deferred(error: Error) -> Self {
         Self::of(Err(error))
     }
 
-    /// A credential of these halves.
+    /// A credential with these halves.
     #[must_use]
     pub fn new(initiator: Option<Initiator>, acceptor: Option<Acceptor>) -> Self {
         Self::of(Ok(Halves { initiator, acceptor: acceptor.map(Arc::new) }))
@@ -172,10 +172,10 @@ impl Credential {
         self.halves.as_ref().map_err(Clone::clone)
     }
 
-    /// What it is good for.
+    /// Its usage.
     ///
     /// # Errors
-    /// The one of a deferred credential, as in what follows.
+    /// The error of a deferred credential.
     pub fn usage(&self) -> Result<Usage> {
         let Halves { initiator, acceptor } = self.halves()?;
         Ok(match (initiator, acceptor) {
@@ -185,7 +185,7 @@ impl Credential {
         })
     }
 
-    /// Whose it is: the account where there is one.
+    /// Its name: that of the account, if there is one.
     ///
     /// # Errors
     /// As [`Credential::usage`].
@@ -201,7 +201,7 @@ impl Credential {
     /// The half that initiates.
     ///
     /// # Errors
-    /// [`ApiMisuse::NotAnInitiator`] when there is none; as [`Credential::usage`].
+    /// [`ApiMisuse::NotAnInitiator`] if there is none; as [`Credential::usage`].
     pub fn initiator(&self) -> Result<&Initiator> {
         self.halves()?.initiator.as_ref().ok_or_else(|| ApiMisuse::NotAnInitiator.into())
     }
@@ -209,18 +209,18 @@ impl Credential {
     /// The half that accepts.
     ///
     /// # Errors
-    /// [`ApiMisuse::NotAnAcceptor`] when there is none; as [`Credential::usage`].
+    /// [`ApiMisuse::NotAnAcceptor`] if there is none; as [`Credential::usage`].
     pub fn acceptor(&self) -> Result<&Arc<Acceptor>> {
         self.halves()?.acceptor.as_ref().ok_or_else(|| ApiMisuse::NotAnAcceptor.into())
     }
 
-    /// What was set on it.
+    /// Its options.
     #[must_use]
     pub fn options(&self) -> Options {
         Options::from_bits(self.options.load(Ordering::Relaxed))
     }
 
-    /// Sets something on it.
+    /// Changes its options.
     pub fn set_options(&self, change: impl Fn(&mut Options)) {
         let changed = |bits| {
             let mut options = Options::from_bits(bits);
@@ -247,7 +247,7 @@ impl Options {
 }
 
 impl Secret {
-    /// The secret of a password; `None` when it is not the text that [`crate::text::password_to_utf16le`] reads.
+    /// The secret of a password; `None` if [`crate::text::password_to_utf16le`] refuses it.
     fn of_password(password: &[u8], policy: &Policy) -> Option<Self> {
         let lm_hash = if policy.lm_level.uses_lm() { lm_hash(password) } else { None };
         nt_hash(password).map(|nt_hash| Self { nt_hash, lm_hash })
@@ -266,7 +266,7 @@ impl Secret {
 }
 
 impl Initiator {
-    /// Who it is.
+    /// Its name.
     #[must_use]
     pub fn name(&self) -> Name {
         match self {
@@ -305,8 +305,8 @@ impl Initiator {
         Ok(Self::Account(account))
     }
 
-    /// The cached logon of the account asked for or, if none is, of NTLMUSER or USER. Where there is no domain the error is
-    /// that of the user file.
+    /// The cached logon of the account asked for; by default that of NTLMUSER or USER. If the domain is not there, the error is
+    /// `error`, that of the user file.
     fn cached_logon(
         asked: Option<UserName>,
         domain: &'static dyn DomainService,
@@ -325,20 +325,19 @@ impl Initiator {
         };
         let asked = asked.or_else(|| of_variable("NTLMUSER")).or_else(|| of_variable("USER"));
         let Some(asked) = asked else {
-            let nobody = CredentialError::NoCachedLogon { name: String::new() }.into();
-            return Err(if error.is_misconfiguration() { error } else { nobody });
+            let no_name = CredentialError::NoCachedLogon { name: String::new() }.into();
+            return Err(if error.is_misconfiguration() { error } else { no_name });
         };
         match domain.find(&asked, env)? {
             Some(name) => Ok(Self::CachedLogon(CachedLogon { name })),
-            // A user file that has nobody at all is to be mended.
+            // A user file without any account comes first.
             None if error.is_misconfiguration() => Err(error),
             None => Err(CredentialError::NoCachedLogon { name: Name::User(asked).to_string() }.into()),
         }
     }
 }
 
-/// Whether an account may be elsewhere than in the user file that gave this error: a file that is there but cannot be used is
-/// not passed over.
+/// Whether the account may be elsewhere than in the user file that caused this error. A file that cannot be used is an error.
 const fn is_elsewhere(error: &Error) -> bool {
     matches!(error, Error::Credential(CredentialError::NoUserFile | CredentialError::NoEntry { .. }))
 }
@@ -370,10 +369,10 @@ impl Acceptor {
             }
             (Err(error), None) => return Err(error),
         };
-        // It is read at each handshake, and the program may be elsewhere by then.
+        // Each handshake reads it, and the program may have changed its working directory by then.
         let path = std::path::absolute(path)
             .map_err(|error| CredentialError::Unreadable { path: String::new(), reason: error.to_string() })?;
-        // Read now, so that a file that cannot be read is told where the administrator looks.
+        // Read now: acquiring a credential fails where the administrator sees it.
         UserFile::load(&path, env)?;
         Ok(Accounts { user_file: Some(path), asks_domain: domain.is_some() })
     }

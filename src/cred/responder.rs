@@ -1,4 +1,4 @@
-//! Who answers a CHALLENGE_MESSAGE where the secret is not ours to see, and the domain that can.
+//! How the domain, which keeps the secret, answers a CHALLENGE_MESSAGE.
 
 use core::fmt;
 
@@ -6,33 +6,31 @@ use crate::{crypto::ExportedSessionKey, error::Result, host::Membership, name::U
 
 use super::{Env, Verifier};
 
-/// Answers for an account whose secret it keeps to itself.
+/// Answers challenges for accounts whose secrets it does not reveal.
 pub trait Responder: fmt::Debug + Send + Sync {
-    /// The account that it would answer for: `asked`, with the domain as it is called here, or the one that a name without
-    /// any means. `None` when
-    /// it has no secret of that account.
+    /// The account that `asked` means, with its domain, which `asked` may lack; `None` if there is no secret of that account.
     ///
     /// # Errors
-    /// When it does not work.
+    /// If the responder does not work.
     fn find(&self, asked: &UserName, env: &Env<'_>) -> Result<Option<UserName>>;
 
     /// An AUTHENTICATE_MESSAGE of `account` that answers `challenge`.
     ///
     /// # Errors
-    /// When it does not work, or no longer has a secret of that account.
+    /// If the responder does not work, or no longer has a secret of that account.
     fn respond(&self, account: &UserName, challenge: &ReceivedChallenge<'_>, env: &Env<'_>) -> Result<Response>;
 }
 
-/// What is to be answered.
+/// The messages to answer.
 #[derive(Debug, Clone, Copy)]
 pub struct ReceivedChallenge<'a> {
     /// NEGOTIATE_MESSAGE as sent.
     pub negotiate: &'a [u8],
-    /// CHALLENGE_MESSAGE as received; without MsvAvTimestamp where the answer is to have no MIC.
+    /// CHALLENGE_MESSAGE as received; without MsvAvTimestamp if the answer must not have a MIC.
     pub challenge: &'a [u8],
 }
 
-/// An answer. What it says is not believed before it is read.
+/// An answer; the context verifies it before it uses it.
 pub struct Response {
     /// AUTHENTICATE_MESSAGE.
     pub authenticate: Vec<u8>,
@@ -40,16 +38,16 @@ pub struct Response {
     pub key: ExportedSessionKey,
 }
 
-/// A domain of accounts, as this computer is a member of one: it judges them, and answers for those that are logged on.
+/// The domain of this computer: it verifies its accounts, and answers challenges for those that are logged on.
 pub trait DomainService: Verifier + Responder {
-    /// Whether it can be asked here, now.
+    /// Ensures that it can be asked.
     ///
     /// # Errors
-    /// [`crate::error::CredentialError::NoDomain`], or [`crate::error::CredentialError::NoUserFile`] where there is no domain
-    /// at all.
+    /// [`crate::error::CredentialError::NoDomain`] if it does not answer, [`crate::error::CredentialError::NoUserFile`] if there
+    /// is no domain.
     fn reach(&self, env: &Env<'_>) -> Result<()>;
 
-    /// What it calls this computer. The first call sends a request; its answer is kept.
+    /// The names of this computer in the domain. The first call sends a request; its answer is kept.
     ///
     /// # Errors
     /// As [`DomainService::reach`].
@@ -71,7 +69,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A domain `AD` that believes everybody and keeps the logon of alice; `respond` is what it answers for her.
+    /// A domain `AD` that takes every proof for a right one and has the logon of alice, for whom it answers by `respond`.
     pub(crate) struct TestDomain {
         pub(crate) is_there: bool,
         pub(crate) membership: Option<Membership>,

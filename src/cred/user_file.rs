@@ -1,8 +1,9 @@
 //! The user file: NTLM_USER_FILE, or `ntlmssp_keyfile` of a credential store.
 //!
-//! Two kinds of lines, which may be mixed: `DOMAIN:USER:PASSWORD` (the password is all that follows, colons too, or nothing;
-//! the domain may be empty) and those of smbpasswd(5), `NAME:UID:LMHASH:NTHASH:[FLAGS]:LCT-...`, whose name may be
-//! `DOMAIN\NAME`; with the flag `N` the password is empty. Lines that start with `#` are comments.
+//! It may mix two kinds of lines: `DOMAIN:USER:PASSWORD` (the password is the rest of the line, with its colons, and may be
+//! empty; the domain may be empty), and those of smbpasswd(5), `NAME:UID:LMHASH:NTHASH:[FLAGS]:LCT-...`, where the name may be
+//! `DOMAIN\NAME`; with the flag `N` the password is empty. A line is a comment if `#` is its first character that is not a
+//! blank.
 
 use std::{
     fs::OpenOptions,
@@ -29,14 +30,14 @@ use super::{
     cred_store::{parse_hash, parse_hex},
 };
 
-/// A user file, read.
+/// A reading of a user file.
 #[derive(Debug)]
-pub struct UserFile {
+pub(super) struct UserFile {
     path: PathBuf,
     /// In the order of the file.
     entries: Vec<Entry>,
-    /// Each account's name in upper case, in order, and where its entry stands: that an account is unknown is found out as
-    /// fast as that it is the last one.
+    /// The name of each account in upper case, sorted, and the index of its entry: the search takes as long for an unknown
+    /// account as for the last one.
     by_user: Vec<(String, usize)>,
     /// Explains why an account may be missing.
     flaw: Option<FileFlaw>,
@@ -44,16 +45,16 @@ pub struct UserFile {
 
 /// An account of a user file.
 #[derive(Debug)]
-pub struct Entry {
-    /// The account and its domain as the file spells them; an empty domain stands for any.
-    pub name: UserName,
+pub(super) struct Entry {
+    /// The account and its domain, in the spelling of the file; an empty domain means every domain.
+    pub(super) name: UserName,
     /// Its secret.
-    pub secret: Secret,
-    /// smbpasswd's flag `D` or `L`.
-    pub is_disabled: bool,
+    pub(super) secret: Secret,
+    /// It has smbpasswd's flag `D` (disabled) or `L` (locked).
+    pub(super) is_disabled: bool,
 }
 
-/// What tells one state of a file from the next.
+/// Identifies a state of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     file: (u64, u64),
@@ -86,11 +87,11 @@ const MAX_LINE: usize = 4096;
 const MAX_FILE: u64 = 16 * 1024 * 1024;
 
 impl UserFile {
-    /// Where the user file is: `key_file` if given, else NTLM_USER_FILE.
+    /// The path of the user file: `key_file` if given, else NTLM_USER_FILE.
     ///
     /// # Errors
-    /// [`CredentialError::NoUserFile`] when neither is.
-    pub fn configured_path(key_file: Option<&str>, host: &dyn Host) -> Result<PathBuf> {
+    /// [`CredentialError::NoUserFile`] if there is neither.
+    pub(super) fn configured_path(key_file: Option<&str>, host: &dyn Host) -> Result<PathBuf> {
         match key_file {
             Some(path) => Ok(PathBuf::from(path)),
             None => host
@@ -105,7 +106,7 @@ impl UserFile {
     ///
     /// # Errors
     /// As [`UserFile::configured_path`] and [`UserFile::load`].
-    pub fn configured(key_file: Option<&str>, env: &Env<'_>) -> Result<Arc<Self>> {
+    pub(super) fn configured(key_file: Option<&str>, env: &Env<'_>) -> Result<Arc<Self>> {
         Self::load(&Self::configured_path(key_file, env.host)?, env)
     }
 
@@ -116,7 +117,7 @@ impl UserFile {
     ///
     /// # Errors
     /// [`CredentialError`] when it cannot be read, is not a regular file, is longer than 16 MiB, or everybody may write to it.
-    pub fn load(path: &Path, env: &Env<'_>) -> Result<Arc<Self>> {
+    pub(super) fn load(path: &Path, env: &Env<'_>) -> Result<Arc<Self>> {
         let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, error.to_string()))?;
         let (stamp, with_lm) = (Stamp::of(&metadata), env.policy.lm_level.uses_lm());
         if let Some(file) = reading_of(path, with_lm, |reading| reading.stamp == Some(stamp)) {
@@ -184,11 +185,11 @@ impl UserFile {
         Self { path: path.to_owned(), entries, by_user, flaw }
     }
 
-    /// The account of that `name`, or the first if none is asked for, with its secret.
+    /// The account with that `name`, or the first one if `name` is `None`, with its secret.
     ///
     /// # Errors
-    /// [`CredentialError::NoEntry`] when there is none.
-    pub fn account_of(&self, name: Option<&UserName>) -> Result<Account> {
+    /// [`CredentialError::NoEntry`] if there is none.
+    pub(super) fn account_of(&self, name: Option<&UserName>) -> Result<Account> {
         let entry = match name {
             None => self.entries.iter().find(|entry| !entry.is_disabled),
             Some(name) => self.entry(&name.user, &name.domain),
@@ -200,7 +201,7 @@ impl UserFile {
             );
         };
         let mut name = name.cloned().unwrap_or_else(|| entry.name.clone());
-        // Who asks for a user principal name sends it; else the account is called as the file spells it.
+        // A user principal name is sent as it was asked for; every other name is sent in the spelling of the file.
         if text::same_name(&name.user, &entry.name.user) {
             name.user.clone_from(&entry.name.user);
             if name.domain.is_empty() {
@@ -210,11 +211,10 @@ impl UserFile {
         Ok(Account { name, secret: entry.secret.copy() })
     }
 
-    /// The account that a client means who calls itself `user` of `domain`: the entry of that domain if there is one, else
-    /// one that serves every domain. Without a domain it is the first of that name, else the one that `user` as a user
-    /// principal name (`account@domain`) spells.
-    #[must_use]
-    pub fn entry(&self, user: &str, domain: &str) -> Option<&Entry> {
+    /// The account of a client that claims to be `user` of `domain`: the entry with that domain if there is one, else an entry
+    /// for every domain. Without a domain it is the first entry with that user, else the one for which `user` is the user
+    /// principal name (`account@domain`).
+    pub(super) fn entry(&self, user: &str, domain: &str) -> Option<&Entry> {
         if domain.is_empty() {
             return self.entries_of(user).next().or_else(|| {
                 let (user, domain) = user.rsplit_once('@').filter(|(_, domain)| !domain.is_empty())?;
@@ -233,7 +233,7 @@ impl UserFile {
         for_any_domain
     }
 
-    /// The entries whose account is called `user`, in the order of the file.
+    /// The entries with that user, in the order of the file.
     fn entries_of(&self, user: &str) -> impl Iterator<Item = &Entry> {
         let user = text::upper(user);
         let first = self.by_user.partition_point(|(name, _)| *name < user);
@@ -313,7 +313,7 @@ fn parse_line(line: &[u8], policy: &Policy) -> Option<Entry> {
         {
             smbpasswd_entry(name, uid, [lm_hash, nt_hash], rest, policy)?
         }
-        // A line of passwd(5) is nobody's password.
+        // A line of passwd(5) is no entry.
         [_, _, uid, gid, _, rest] if is_number(uid) && is_number(gid) && rest.starts_with(b"/") => return None,
         [domain, user, _, ..] => {
             let password = line.splitn(3, |byte| *byte == b':').nth(2)?;
@@ -326,8 +326,7 @@ fn parse_line(line: &[u8], policy: &Policy) -> Option<Entry> {
     (entry.name.ensure_valid().is_ok() && !line.contains(&0)).then_some(entry)
 }
 
-/// Whether a line means to be one of smbpasswd(5): then it is that or nothing, for what it has in place of a password is no
-/// secret.
+/// Whether a line looks like one of smbpasswd(5). Then it must be one: what it has in the place of a password is not secret.
 fn is_like_smbpasswd(uid: &[u8], [lm_hash, nt_hash]: [&[u8]; 2], flags: &[u8]) -> bool {
     let is_hash = |hash: &[u8]| hash.len() == 32 || hash.starts_with(b"NO PASSWORD");
     let has_flags = flags.trim_ascii().starts_with(b"[");
@@ -338,7 +337,7 @@ fn is_number(digits: &[u8]) -> bool {
     !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
 }
 
-/// The entry of a line of smbpasswd(5): that must have all of its fields, and a hash or the flag for no password.
+/// The entry of a line of smbpasswd(5), which must have all of its fields, and a hash or the flag `N`.
 fn smbpasswd_entry(
     name: &[u8],
     uid: &[u8],
@@ -458,12 +457,12 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_is_no_part_of_the_first_line() {
+    fn a_byte_order_mark_is_not_part_of_the_first_line() {
         assert!(has_password(file("\u{feff}DOM:alice:x\n").entry("alice", "DOM"), "x"));
     }
 
     #[test]
-    fn a_line_that_is_not_utf8_explains_why_somebody_is_missing() {
+    fn a_line_that_is_not_utf8_explains_why_an_account_is_missing() {
         let missing = |text: &[u8], name: Option<&str>| {
             let path = PathBuf::from("users");
             let file = UserFile::parse(text, &path, &Env::without_domain(Policy::default(), &Silent::default()));
@@ -511,7 +510,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_regular_file_without_waiting_for_it() {
+    fn refuses_a_file_that_is_not_regular_without_waiting_for_it() {
         let folder = std::env::temp_dir().join(format!("gss-ntlm-user-file-{}", std::process::id()));
         std::fs::create_dir(&folder).unwrap();
         let fifo = folder.join("fifo");
@@ -532,7 +531,7 @@ mod tests {
         let is_kept = |unix_seconds| {
             let host = Silent { unix_seconds, ..Silent::default() };
             let load = || UserFile::load(&path, &Env::without_domain(Policy::default(), &host)).unwrap();
-            // While another test has the cache, nothing is kept.
+            // While another test has the lock, nothing is kept.
             (0..10).any(|_| Arc::ptr_eq(&load(), &load()))
         };
         let (at_once, later) = (is_kept(changed + 1), is_kept(changed + 3));
@@ -639,7 +638,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_name_the_first_entry_is_meant() {
+    fn without_a_name_the_first_entry_is_used() {
         let file = file("ONE:alice:1\nTWO:bob:2\n");
         assert_eq!(file.account_of(None).unwrap().name.user, "alice");
         assert!(file.account_of(Some(&UserName { user: "carol".to_owned(), domain: String::new() })).is_err());
@@ -656,7 +655,7 @@ mod tests {
             UserFile::load(&path, &Env::without_domain(policy, &host)).unwrap()
         };
         let has_lm_hash = |level| load(level).entry("alice", "DOM").unwrap().secret.lm_hash.is_some();
-        // While another test has the cache, nothing is kept.
+        // While another test has the lock, nothing is kept.
         let is_kept = (0..10).any(|_| Arc::ptr_eq(&load(0), &load(0)));
         let levels = [0, 3, 1, 2].map(has_lm_hash);
         std::fs::remove_file(&path).unwrap();

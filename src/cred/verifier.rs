@@ -1,4 +1,4 @@
-//! Who judges an AUTHENTICATE_MESSAGE.
+//! How an acceptor verifies an AUTHENTICATE_MESSAGE.
 
 use core::fmt;
 use std::path::PathBuf;
@@ -19,20 +19,20 @@ use crate::{
 
 use super::{Env, Secret, UserFile, user_file::Entry};
 
-/// What a client claims, and how it proves it.
+/// The name that a client claims, and its proof.
 #[derive(Clone, Copy)]
 pub struct Claim<'a> {
-    /// UserName in UTF-16LE, spelled as on the wire.
+    /// UserName in UTF-16LE, in the spelling of the wire.
     pub user: &'a [u8],
-    /// DomainName in UTF-16LE, spelled as on the wire.
+    /// DomainName in UTF-16LE, in the spelling of the wire.
     pub domain: &'a [u8],
-    /// Workstation in UTF-16LE: the domain may let an account log on from some computers only.
+    /// Workstation in UTF-16LE: the domain may restrict an account to some computers.
     pub workstation: &'a [u8],
     /// The proof.
     pub proof: Proof<'a>,
 }
 
-/// The response that a claim rests on.
+/// The response that proves a claim.
 #[derive(Clone, Copy)]
 pub enum Proof<'a> {
     /// NTLMv2_RESPONSE.
@@ -41,17 +41,17 @@ pub enum Proof<'a> {
         server_challenge: &'a [u8; 8],
         /// NTProofStr as sent.
         nt_proof_str: &'a [u8; 16],
-        /// What it was made over.
+        /// The bytes after it, over which it was made.
         temp: &'a [u8],
     },
     /// NTLM_RESPONSE.
     NtlmV1 {
-        /// What is answered: the challenge of this acceptor, or that and the client's in one.
+        /// The challenge: that of this acceptor, or the hash of that and the client's.
         challenge: &'a [u8; 8],
         /// The response as sent.
         response: &'a [u8; NTLM_V1_LEN],
     },
-    /// LM_RESPONSE, and no other.
+    /// LM_RESPONSE alone.
     Lm {
         /// The challenge of this acceptor.
         challenge: &'a [u8; 8],
@@ -60,26 +60,26 @@ pub enum Proof<'a> {
     },
 }
 
-/// That a claim is true. Only a verifier makes one.
+/// A claim that a verifier found true.
 #[derive(Debug)]
 pub struct VerifiedClaim {
-    /// The account, as the verifier spells it.
+    /// The account, in the verifier's spelling.
     pub account: UserName,
     /// SessionBaseKey.
     pub session_base_key: SessionBaseKey,
-    /// What KXKEY with an LM key needs of LMOWFv1, its first eight bytes, if the account has them.
+    /// LMOWFv1, of which KXKEY with an LM key uses the first eight bytes; `None` if the account has none.
     pub lm_hash: Option<LmHash>,
-    /// What else the verifier knows about the account.
+    /// The account's other attributes.
     pub attributes: Attributes,
 }
 
-/// Judges claims.
+/// Verifies claims.
 pub trait Verifier: fmt::Debug + Send + Sync {
-    /// The verdict that `claim` is true.
+    /// Verifies `claim`.
     ///
     /// # Errors
-    /// [`PeerMisbehaved::LogonFailure`] when its name or its proof is not, whichever: the trace tells unknown users from
-    /// wrong passwords, the peer is not told. Others when the account must not log on, or the verifier cannot work.
+    /// [`PeerMisbehaved::LogonFailure`] if its name or its proof is wrong: only the trace tells unknown users from wrong
+    /// passwords, the peer must not know. Other errors if the account may not log on, or the verifier does not work.
     fn verify(&self, claim: &Claim<'_>, env: &Env<'_>) -> Result<VerifiedClaim>;
 }
 
@@ -96,13 +96,13 @@ pub struct Accounts {
 impl Verifier for Accounts {
     fn verify(&self, claim: &Claim<'_>, env: &Env<'_>) -> Result<VerifiedClaim> {
         let file = self.user_file.as_ref().map(|path| UserFile::load(path, env)).transpose()?;
-        // A domain that is no text is not that of any entry, but one without a domain serves it.
+        // No entry has a domain that is not UTF-16, but an entry without a domain serves every domain.
         let domain = DisplayUtf16(claim.domain).to_string();
         let user = from_utf16le(claim.user);
         let entry = file.as_ref().zip(user).and_then(|(file, user)| file.entry(&user, &domain));
         match (entry, env.domain.filter(|_| self.asks_domain)) {
-            // Whoever the file has is its own, wrong password or not. That others get another error where a domain does not
-            // answer tells the two apart, so there must be one.
+            // Accounts of the file are never passed to the domain, even if the password is wrong. A domain that does not answer
+            // must not matter either: its error would tell which accounts are not in the file.
             (None, Some(domain)) if file.is_none() || domain.membership(env).is_ok() => {
                 let verified = domain.verify(claim, env)?;
                 file.map_or(Ok(()), |file| ensure_not_of_file(&file, &verified, env.host))?;
@@ -113,13 +113,13 @@ impl Verifier for Accounts {
     }
 }
 
-/// Whom the file has is judged by the file alone, by whatever other name of the account the client has asked the domain.
+/// Ensures that the domain did not verify an account of the file, which the client may have given another name of.
 fn ensure_not_of_file(file: &UserFile, verified: &VerifiedClaim, host: &dyn Host) -> Result<()> {
     let UserName { user, domain } = &verified.account;
     let value_of =
         |wanted| verified.attributes.iter().find(|(attribute, _)| *attribute == wanted).map_or("", |(_, v)| v);
     let (dns_domain, principal_name) = (value_of(Attribute::DnsDomain), value_of(Attribute::UserPrincipalName));
-    // Without a domain a name would mean an entry of any.
+    // A name without a domain would match an entry of any domain.
     let is_of_file = file.entry(user, domain).is_some()
         || !dns_domain.is_empty() && file.entry(user, dns_domain).is_some()
         || !principal_name.is_empty() && file.entry(principal_name, "").is_some();
@@ -127,18 +127,18 @@ fn ensure_not_of_file(file: &UserFile, verified: &VerifiedClaim, host: &dyn Host
         return Ok(());
     }
     host.trace(format_args!(
-        "refused {}: the user file has this account under another name, and judges it alone",
+        "refused {}: the user file has this account under another name, and the domain must not verify it",
         Name::User(verified.account.clone())
     ));
     Err(PeerMisbehaved::LogonFailure.into())
 }
 
-/// Judges by the entry of a user file.
+/// Verifies a claim against the entry of a user file.
 fn verify_against(entry: Option<&Entry>, claim: &Claim<'_>, host: &dyn Host) -> Result<VerifiedClaim> {
-    // An unknown account takes as long to refuse as a wrong password.
-    let nobody = Secret { nt_hash: NtHash::new([0; 16]), lm_hash: None };
-    let secret = entry.map_or(&nobody, |entry| &entry.secret);
-    match (entry, prove(claim, secret)) {
+    // Refusing an unknown account takes as long as refusing a wrong password.
+    let of_no_account = Secret { nt_hash: NtHash::new([0; 16]), lm_hash: None };
+    let secret = entry.map_or(&of_no_account, |entry| &entry.secret);
+    match (entry, verify_proof(claim, secret)) {
         (Some(entry), Some(session_base_key)) if !entry.is_disabled => Ok(VerifiedClaim {
             account: entry.name.clone(),
             session_base_key,
@@ -157,11 +157,11 @@ fn verify_against(entry: Option<&Entry>, claim: &Claim<'_>, host: &dyn Host) -> 
     }
 }
 
-/// The SessionBaseKey, if the proof was made with `secret`.
-fn prove(claim: &Claim<'_>, secret: &Secret) -> Option<SessionBaseKey> {
+/// The SessionBaseKey if the proof was made with `secret`.
+fn verify_proof(claim: &Claim<'_>, secret: &Secret) -> Option<SessionBaseKey> {
     match claim.proof {
-        // With the domain as the client spells it, in upper case, and with none ([MS-NLMP] 3.2.5.1.2): always all three, so
-        // that the work does not tell which was right, or whether one was.
+        // With the domain in the client's spelling, in upper case, and without a domain ([MS-NLMP] 3.2.5.1.2). Always all three:
+        // the time must not tell whether one was right, or which.
         Proof::NtlmV2 { server_challenge, nt_proof_str, temp } => {
             let tried = [claim.domain, &upper_utf16le(claim.domain), &[]].map(|domain| {
                 let key = ntowf_v2(&secret.nt_hash, claim.user, domain);
@@ -175,9 +175,9 @@ fn prove(claim: &Claim<'_>, secret: &Secret) -> Option<SessionBaseKey> {
             equal(&expected, response).then_some(session_base_key)
         }
         Proof::Lm { challenge, response } => {
-            // That there is no hash takes as long to find out as that it is another.
-            let nothing = LmHash::new([0; 16]);
-            let hash = secret.lm_hash.as_ref().unwrap_or(&nothing);
+            // A missing hash takes as long as a wrong one.
+            let missing = LmHash::new([0; 16]);
+            let hash = secret.lm_hash.as_ref().unwrap_or(&missing);
             let is_right = equal(&lm_v1(hash, challenge), response) && secret.lm_hash.is_some();
             is_right.then(|| SessionBaseKey::new(*kxkey_non_nt(hash).expose()))
         }
@@ -194,11 +194,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_domain_judges_whom_the_file_does_not_have() {
+    fn the_domain_verifies_accounts_that_are_not_in_the_file() {
         let path = std::env::temp_dir().join(format!("gss-ntlm-accounts-{}", std::process::id()));
         std::fs::write(&path, format!("AD:alice:x\n:bob:x\nold:1:{0}:{0}:[D]:LCT-0\n", "A".repeat(32))).unwrap();
         let file = || Some(path.clone());
-        let judged = |accounts: &Accounts, user: &str, domain: Option<&'static dyn DomainService>| {
+        let verify = |accounts: &Accounts, user: &str, domain: Option<&'static dyn DomainService>| {
             let host = Silent::default();
             let env = Env { domain, ..Env::without_domain(Policy::default(), &host) };
             let (user, domain) = (to_utf16le(user), to_utf16le("AD"));
@@ -213,8 +213,8 @@ mod tests {
         for (user, by_both) in
             [("alice", &refused), ("ALICE", &refused), ("bob", &refused), ("old", &refused), ("carol", &believed)]
         {
-            assert_eq!(&judged(&both, user, domain), by_both, "{user}");
-            assert_eq!(judged(&both, user, None), refused, "{user}");
+            assert_eq!(&verify(&both, user, domain), by_both, "{user}");
+            assert_eq!(verify(&both, user, None), refused, "{user}");
         }
         for (line, by_both) in [
             ("AD:somebody:x\n", &refused),
@@ -223,7 +223,7 @@ mod tests {
             ("ELSEWHERE:somebody:x\n", &believed),
         ] {
             std::fs::write(&path, line).unwrap();
-            assert_eq!(&judged(&both, "by.another.name@ad.example", domain), by_both, "{line}");
+            assert_eq!(&verify(&both, "by.another.name@ad.example", domain), by_both, "{line}");
         }
         let attributes = vec![
             (Attribute::DnsDomain, "ad.example".into()),
@@ -236,19 +236,16 @@ mod tests {
             ("else.example:somebody:x\n", &believed),
         ] {
             std::fs::write(&path, line).unwrap();
-            assert_eq!(&judged(&both, "by.another.name@ad.example", talkative), by_both, "{line}");
+            assert_eq!(&verify(&both, "by.another.name@ad.example", talkative), by_both, "{line}");
         }
         let silent = Some(TestDomain { membership: None, ..TestDomain::default() }.domain());
-        assert_eq!(judged(&both, "carol", silent), refused, "as if it were not there");
+        assert_eq!(verify(&both, "carol", silent), refused, "as if it were not there");
         assert_eq!(
-            judged(&Accounts { user_file: None, asks_domain: true }, "alice", silent),
+            verify(&Accounts { user_file: None, asks_domain: true }, "alice", silent),
             believed,
-            "whom else to ask"
+            "the domain is the only source"
         );
         std::fs::remove_file(&path).unwrap();
-        assert!(
-            matches!(judged(&both, "carol", domain), Err(Error::Credential(_))),
-            "a file that is gone is not passed over"
-        );
+        assert!(matches!(verify(&both, "carol", domain), Err(Error::Credential(_))), "a missing file is an error");
     }
 }
