@@ -91,7 +91,7 @@ impl Error {
     }
 
     /// Whether the administrator must correct the configuration of this computer before any handshake: a setting, or the user
-    /// file. A missing configuration is none.
+    /// file. If there is no configuration, there is nothing to correct.
     #[must_use]
     pub const fn is_misconfiguration(&self) -> bool {
         match self {

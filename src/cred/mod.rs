@@ -414,8 +414,8 @@ mod tests {
             usage(service(), &password),
         ];
         std::fs::remove_file(&path).unwrap();
-        let [anybody, alice, www, bob, no_entry, no_name, no_user] = results;
-        assert_eq!([anybody, alice, bob], [Ok(Usage::Both), Ok(Usage::Both), Ok(Usage::Both)]);
+        let [any, alice, www, bob, no_entry, no_name, no_user] = results;
+        assert_eq!([any, alice, bob], [Ok(Usage::Both), Ok(Usage::Both), Ok(Usage::Both)]);
         assert_eq!(www, Ok(Usage::Accept));
         assert!(matches!(no_entry, Err(crate::error::Error::Credential(CredentialError::NoEntry { .. }))));
         assert_eq!(no_name, Err(ApiMisuse::NoUserName.into()));
@@ -457,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn an_acceptor_keeps_to_its_file_wherever_the_program_goes() {
+    fn an_acceptor_keeps_its_file_if_the_working_directory_changes() {
         // A file that is there, by a relative path from wherever the tests run.
         let up = "../".repeat(std::env::current_dir().unwrap().components().count());
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml").trim_start_matches('/');
@@ -499,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cached_logon_is_for_who_has_no_other_secret() {
+    fn a_cached_logon_is_used_if_there_is_no_other_secret() {
         let path = std::env::temp_dir().join(format!("gss-ntlm-logon-{}", std::process::id()));
         std::fs::write(&path, "DOM:alice:x\n").unwrap();
         let with_file = Silent { user_file: Some(path.display().to_string()), ..Silent::default() };
@@ -513,7 +513,7 @@ mod tests {
         let cached = Ok((true, "AD\\alice".to_owned()));
         assert_eq!(initiator(at(&silent, domain), Some("alice"), &store), cached);
         assert_eq!(initiator(at(&with_file, domain), Some("alice"), &store), Ok((false, "DOM\\alice".to_owned())));
-        assert_eq!(initiator(at(&with_file, domain), Some("AD\\alice"), &store), cached, "whom the file does not have");
+        assert_eq!(initiator(at(&with_file, domain), Some("AD\\alice"), &store), cached, "it is not in the file");
         let secret = CredStore::default().with_password(b"x").unwrap();
         assert_eq!(initiator(at(&silent, domain), Some("alice"), &secret), Ok((false, "alice".to_owned())));
         std::fs::remove_file(&path).unwrap();
@@ -521,7 +521,7 @@ mod tests {
         let refused = |host: &dyn Host, domain, user| initiator(at(host, domain), user, &store).unwrap_err();
         let no_logon = |name: &str| Error::from(CredentialError::NoCachedLogon { name: name.to_owned() });
         assert_eq!(refused(&silent, domain, Some("bob")), no_logon("bob"));
-        assert_eq!(refused(&silent, domain, None), no_logon(""), "nor does the environment name anybody");
+        assert_eq!(refused(&silent, domain, None), no_logon(""), "the environment names no user either");
         std::fs::write(&path, "# nobody\n").unwrap();
         let empty = refused(&with_file, domain, None);
         std::fs::remove_file(&path).unwrap();

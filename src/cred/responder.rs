@@ -69,7 +69,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A domain `AD` that takes every proof for a right one and has the logon of alice, for whom it answers by `respond`.
+    /// A domain `AD` that accepts every proof, has the logon of alice and answers for her with `respond`.
     pub(crate) struct TestDomain {
         pub(crate) is_there: bool,
         pub(crate) membership: Option<Membership>,

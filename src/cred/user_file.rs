@@ -294,7 +294,7 @@ fn read(path: &Path, env: &Env<'_>) -> Result<(Zeroizing<Vec<u8>>, Stamp)> {
     if u64::try_from(text.len()).is_ok_and(|len| len > MAX_FILE) {
         return Err(unreadable(path, "it is longer than 16 MiB".to_owned()).into());
     }
-    // Taken after reading, the stamp tells of each change before and meanwhile.
+    // Taken after reading, the stamp shows every change before and during it.
     let stamp = Stamp::of(&file.metadata().map_err(failed)?);
     Ok((text, stamp))
 }
@@ -645,7 +645,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_kept_with_lm_hashes_is_not_given_to_a_level_without_them() {
+    fn a_level_without_lm_hashes_does_not_get_a_reading_with_them() {
         let path = std::env::temp_dir().join(format!("gss-ntlm-levels-{}", std::process::id()));
         std::fs::write(&path, "DOM:alice:x\n").unwrap();
         let changed = u64::try_from(std::fs::metadata(&path).unwrap().ctime()).unwrap();
@@ -664,7 +664,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_that_is_closed_is_not_the_first() {
+    fn a_disabled_account_is_not_the_first() {
         let xs = "X".repeat(32);
         for flags in ["[UD         ]", "[UL         ]"] {
             let file = file(&format!("alice:1:{xs}:{HASH}:{flags}:LCT-0:\nDOM:bob:x\n"));

@@ -113,7 +113,7 @@ impl Verifier for Accounts {
     }
 }
 
-/// Ensures that the domain did not verify an account of the file, which the client may have given another name of.
+/// Ensures that an account that the domain verified is not in the file: the client may have used another name of it.
 fn ensure_not_of_file(file: &UserFile, verified: &VerifiedClaim, host: &dyn Host) -> Result<()> {
     let UserName { user, domain } = &verified.account;
     let value_of =

@@ -254,7 +254,7 @@ errors! {
         /// Buffers that do not form a message.
         BadBuffers => FAILURE, 0x3E,
             "The buffers do not form a message: pass one HEADER (or MIC_TOKEN) of 16 bytes, no PADDING or TRAILER longer than 0 and, with a STREAM, one DATA";
-        /// The trace cannot be written where the application wants it.
+        /// The trace cannot be written to the place that the application chose.
         BadTrace => FAILURE, 0x52,
             "The trace cannot be written there, and the system's log (authpriv) says why: name a file that this program may write, stderr or syslog";
         /// `gss_store_cred`.
@@ -317,7 +317,7 @@ errors! {
         Refused {
             /// The NTSTATUS ([MS-ERREF] 2.3).
             status: u32 = 0,
-            /// Its name, as winbind spells it; may be empty.
+            /// Its name, as winbind returns it; may be empty.
             name: String = text.to_owned(),
         } => FAILURE, 0x46,
             "The domain refuses the account, {} ({status:#010X}): {}",
@@ -356,7 +356,7 @@ errors! {
             allowed: &'static str = "one of its values in gss-ntlm(8)",
         } => FAILURE, 0x38,
             "{variable} must be {allowed}";
-        /// A variable is named like a setting, and is none.
+        /// A variable has the prefix of the settings, but is not one of them.
         UnknownSwitch {
             /// The variable.
             variable: String = text.to_owned(),
@@ -446,7 +446,7 @@ const fn remedy(status: u32) -> &'static str {
     }
 }
 
-/// `text`, or `otherwise` where there is none.
+/// `text`, or `otherwise` if it is empty.
 const fn or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
     if text.is_empty() { otherwise } else { text }
 }
