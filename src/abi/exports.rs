@@ -9,7 +9,7 @@ use super::{
     attribute,
     context::{self, ContextHandle},
     cred,
-    guard::{keyed, plain, quiet},
+    guard::{plain, quiet, wiping},
     iov, mech, message, name,
     oid::{self, OidSet, OidVariable, StaticOid},
     ptr::{
@@ -28,14 +28,14 @@ use crate::{cred::Credential, name::Principal};
 /// It fails to compile unless the exported function has the type that the header declares for the mechglue's function of that
 /// name, or, where no installed header declares it, the type behind `as`.
 macro_rules! export {
-    ($($name:ident($($kind:ty),*) $(as $prototype:ty)? => $function:path, $guard:ident;)*) => {
+    ($($name:ident($($kind:ty),*) $(as $prototype:ty)? => $function:path, $guard:path;)*) => {
         $(export!(@ $name [a b c d e f g h i j k l m] [$($kind),*] [] [$($prototype)?] $function, $guard);)*
     };
     // A name for each argument.
     (@ $name:ident [$id:ident $($ids:ident)*] [$kind:ty $(, $kinds:ty)*] [$($named:tt)*] $($rest:tt)*) => {
         export!(@ $name [$($ids)*] [$($kinds),*] [$($named)* $id: $kind,] $($rest)*);
     };
-    (@ $name:ident $ids:tt [] [$($id:ident: $kind:ty,)*] [$($prototype:ty)?] $function:path, $guard:ident) => {
+    (@ $name:ident $ids:tt [] [$($id:ident: $kind:ty,)*] [$($prototype:ty)?] $function:path, $guard:path) => {
         /// # Safety
         /// Each argument is what the header says, and each handle is one of this mechanism.
         #[cfg_attr(not(test), unsafe(no_mangle))]
@@ -60,53 +60,63 @@ macro_rules! export {
     }};
 }
 
+// How deep in the stack keys and hashes are left by the steps of a handshake, by what gets a credential, and by what exports or
+// imports something.
+const INITIATE: usize = 11 << 10;
+const ACCEPT: usize = 10 << 10;
+const ACQUIRE: usize = 17 << 8;
+const ACQUIRE_WITH_PASSWORD: usize = 3 << 10;
+const IMPORT_CONTEXT: usize = 6 << 10;
+const IMPORT_CRED: usize = 3 << 9;
+const EXPORT_CRED: usize = 1 << 10;
+
 // RFC 2744, in its order, and what krb5 adds beside it.
 export! {
     gss_accept_sec_context(
         Slot<ContextHandle>, Ref<Credential>, Bytes, Bindings, Out<Box<Principal>>, Out<StaticOid>, Out<Malloced>, Out<u32>,
         Out<u32>, Out<Box<Credential>>
-    ) => context::accept, keyed;
+    ) => context::accept, wiping::<ACCEPT>;
     gss_acquire_cred(
         Ref<Principal>, Unused<u32>, Unused<g::gss_OID_set>, c_int, Out<Box<Credential>>, Out<OidSet>, Out<u32>
-    ) => cred::acquire, keyed;
+    ) => cred::acquire, wiping::<ACQUIRE>;
     gss_acquire_cred_from(
         Ref<Principal>, Unused<u32>, Unused<g::gss_OID_set>, c_int, KeyValues, Out<Box<Credential>>, Out<OidSet>, Out<u32>
-    ) => cred::acquire_from, keyed;
+    ) => cred::acquire_from, wiping::<ACQUIRE>;
     gssspi_acquire_cred_with_password(
         Ref<Principal>, Bytes, Unused<u32>, Unused<g::gss_OID_set>, c_int, Out<Box<Credential>>, Out<OidSet>, Out<u32>
-    ) as AcquireCredWithPassword => cred::acquire_with_password, keyed;
+    ) as AcquireCredWithPassword => cred::acquire_with_password, wiping::<ACQUIRE_WITH_PASSWORD>;
     gss_compare_name(Ref<Principal>, Ref<Principal>, Out<c_int>) => name::compare, quiet;
     gss_context_time(Ref<ContextHandle>, Out<u32>) => context::time, plain;
-    gss_delete_sec_context(Slot<ContextHandle>, Out<Malloced>) => context::delete, keyed;
+    gss_delete_sec_context(Slot<ContextHandle>, Out<Malloced>) => context::delete, plain;
     gss_display_name(Ref<Principal>, Out<Malloced>, Out<StaticOid>) => name::display, plain;
     gss_display_status(u32, c_int, Oid, Out<u32>, Out<Malloced>) => status::display, plain;
     gss_duplicate_name(Ref<Principal>, Out<Box<Principal>>) => name::duplicate, plain;
-    gss_export_cred(Ref<Credential>, Out<Malloced>) => cred::export, keyed;
+    gss_export_cred(Ref<Credential>, Out<Malloced>) => cred::export, wiping::<EXPORT_CRED>;
     gss_export_name(Ref<Principal>, Out<Malloced>) => name::export, plain;
-    gss_export_sec_context(Slot<ContextHandle>, Out<Malloced>) => context::export, keyed;
-    gss_get_mic(Ref<ContextHandle>, u32, Bytes, Out<Malloced>) => message::get_mic, keyed;
-    gss_get_mic_iov(Ref<ContextHandle>, u32, IovArray, IovCount) => iov::get_mic, keyed;
+    gss_export_sec_context(Slot<ContextHandle>, Out<Malloced>) => context::export, plain;
+    gss_get_mic(Ref<ContextHandle>, u32, Bytes, Out<Malloced>) => message::get_mic, plain;
+    gss_get_mic_iov(Ref<ContextHandle>, u32, IovArray, IovCount) => iov::get_mic, plain;
     gss_get_mic_iov_length(Ref<ContextHandle>, u32, IovArray, IovCount) => iov::get_mic_length, plain;
-    gss_import_cred(Bytes, Out<Box<Credential>>) => cred::import, keyed;
+    gss_import_cred(Bytes, Out<Box<Credential>>) => cred::import, wiping::<IMPORT_CRED>;
     gss_import_name(Bytes, Oid, Out<Box<Principal>>) => name::import, plain;
-    gss_import_sec_context(Bytes, Out<Box<ContextHandle>>) => context::import, keyed;
+    gss_import_sec_context(Bytes, Out<Box<ContextHandle>>) => context::import, wiping::<IMPORT_CONTEXT>;
     gss_init_sec_context(
         Ref<Credential>, Slot<ContextHandle>, Ref<Principal>, Oid, u32, Unused<u32>, Bindings, Bytes, Out<StaticOid>,
         Out<Malloced>, Out<u32>, Out<u32>
-    ) => context::initiate, keyed;
+    ) => context::initiate, wiping::<INITIATE>;
     gss_inquire_context(
         Ref<ContextHandle>, Out<Box<Principal>>, Out<Box<Principal>>, Out<u32>, Out<StaticOid>, Out<u32>, Out<c_int>,
         Out<c_int>
     ) => context::inquire, plain;
-    gss_inquire_cred(Ref<Credential>, Out<Box<Principal>>, Out<u32>, Out<c_int>, Out<OidSet>) => cred::inquire, keyed;
+    gss_inquire_cred(Ref<Credential>, Out<Box<Principal>>, Out<u32>, Out<c_int>, Out<OidSet>) => cred::inquire, wiping::<ACQUIRE>;
     gss_inquire_cred_by_mech(
         Ref<Credential>, Oid, Out<Box<Principal>>, Out<u32>, Out<u32>, Out<c_int>
-    ) => cred::inquire_by_mech, keyed;
+    ) => cred::inquire_by_mech, wiping::<ACQUIRE>;
     gss_inquire_names_for_mech(Oid, Out<OidSet>) => mech::inquire_names, plain;
-    gss_inquire_sec_context_by_oid(Ref<ContextHandle>, Oid, Out<BufferSet>) => context::inquire_by_oid, keyed;
-    gss_release_cred(Slot<Credential>) => cred::release, keyed;
+    gss_inquire_sec_context_by_oid(Ref<ContextHandle>, Oid, Out<BufferSet>) => context::inquire_by_oid, plain;
+    gss_release_cred(Slot<Credential>) => cred::release, plain;
     gss_release_name(Slot<Principal>) => name::release, plain;
-    gss_set_sec_context_option(Slot<ContextHandle>, Oid, Bytes) => context::set_option, keyed;
+    gss_set_sec_context_option(Slot<ContextHandle>, Oid, Bytes) => context::set_option, plain;
     gssspi_set_cred_option(Slot<Credential>, Oid, Bytes) as SetCredOption => cred::set_option, plain;
     gss_store_cred(
         Ref<Credential>, c_int, Oid, Unused<u32>, Unused<u32>, Out<OidSet>, Out<c_int>
@@ -114,12 +124,12 @@ export! {
     gss_store_cred_into(
         Ref<Credential>, c_int, Oid, Unused<u32>, Unused<u32>, KeyValues, Out<OidSet>, Out<c_int>
     ) => cred::store_into, plain;
-    gss_unwrap(Ref<ContextHandle>, Bytes, Out<Malloced>, Out<c_int>, Out<u32>) => message::unwrap, keyed;
-    gss_unwrap_iov(Ref<ContextHandle>, Out<c_int>, Out<u32>, IovArray, IovCount) => iov::unwrap, keyed;
-    gss_verify_mic(Ref<ContextHandle>, Bytes, Bytes, Out<u32>) => message::verify_mic, keyed;
-    gss_verify_mic_iov(Ref<ContextHandle>, Out<u32>, IovArray, IovCount) => iov::verify_mic, keyed;
-    gss_wrap(Ref<ContextHandle>, Unused<c_int>, u32, Bytes, Out<c_int>, Out<Malloced>) => message::wrap, keyed;
-    gss_wrap_iov(Ref<ContextHandle>, Unused<c_int>, u32, Out<c_int>, IovArray, IovCount) => iov::wrap, keyed;
+    gss_unwrap(Ref<ContextHandle>, Bytes, Out<Malloced>, Out<c_int>, Out<u32>) => message::unwrap, plain;
+    gss_unwrap_iov(Ref<ContextHandle>, Out<c_int>, Out<u32>, IovArray, IovCount) => iov::unwrap, plain;
+    gss_verify_mic(Ref<ContextHandle>, Bytes, Bytes, Out<u32>) => message::verify_mic, plain;
+    gss_verify_mic_iov(Ref<ContextHandle>, Out<u32>, IovArray, IovCount) => iov::verify_mic, plain;
+    gss_wrap(Ref<ContextHandle>, Unused<c_int>, u32, Bytes, Out<c_int>, Out<Malloced>) => message::wrap, plain;
+    gss_wrap_iov(Ref<ContextHandle>, Unused<c_int>, u32, Out<c_int>, IovArray, IovCount) => iov::wrap, plain;
     gss_wrap_iov_length(Ref<ContextHandle>, Unused<c_int>, u32, Out<c_int>, IovArray, IovCount) => iov::wrap_length, plain;
     gss_wrap_size_limit(Ref<ContextHandle>, Unused<c_int>, u32, u32, Out<u32>) => message::wrap_size_limit, plain;
 }

@@ -1,5 +1,6 @@
 //! What every exported function runs in: `minor_status` is set whatever happens, and no panic leaves.
 
+use core::mem::MaybeUninit;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::atomic::{AtomicBool, Ordering},
@@ -12,7 +13,8 @@ use crate::{
     sys::System,
 };
 
-/// Runs the body of a function that has to do with no secret. The error is remembered for `gss_display_status`.
+/// Runs the body of a function. The error is remembered for `gss_display_status`.
+#[inline(never)]
 pub(super) fn plain(minor_status: Out<u32>, body: impl FnOnce() -> Result<Major>) -> Major {
     if let Err(error) = minor_status.ensure_given() {
         return status::code(&error).0;
@@ -21,9 +23,22 @@ pub(super) fn plain(minor_status: Out<u32>, body: impl FnOnce() -> Result<Major>
     guarded(minor_status, body, status::remember)
 }
 
-/// The same for a function that works with passwords, hashes or keys.
-pub(super) fn keyed(minor_status: Out<u32>, body: impl FnOnce() -> Result<Major>) -> Major {
-    plain(minor_status, body)
+/// The same for a function that leaves secrets in `DEPTH` bytes of the stack below it, which are wiped: how many these are,
+/// scripts/check-secrets has found.
+pub(super) fn wiping<const DEPTH: usize>(minor_status: Out<u32>, body: impl FnOnce() -> Result<Major>) -> Major {
+    let major = plain(minor_status, body);
+    wipe_stack::<DEPTH>();
+    major
+}
+
+/// Wipes as much of the stack below its caller as the callers before it may have left secrets in.
+#[inline(never)]
+fn wipe_stack<const DEPTH: usize>() {
+    if !cfg!(no_stack_wipe) {
+        let mut below = MaybeUninit::<[u8; DEPTH]>::uninit();
+        // SAFETY: so many bytes are there.
+        unsafe { libc::explicit_bzero(below.as_mut_ptr().cast(), DEPTH) };
+    }
 }
 
 /// Runs the body of a function that the mechglue calls of its own accord: the error is remembered by nobody, and
@@ -76,7 +91,7 @@ mod tests {
     #[test]
     fn a_panic_becomes_a_failure() {
         let mut minor = 0;
-        for guard in [plain, keyed, quiet] {
+        for guard in [plain, wiping::<64>, quiet] {
             let major = guard(out(&raw mut minor), defect);
             assert_eq!((major, core::mem::take(&mut minor)), status::code(&Error::Internal));
         }
@@ -84,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_null_minor_status_is_answered() {
-        for guard in [plain, keyed] {
+        for guard in [plain, wiping::<64>] {
             let major = guard(out(core::ptr::null_mut()), defect);
             assert_eq!(major, status::code(&ApiMisuse::NullOutput.into()).0);
         }

@@ -328,7 +328,7 @@ impl<T: Object> Slot<T> {
         // SAFETY: the variable is initialised and writable.
         let handle = unsafe { slot.replace(null_mut()) };
         if !handle.is_null() {
-            // SAFETY: it came from `Box::into_raw`, and who releases a handle does not use it again.
+            // SAFETY: it came from `Box::into_raw`, and a caller that releases a handle does not use it again.
             drop(unsafe { Box::from_raw(handle) });
         }
     }

@@ -1,5 +1,6 @@
 //! The operating system: environment, clock, random bytes, names of the computer and its users, trace, log, and winbind.
 
+mod allocator;
 mod descriptor;
 mod environment;
 mod log;
