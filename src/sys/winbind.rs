@@ -2,13 +2,15 @@
 //!
 //! The library is opened when it is first needed. Without it, or without winbindd, there is no domain.
 //!
-//! Each thread has its own connection. libwbclient waits for winbindd for up to five minutes, and may write to a closed socket.
-//! So each call of it runs in a thread that lives only for this call: the caller can stop waiting, and SIGPIPE does not reach the
-//! program.
+//! libwbclient waits for winbindd for up to five minutes, and may write to a closed socket. So each request runs in a thread that
+//! lives only for this request: the caller can stop waiting, and SIGPIPE does not reach the program.
+//!
+//! Each request has its own connection. libwbclient does not notice that a program has closed a descriptor of ours and uses the
+//! number for another file: it would write there, or close it.
 
 mod library;
 
-use core::{cell::Cell, time::Duration};
+use core::time::Duration;
 use std::{
     borrow::Cow,
     ffi::CString,
@@ -333,11 +335,7 @@ impl Backoff {
     }
 }
 
-thread_local! {
-    static CONNECTION: Cell<Option<Connection>> = const { Cell::new(None) };
-}
-
-/// Runs `question` with this thread's connection to winbindd, and waits for the answer for at most `timeout`.
+/// Runs `question` with a new connection to winbindd, and waits for the answer for at most `timeout`.
 fn ask<T: Send + 'static>(
     timeout: Duration,
     host: &dyn Host,
@@ -347,29 +345,25 @@ fn ask<T: Send + 'static>(
     if ABANDONED.load(Ordering::Relaxed) >= MAX_ABANDONED {
         return Err(DomainError::TimedOut.into());
     }
-    let kept = CONNECTION.try_with(Cell::take).ok().flatten();
-    let connection = kept.or_else(|| Connection::new(library)).ok_or(HostError::Memory)?;
     // The answer does not go through the channel: code for a channel and a thread of each type of answer would take 10 KB.
     let place = Arc::new(Mutex::new(None));
     let (sender, receiver) = mpsc::sync_channel(1);
     let call = Arc::new(Call::new());
     let (same_place, same_call) = (Arc::clone(&place), Arc::clone(&call));
     super::thread::start(Box::new(move || {
-        let answer = question(&connection);
+        let answer = Connection::new(library).map(|connection| question(&connection));
         same_call.end();
         // Free: the other thread looks at it only after the send.
         if let Ok(mut place) = same_place.try_lock() {
-            *place = Some((connection, answer));
+            *place = answer;
         }
         // The caller may have stopped waiting.
         let _ = sender.send(());
     }))?;
     match receiver.recv_timeout(timeout) {
         Ok(()) => {
-            let answered = place.try_lock().ok().and_then(|mut place| place.take());
-            let (connection, answer) = answered.ok_or(Error::Internal)?;
-            let _ = CONNECTION.try_with(|place| place.set(Some(connection)));
-            Ok(answer)
+            let answer = place.try_lock().ok().and_then(|mut place| place.take());
+            answer.ok_or_else(|| HostError::Memory.into())
         }
         Err(mpsc::RecvTimeoutError::Timeout) => {
             call.abandon();

@@ -14,6 +14,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -26,8 +27,9 @@
 #include <unistd.h>
 #include <wbclient.h>
 
+/* As Samba's, it keeps a descriptor: of the file "connection". */
 struct wbcContext {
-    char nothing;
+    int connection;
 };
 
 /* One call: its answers, and its line in the file "calls". */
@@ -251,6 +253,12 @@ struct wbcContext *wbcCtxCreate(void)
     begin(&call, "create", NULL);
     if (!number(&call, "code"))
         context = calloc(1, sizeof(*context));
+    if (context) {
+        char path[4096];
+
+        in_directory(path, sizeof(path), "connection");
+        context->connection = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    }
     fprintf(call.line, " created=%p", (void *)context);
     end_line(&call);
     end(&call);
@@ -263,6 +271,7 @@ void wbcCtxFree(struct wbcContext *context)
 
     begin_line(&call, "free", context);
     end_line(&call);
+    close(context->connection);
     free(context);
 }
 

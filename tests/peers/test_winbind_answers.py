@@ -148,6 +148,17 @@ class Member(Party):
                 raise AssertionError("no %d calls of %s: %s" % (count, call, self.heard()))
             time.sleep(0.01)
 
+    def open_connections(self):
+        return len(self.heard("create")) - len(self.heard("free"))
+
+    def wait_until_closed(self):
+        """Until no connection is open: that of a request whose caller has stopped waiting ends late."""
+        end = time.monotonic() + PATIENCE
+        while self.open_connections() > 0:
+            if time.monotonic() > end:
+                raise AssertionError("connections stay open: %s" % self.heard())
+            time.sleep(0.01)
+
     def trace_text(self):
         with open(self.trace_file) as file:
             return file.read()
@@ -530,12 +541,11 @@ class HowLongItTakes(AcceptorTest):
         self.good(server)
         took = self.timed_out(self.log_on, server=server, answer={"sleep": 3000})
         self.assertLess(took, 2.5)
-        # The other call has not ended: this is a new connection.
+        # The first request still runs when others are answered.
         self.good(server)
-        self.assertEqual([len(server.heard(call)) for call in ("create", "free", "woke")], [2, 0, 0])
-        server.wait_for("free", 1)
+        self.assertEqual([server.open_connections(), server.heard("woke")], [1, []])
+        server.wait_until_closed()
         self.good(server)
-        self.assertEqual(len(server.heard("create")), 2)
 
     def test_does_not_keep_the_program_from_ending(self):
         server = Member(**self.IMPATIENT)
@@ -572,7 +582,7 @@ class HowLongItTakes(AcceptorTest):
         client.say(probe={"sleep": 2000})
         self.timed_out(client.acquire, cred="user", usage="initiate", user=USER)
         for party in (server, client):
-            party.wait_for("free", 1)
+            party.wait_until_closed()
 
     def test_is_bounded_for_names_too(self):
         client = self.client()
@@ -598,22 +608,24 @@ class ThreadsAndSignals(AcceptorTest):
         ]
         return [answer["ok"] for answer in server.together(lines=lines)["answers"]]
 
-    def test_one_thread_has_one_connection(self):
+    def test_each_request_has_its_own_connection(self):
+        # A program may close all descriptors that it did not open, and open others by the same numbers: libwbclient would write
+        # to these, or close them.
         server = self.server()
+        connection = os.path.join(server.path, "connection")
         for _ in range(5):
             self.good(server)
             self.refusal(server, {"info": None})
-        (created,) = server.heard("create")
-        self.assertEqual(int(created["thread"]), server.process.child.pid)
-        # Each call runs in its own thread.
-        calls = server.heard("ping", "details", "controller", "authenticate")
-        self.assertEqual({call["context"] for call in calls}, {created["created"]})
+            self.assertEqual([server.descriptors(path=connection)["count"], server.open_connections()], [0, 0])
+        created = [call["created"] for call in server.heard("create")]
+        calls = [call["context"] for call in server.heard("ping", "details", "controller", "authenticate")]
+        self.assertEqual(created, calls)
         self.assertGreater(len(calls), 10)
 
-    def test_each_thread_has_its_own_for_as_long_as_it_lives(self):
+    def test_threads_ask_at_the_same_time(self):
         server = self.server(LM_COMPAT_LEVEL="2")
         client = self.client(LM_COMPAT_LEVEL="2")
-        for round in range(2):
+        for _ in range(2):
             started = [self.reach(server, client=client) for _ in range(4)]
             # The calls really overlap.
             server.say(authenticate={**ACCOUNT, "session_key": V1_KEY, "sleep": 500})
@@ -623,15 +635,10 @@ class ThreadsAndSignals(AcceptorTest):
             self.assertEqual([answer["source"] for answer in answers], 4 * ["AD\\Alice"])
             for name, _, _ in started:
                 self.carry(Side(client, name), Side(server, name), message(100))
-            server.wait_for("free", 4 * (round + 1))
+            server.wait_until_closed()
             calls = server.heard("authenticate")[-4:]
             self.assertEqual(len({call["context"] for call in calls}), 4)
             self.assertEqual(len({call["thread"] for call in calls}), 4)
-        created, freed = server.heard("create"), server.heard("free")
-        self.assertEqual([len(created), len(freed)], [9, 8])
-        self.assertEqual(len({call["thread"] for call in created[-4:]}), 4)
-        # The main thread's own was not one of them.
-        self.assertNotIn(created[0]["created"], {call["context"] for call in freed})
 
     def test_calls_that_nobody_waits_for_have_a_limit(self):
         server = self.server(GSS_NTLM_WINBIND_TIMEOUT="1")
@@ -667,7 +674,7 @@ class ThreadsAndSignals(AcceptorTest):
                 answers = self.accept_together(server, zip(names, tokens))
                 found = [target_info(decode(answer["token"])).get(NB_COMPUTER) for answer in answers]
                 self.assertEqual(found, 4 * ["MEMBER"])
-                server.wait_for("free", 4)
+                server.wait_until_closed()
 
     def test_a_library_that_writes_to_a_closed_pipe_ends_nobody(self):
         server = self.server()
@@ -873,7 +880,7 @@ class WhatAnAccountIsCalledHere(AcceptorTest):
         party.say(details=details)
         found = [party.account(user=domain + "\\root")["account"] for domain in domains]
         if "sleep" in details:
-            party.wait_for("free", 1)
+            party.wait_until_closed()
         return found
 
     def test_has_no_domain_if_it_is_of_this_computer(self):
@@ -1093,4 +1100,4 @@ class CachedLogon(WinbindTest):
     def test_is_not_waited_for_forever(self):
         party = self.initiator(GSS_NTLM_WINBIND_TIMEOUT="1")
         self.assertIn("winbindd did not answer in time", self.refusal(party, sleep=2000))
-        party.wait_for("free", 1)
+        party.wait_until_closed()

@@ -308,14 +308,11 @@ impl Library {
     }
 }
 
-/// A connection to winbindd. libwbclient opens it with the first request, and again when it is lost or the process has forked.
+/// A connection to winbindd. libwbclient opens it with the first request.
 pub(super) struct Connection {
     library: &'static Library,
     context: NonNull<c_void>,
 }
-
-// SAFETY: threads may use a `wbcContext` one after another: it keeps nothing that belongs to a thread.
-unsafe impl Send for Connection {}
 
 impl Drop for Connection {
     fn drop(&mut self) {
