@@ -14,6 +14,7 @@ use core::time::Duration;
 use std::{
     borrow::Cow,
     ffi::CString,
+    process,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
@@ -342,7 +343,7 @@ fn ask<T: Send + 'static>(
     question: impl FnOnce(&Connection) -> T + Send + 'static,
 ) -> Result<T> {
     let library = library::get(host).ok_or(CredentialError::NoUserFile)?;
-    if ABANDONED.load(Ordering::Relaxed) >= MAX_ABANDONED {
+    if ABANDONED.count(process::id()) >= MAX_ABANDONED {
         return Err(DomainError::TimedOut.into());
     }
     // The answer does not go through the channel: code for a channel and a thread of each type of answer would take 10 KB.
@@ -373,10 +374,40 @@ fn ask<T: Send + 'static>(
     }
 }
 
-/// How many abandoned calls still run. Each has a thread and one of winbindd's connections.
-static ABANDONED: AtomicU64 = AtomicU64::new(0);
+/// The abandoned calls that still run. Each has a thread and one of winbindd's connections.
+static ABANDONED: AbandonedCalls = AbandonedCalls::new();
 /// With so many abandoned calls, winbindd is not asked.
 const MAX_ABANDONED: u64 = 32;
+
+/// A number of calls, and the process that has them: a forked child has none of its parent's threads.
+struct AbandonedCalls(AtomicU64);
+
+impl AbandonedCalls {
+    const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    fn count(&self, process: u32) -> u64 {
+        Self::count_of(self.0.load(Ordering::Relaxed), process)
+    }
+
+    fn count_of(bits: u64, process: u32) -> u64 {
+        if bits >> 32 == u64::from(process) { bits & u64::from(u32::MAX) } else { 0 }
+    }
+
+    fn change(&self, process: u32, change: impl Fn(u64) -> u64) {
+        let changed = |bits| Some(u64::from(process) << 32 | change(Self::count_of(bits, process)));
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, changed);
+    }
+
+    fn add(&self, process: u32) {
+        self.change(process, |count| count.saturating_add(1));
+    }
+
+    fn remove(&self, process: u32) {
+        self.change(process, |count| count.saturating_sub(1));
+    }
+}
 
 /// The state of a call of libwbclient. It ends, or its caller stops waiting first.
 struct Call(AtomicU8);
@@ -390,15 +421,15 @@ impl Call {
     }
 
     fn abandon(&self) {
-        ABANDONED.fetch_add(1, Ordering::Relaxed);
+        ABANDONED.add(process::id());
         if self.0.swap(Self::ABANDONED, Ordering::Relaxed) == Self::ENDED {
-            ABANDONED.fetch_sub(1, Ordering::Relaxed);
+            ABANDONED.remove(process::id());
         }
     }
 
     fn end(&self) {
         if self.0.swap(Self::ENDED, Ordering::Relaxed) == Self::ABANDONED {
-            ABANDONED.fetch_sub(1, Ordering::Relaxed);
+            ABANDONED.remove(process::id());
         }
     }
 }
@@ -449,7 +480,7 @@ mod tests {
 
     #[test]
     fn abandoned_calls_are_counted_until_they_end() {
-        let count = || ABANDONED.load(Ordering::Relaxed);
+        let count = || ABANDONED.count(process::id());
         let (first, second) = (Call::new(), Call::new());
         first.abandon();
         assert_eq!(count(), 1);
@@ -458,6 +489,17 @@ mod tests {
         assert_eq!(count(), 1, "the second had ended");
         first.end();
         assert_eq!(count(), 0);
+    }
+
+    #[test]
+    fn a_forked_child_has_no_abandoned_calls() {
+        let (calls, parent, child) = (AbandonedCalls::new(), 1, u32::MAX);
+        (0..3).for_each(|_| calls.add(parent));
+        assert_eq!([calls.count(parent), calls.count(child)], [3, 0]);
+        calls.remove(parent);
+        assert_eq!(calls.count(parent), 2);
+        calls.add(child);
+        assert_eq!(calls.count(child), 1);
     }
 
     #[test]
