@@ -12,7 +12,7 @@
 //! | [`name`], [`policy`] | users and services; what is allowed: data and decisions, no I/O | the above |
 //! | [`wire`] | [MS-NLMP] 2.2: bytes to structs and back. No key, no policy, no clock | `error`, `bytes`, `text` |
 //! | [`crypto`] | [MS-NLMP] 3.3, 3.4: bytes to keys. Knows no message | `error`, `bytes`, `text` |
-//! | [`cred`] | where secrets come from, who judges a client; what a domain must be able to do | all above but `wire` |
+//! | [`cred`] | where secrets come from, who judges a client; what a domain must be able to do; [`cred::Env`], where a call runs | all above but `wire` |
 //! | [`session`] | after the handshake: both directions' keys, numbers and streams | `error`, `bytes`, `wire`, `crypto` |
 //! | [`context`] | the handshake; the only translator between GSS words and MS-NLMP words | all above |
 //! | `sys` | the operating system, and winbind, which is the domain; `unsafe` allowed | all above but `wire`, `session`, `context` |
