@@ -8,23 +8,23 @@ use super::{
     rc4::rc4k,
 };
 
-/// Whose messages a key is for.
+/// The direction of the messages that a key is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// The initiator's.
+    /// Messages of the initiator.
     ClientToServer,
-    /// The acceptor's.
+    /// Messages of the acceptor.
     ServerToClient,
 }
 
-/// How much of the ExportedSessionKey enters the sealing keys.
+/// How much of the ExportedSessionKey goes into the sealing keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Strength {
     /// All of it: NTLMSSP_NEGOTIATE_128.
     Bits128,
     /// Seven bytes: NTLMSSP_NEGOTIATE_56 without 128.
     Bits56,
-    /// Five bytes: neither.
+    /// Five bytes: neither 128 nor 56.
     Bits40,
 }
 
@@ -37,7 +37,7 @@ pub enum LmKeyLength {
     FiveBytes,
 }
 
-/// KXKEY with NTLMv2, and with NTLMv1 where none of the others applies: the SessionBaseKey itself.
+/// KXKEY of NTLMv2, and of NTLMv1 without any of the flags below: the SessionBaseKey itself.
 #[must_use]
 pub const fn kxkey(key: &SessionBaseKey) -> KeyExchangeKey {
     KeyExchangeKey::new(*key.expose())
@@ -122,8 +122,8 @@ pub const fn seal_key_whole(key: &ExportedSessionKey) -> SealingKey {
     SealingKey::new(*key.expose())
 }
 
-/// SEALKEY without extended session security where LM_KEY was negotiated: seven bytes of the key and one constant, or five
-/// and three. RC4 goes round its key, so that the eight bytes twice are the same key as the eight bytes.
+/// SEALKEY without extended session security but with LM_KEY: seven bytes of the ExportedSessionKey and one constant byte,
+/// or five and three. RC4 repeats its key, so these eight bytes twice are the same key as the eight bytes.
 #[must_use]
 pub fn seal_key_lm(key: &ExportedSessionKey, length: LmKeyLength) -> SealingKey {
     let [k0, k1, k2, k3, k4, k5, k6, ..] = *key.expose();
@@ -140,7 +140,7 @@ pub fn seal_key_of_message(key: &SealingKey, seq_num: u32) -> SealingKey {
     SealingKey::new(md5(&[key.expose(), &seq_num.to_le_bytes()]))
 }
 
-/// The MIC over the messages, in the parts that the caller has them in, with zeros where the MIC stands.
+/// The MIC over the messages, which may come in parts, with zeros in place of the MIC.
 #[must_use]
 pub fn mic(key: &ExportedSessionKey, messages: &[&[u8]]) -> Mic {
     Mic::new(hmac_md5(key.expose(), messages))

@@ -1,4 +1,4 @@
-//! Bytes to keys: [MS-NLMP] 3.3 and 3.4. Knows no message.
+//! [MS-NLMP] 3.3 and 3.4: keys made of bytes. This room knows no message.
 
 #![forbid(unsafe_code)]
 

@@ -9,19 +9,19 @@ use super::{
     primitive::{des, hmac_md5, md4},
 };
 
-/// NTOWFv1 of a password in UTF-16LE, or of whatever bytes a service account has in its place.
+/// NTOWFv1 of a password in UTF-16LE, or of the random bytes that are the password of a service account.
 #[must_use]
 pub fn ntowf_v1(password: &[u8]) -> NtHash {
     NtHash::new(md4(&[password]))
 }
 
-/// NTOWFv1 of a password as a person types it, in the UTF-8 of [`text::password_to_utf16le`]; `None` when it is none.
+/// NTOWFv1 of a password as a person types it; `None` when [`text::password_to_utf16le`] does not accept it.
 #[must_use]
 pub fn nt_hash(password: &[u8]) -> Option<NtHash> {
     text::password_to_utf16le(password).map(|password| ntowf_v1(&password))
 }
 
-/// LMOWFv1 of a password in the OEM code page, in upper case, with zeros behind it.
+/// LMOWFv1 of a password in the OEM code page, in upper case, and filled up with zeros.
 #[must_use]
 pub fn lmowf_v1(password: &[u8; 14]) -> LmHash {
     let [p0, p1, p2, p3, p4, p5, p6, p7, p8, p9, p10, p11, p12, p13] = *password;
@@ -33,8 +33,8 @@ pub fn lmowf_v1(password: &[u8; 14]) -> LmHash {
     LmHash::new(*hash)
 }
 
-/// LMOWFv1 of a password as a person types it. `None` where there is none to count on: of more than fourteen letters, or
-/// with letters that are not ASCII, which every OEM code page spells in its own way.
+/// LMOWFv1 of a password as a person types it. `None` for a password of more than fourteen letters, which has no LM hash, or
+/// with letters that are not ASCII, whose bytes differ between OEM code pages.
 #[must_use]
 pub fn lm_hash(password: &[u8]) -> Option<LmHash> {
     if password.len() > 14 || !password.is_ascii() {
@@ -45,7 +45,7 @@ pub fn lm_hash(password: &[u8]) -> Option<LmHash> {
     Some(lmowf_v1(&oem))
 }
 
-/// NTOWFv2 over the names in UTF-16LE, as the client spells them on the wire; the user's is put in upper case here.
+/// NTOWFv2 over the names in UTF-16LE, spelled as in the client's message. The user name is converted to upper case here.
 #[must_use]
 pub fn ntowf_v2(hash: &NtHash, user: &[u8], domain: &[u8]) -> ResponseKeyNt {
     ResponseKeyNt::new(hmac_md5(hash.expose(), &[&text::upper_utf16le(user), domain]))
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn an_lm_hash_knows_no_case() {
+    fn an_lm_hash_does_not_depend_on_case() {
         let of = |password: &[u8]| *lm_hash(password).unwrap().expose();
         assert_eq!(of(b"Password"), of(b"PASSWORD"));
         assert_ne!(of(b"Password"), of(b"Passwore"));

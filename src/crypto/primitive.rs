@@ -1,5 +1,5 @@
-//! The hashes and ciphers of [MS-NLMP] 6. Only this file names their crates, but for RC4 and for the
-//! checksum of exported tokens.
+//! The hashes and ciphers of [MS-NLMP] 6. Only this file uses their crates, except for RC4 and for the checksum of exported
+//! tokens.
 
 use des::cipher::{Array, BlockCipherEncrypt, KeyInit as _};
 use hmac::{Hmac, Mac};
@@ -25,13 +25,13 @@ pub fn md5(parts: &[&[u8]]) -> [u8; 16] {
     hash.finalize().into()
 }
 
-/// HMAC_MD5 (RFC 2104) of the concatenated parts, under a key used once.
+/// HMAC_MD5 (RFC 2104) of the concatenated parts, for a key that is used once.
 #[must_use]
 pub fn hmac_md5(key: &[u8], parts: &[&[u8]]) -> [u8; 16] {
     HmacMd5::new(key).mac(&[], parts.iter().copied())
 }
 
-/// HMAC_MD5 under a key used again and again: the two key blocks are hashed once.
+/// HMAC_MD5 for a key that is used often: the two blocks with the key are hashed only once.
 #[derive(Clone)]
 pub struct HmacMd5(Hmac<Md5>);
 
@@ -41,14 +41,14 @@ const _: () = is_wiped::<Md4>();
 const _: () = is_wiped::<des::Des>();
 
 impl HmacMd5 {
-    /// Ready for `key`.
+    /// HMAC_MD5 with `key`.
     #[must_use]
     pub fn new(key: &[u8]) -> Self {
         #[expect(clippy::expect_used, reason = "HMAC has keys of any length")]
         Self(<Hmac<Md5> as hmac::KeyInit>::new_from_slice(key).expect("HMAC takes any key"))
     }
 
-    /// The code of `first` and the parts that follow it.
+    /// The code of the concatenated parts: `first`, then `rest`.
     #[must_use]
     pub fn mac<'a>(&self, first: &[u8], rest: impl IntoIterator<Item = &'a [u8]>) -> [u8; 16] {
         let mut mac = self.0.clone();
@@ -58,7 +58,7 @@ impl HmacMd5 {
     }
 }
 
-/// Whether `a` is `b`, found out in constant time.
+/// Whether `a` equals `b`. Takes the same time for all contents of one length.
 #[must_use]
 pub fn equal(a: &[u8], b: &[u8]) -> bool {
     a.ct_eq(b).into()
@@ -92,7 +92,7 @@ const CRC32_OF_BYTE: [u32; 256] = {
     table
 };
 
-/// DES(K, D): one block under a key of seven bytes, which are spread over eight with room for the parity bits.
+/// DES(K, D): encrypts one block. The 56 bits of the key are spread over eight bytes, whose lowest bits are for parity.
 #[must_use]
 pub fn des(key: [u8; 7], data: [u8; 8]) -> [u8; 8] {
     let [k0, k1, k2, k3, k4, k5, k6] = key;
@@ -106,7 +106,7 @@ pub fn des(key: [u8; 7], data: [u8; 8]) -> [u8; 8] {
     block.into()
 }
 
-/// DESL(K, D): the block three times, under the key of 16 bytes cut into three.
+/// DESL(K, D): encrypts the block three times, each time with another part of the key.
 #[must_use]
 pub fn desl(key: &[u8; 16], data: [u8; 8]) -> [u8; 24] {
     let [k0, k1, k2, k3, k4, k5, k6, k7, k8, k9, k10, k11, k12, k13, k14, k15] = *key;

@@ -5,8 +5,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::{SealingKey, secret::is_wiped};
 
-/// An RC4 stream, the *Handle* of [MS-NLMP] 3.4. Unlike the `rc4` crate's its state can be copied (a refused message
-/// leaves the stream as it was) and exported.
+/// An RC4 stream, the *Handle* of [MS-NLMP] 3.4. Unlike that of the crate `rc4`, its state can be copied, so that a refused
+/// message leaves the stream as it was, and exported.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct Handle {
     state: [u8; 256],
@@ -20,7 +20,7 @@ impl Handle {
     /// The length of an exported stream, in bytes.
     pub const EXPORTED_LEN: usize = 258;
 
-    /// RC4Init: a stream from its start.
+    /// RC4Init: the start of a stream.
     #[must_use]
     #[expect(clippy::indexing_slicing, reason = "a u8 indexes 256 entries")]
     pub fn new(key: &SealingKey) -> Self {
@@ -35,13 +35,13 @@ impl Handle {
         Self { state, i: 0, j: 0 }
     }
 
-    /// RC4: encrypts or decrypts `data` in place and goes on in the stream by as many bytes.
+    /// RC4: encrypts or decrypts `data` in place, and advances the stream by the length of `data`.
     #[expect(clippy::indexing_slicing, reason = "a u8 indexes 256 entries")]
     pub fn apply(&mut self, data: &mut [u8]) {
         let Self { state, i: place, j: other_place } = self;
         let (mut i, mut j) = (place.wrapping_add(1), *other_place);
-        // The next entry is loaded before the swap is stored, so that the processor need not wait for the store; the one
-        // time in 256 that the swap changes it, it is taken from the swap.
+        // The next entry is loaded before the swap is stored, so that the processor does not wait for the store. One time in
+        // 256 the swap changes that entry; then it is taken from the swap.
         let mut entry = state[usize::from(i)];
         for byte in data {
             j = j.wrapping_add(entry);
@@ -61,13 +61,13 @@ impl Handle {
         *other_place = j;
     }
 
-    /// The stream where it stands. A secret.
+    /// Writes the state of the stream, which is secret.
     pub fn export(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.state);
         out.extend_from_slice(&[self.i, self.j]);
     }
 
-    /// The stream that [`Handle::export`] wrote; `None` when the bytes are no state that RC4 can be in.
+    /// The stream that [`Handle::export`] wrote; `None` when RC4 cannot be in that state.
     #[must_use]
     pub fn import(bytes: &[u8; Self::EXPORTED_LEN]) -> Option<Self> {
         let (state, &[i, j]) =
@@ -80,7 +80,8 @@ impl Handle {
     }
 }
 
-/// `entry`, behind a jump: a conditional move would make every byte wait for what one in 256 needs.
+/// Returns `entry`, but makes the compiler jump here: with a conditional move, every byte would wait for what one in 256
+/// needs.
 #[cold]
 #[inline(never)]
 fn rarely(entry: u8) -> u8 {
@@ -93,7 +94,7 @@ impl core::fmt::Debug for Handle {
     }
 }
 
-/// RC4K(K, D) of [MS-NLMP] 6: `data` in place under a key used for nothing else.
+/// RC4K(K, D) of [MS-NLMP] 6: encrypts or decrypts `data` in place with a key that is used for nothing else.
 pub fn rc4k(key: &[u8; 16], data: &mut [u8]) {
     #[expect(clippy::expect_used, reason = "RC4 has keys of 1 to 256 bytes")]
     Rc4::new_from_slice(key).expect("16 bytes are a key").apply_keystream(data);
@@ -104,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_the_same_stream_as_the_crates() {
+    fn is_the_same_stream_as_that_of_the_crate() {
         for seed in 0..32_u8 {
             let key = core::array::from_fn(|at| seed.wrapping_mul(37).wrapping_add(u8::try_from(at).unwrap() * 11));
             let mut handle = Handle::new(&SealingKey::new(key));
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exported_stream_goes_on_where_it_was() {
+    fn an_imported_stream_continues_where_the_exported_one_was() {
         let mut handle = Handle::new(&SealingKey::new([3; 16]));
         handle.apply(&mut [0; 77]);
         let mut bytes = Vec::new();

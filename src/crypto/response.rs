@@ -8,27 +8,27 @@ use super::{
 /// The length of an NTLMv1 or LM response, in bytes.
 pub const NTLM_V1_LEN: usize = 24;
 
-/// NTLM_RESPONSE over the challenge, which is the server's or, with extended session security, [`combined_challenge`]; and
-/// the SessionBaseKey that goes with it.
+/// NTLM_RESPONSE to a challenge, and its SessionBaseKey. The challenge is the server's or, with extended session security,
+/// the [`combined_challenge`].
 #[must_use]
 pub fn ntlm_v1(hash: &NtHash, challenge: &[u8; 8]) -> ([u8; NTLM_V1_LEN], SessionBaseKey) {
     (desl(hash.expose(), *challenge), SessionBaseKey::new(md4(&[hash.expose()])))
 }
 
-/// LM_RESPONSE over the server's challenge.
+/// LM_RESPONSE to the server's challenge.
 #[must_use]
 pub fn lm_v1(hash: &LmHash, challenge: &[u8; 8]) -> [u8; NTLM_V1_LEN] {
     desl(hash.expose(), *challenge)
 }
 
-/// What NTLMv1 with extended session security answers to in place of the server's challenge alone.
+/// The challenge that NTLMv1 with extended session security answers: a hash of both sides' challenges.
 #[must_use]
 pub fn combined_challenge(server_challenge: &[u8; 8], client_challenge: &[u8; 8]) -> [u8; 8] {
     let [c0, c1, c2, c3, c4, c5, c6, c7, ..] = md5(&[server_challenge, client_challenge]);
     [c0, c1, c2, c3, c4, c5, c6, c7]
 }
 
-/// NTProofStr over the challenge and *temp*, and the SessionBaseKey that goes with it.
+/// NTProofStr over the server's challenge and *temp*, and its SessionBaseKey.
 #[must_use]
 pub fn ntlm_v2(key: &ResponseKeyNt, server_challenge: &[u8; 8], temp: &[u8]) -> (NtProofStr, SessionBaseKey) {
     let hmac = HmacMd5::new(key.expose());

@@ -1,4 +1,5 @@
-//! One type for each key: wiped when dropped, never printed. What is compared is compared in constant time.
+//! One type for each key, which is wiped when dropped and never printed, and types for tags, which are compared in constant
+//! time.
 
 use core::fmt;
 
@@ -33,7 +34,7 @@ macro_rules! secret {
             const _: () = is_wiped::<$name>();
 
             impl $name {
-                /// The bytes, for a computation: they are not to be kept.
+                /// The bytes, to compute with: do not keep a copy.
                 #[must_use]
                 pub const fn expose(&self) -> &[u8; 16] {
                     &self.0
@@ -51,7 +52,7 @@ macro_rules! tag {
         sixteen_bytes! { $($(#[$doc])* $name)* }
         $(
             impl $name {
-                /// Whether it is `other`, found out in constant time.
+                /// Whether it equals `other`. Always takes the same time.
                 #[must_use]
                 pub fn matches(&self, other: &[u8; 16]) -> bool {
                     self.0.ct_eq(other).into()
@@ -68,17 +69,17 @@ macro_rules! tag {
 }
 
 secret! {
-    /// NTOWFv1: the MD4 of the password. As good as the password.
+    /// NTOWFv1: the MD4 of the password. An attacker who has it does not need the password.
     NtHash
-    /// LMOWFv1: what is left of the first fourteen letters of the password, without their case.
+    /// LMOWFv1: a weak hash of the first fourteen letters of the password, in upper case.
     LmHash
     /// NTOWFv2.
     ResponseKeyNt
-    /// SessionBaseKey: what both sides can compute from the response.
+    /// SessionBaseKey: what both sides compute along with the response.
     SessionBaseKey
-    /// KeyExchangeKey: SessionBaseKey as KXKEY leaves it.
+    /// KeyExchangeKey: what KXKEY makes of SessionBaseKey.
     KeyExchangeKey
-    /// ExportedSessionKey: what the session's keys are made of.
+    /// ExportedSessionKey: the session's signing and sealing keys are made of it.
     ExportedSessionKey
     /// ClientSigningKey or ServerSigningKey.
     SigningKey

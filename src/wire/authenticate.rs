@@ -15,14 +15,14 @@ use super::{
 /// The length of a MIC, in bytes.
 pub const MIC_LEN: usize = 16;
 
-/// The client's answer: who it is, and that it knows the password.
+/// The client's second message: it says who the client is, and proves that the client knows the password.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Authenticate<'a> {
     /// LmChallengeResponse.
     pub lm_response: &'a [u8],
     /// NtChallengeResponse.
     pub nt_response: &'a [u8],
-    /// What the three names are in.
+    /// The charset of the three names.
     pub charset: Charset,
     /// DomainName.
     pub domain: &'a [u8],
@@ -30,13 +30,13 @@ pub struct Authenticate<'a> {
     pub user: &'a [u8],
     /// Workstation.
     pub workstation: &'a [u8],
-    /// EncryptedRandomSessionKey; empty in the oldest header.
+    /// EncryptedRandomSessionKey; empty where the header is too old to have it.
     pub encrypted_random_session_key: &'a [u8],
-    /// NegotiateFlags; not there in the oldest headers.
+    /// NegotiateFlags; `None` where the header is too old to have them.
     pub flags: Option<NegotiateFlags>,
     /// Version, where the flag is set and the header has room for it.
     pub version: Option<Version>,
-    /// Where the MIC stands in the token, if the header has room for one. Whether those bytes are a MIC, MsvAvFlags says.
+    /// The offset of the MIC in the token, if the header has room for one. MsvAvFlags says whether those bytes are a MIC.
     pub mic_offset: Option<usize>,
 }
 
@@ -50,15 +50,15 @@ impl<'a> Authenticate<'a> {
     const WITH_FLAGS: usize = 64;
     /// With Version.
     const WITH_VERSION: usize = 72;
-    /// Where the MIC stands in a message with the full header.
+    /// The offset of the MIC in a message with the full header.
     pub const OFFSET_OF_MIC: usize = Self::WITH_VERSION;
 
-    /// The message in `token`. How long its header is (52, 60, 64, 72, 80 or 88 bytes) follows from where its payload starts.
-    /// `settled` is what the CHALLENGE_MESSAGE says: its charset is that of the names.
+    /// Reads the message in `token`. The start of its payload tells how long its header is: 52, 60, 64, 72, 80 or 88 bytes.
+    /// `agreed` are the flags of the CHALLENGE_MESSAGE, which say what charset the names have.
     ///
     /// # Errors
-    /// When it is none.
-    pub fn decode(token: &'a [u8], settled: NegotiateFlags) -> Result<Self> {
+    /// When it is not an AUTHENTICATE_MESSAGE.
+    pub fn decode(token: &'a [u8], agreed: NegotiateFlags) -> Result<Self> {
         let message = Message::Authenticate;
         let mut reader = codec::open(message, Self::MESSAGE_TYPE, token)?;
         let lm_response = Field::read(&mut reader, FieldName::LmChallengeResponse)?;
@@ -92,7 +92,7 @@ impl<'a> Authenticate<'a> {
         for (name, field) in names.iter_mut().zip([domain, user, workstation]) {
             *name = field.resolve(message, token, Self::SHORTEST)?;
         }
-        let charset = charset(settled, flags, names)?;
+        let charset = charset(agreed, flags, names)?;
         let text = |field: Field| field.resolve_text(charset, message, token, Self::SHORTEST);
         Ok(Self {
             lm_response: lm_response.resolve(message, token, Self::SHORTEST)?,
@@ -108,11 +108,10 @@ impl<'a> Authenticate<'a> {
         })
     }
 
-    /// The message as bytes, with a MIC of zeros at [`Authenticate::mic_offset`] if there is one. A message with MIC has
-    /// the full header, whether the Version in it means something or not.
+    /// Writes the message, with zeros at [`Authenticate::mic_offset`] if there is one: the MIC is computed over them.
     ///
     /// # Errors
-    /// When a part is longer than a field can say.
+    /// When a part is longer than 65,535 bytes, which is the most that a field can hold.
     pub fn encode(&self) -> Result<Vec<u8>> {
         let header = match (self.mic_offset, self.version, self.flags) {
             (Some(offset), ..) => offset.saturating_add(MIC_LEN),
@@ -154,23 +153,23 @@ impl<'a> Authenticate<'a> {
     }
 }
 
-/// What the names of an AUTHENTICATE_MESSAGE are in: the charset that was settled before. Where the flags of the message say
-/// the other one the names themselves tell, for some clients mean it and others only say it: GNU wget offers OEM alone, is
-/// answered OEM, sends OEM names, and flags that say UNICODE.
-// Deviates: [MS-NLMP] 2.2.1.3 knows the negotiated charset only.
-fn charset(settled: NegotiateFlags, said: Option<NegotiateFlags>, names: [&[u8]; 3]) -> Result<Charset> {
+/// The charset of the names in an AUTHENTICATE_MESSAGE: the one that both sides agreed on. Where the flags of the message say
+/// the other one, the names themselves decide, for the flags cannot be trusted: GNU wget offers OEM alone, agrees on OEM,
+/// sends OEM names, and sets the flag UNICODE.
+// Deviates: [MS-NLMP] 2.2.1.3 has the negotiated charset only.
+fn charset(agreed: NegotiateFlags, said: Option<NegotiateFlags>, names: [&[u8]; 3]) -> Result<Charset> {
     let both = NegotiateFlags::UNICODE | NegotiateFlags::OEM;
-    let said = said.unwrap_or(settled) & both;
-    match settled & both {
-        // A connectionless server leaves the choice to the client, and some old ones do.
-        settled if settled.is_empty() || settled == both => match said {
+    let said = said.unwrap_or(agreed) & both;
+    match agreed & both {
+        // Connectionless servers and some old ones leave the choice to the client.
+        agreed if agreed.is_empty() || agreed == both => match said {
             said if said.is_empty() => {
                 let (message, field) = (Message::Authenticate, FieldName::NegotiateFlags);
                 Err(InvalidMessage { message, field, fault: Fault::WrongValue }.into())
             }
             said => Ok(said.charset()),
         },
-        settled if said.is_empty() || said.charset() == settled.charset() => Ok(settled.charset()),
+        agreed if said.is_empty() || said.charset() == agreed.charset() => Ok(agreed.charset()),
         _ if names.iter().any(|name| !name.len().is_multiple_of(2)) => Ok(Charset::Oem),
         // In UTF-16LE every letter up to U+00FF has a zero byte, and in an OEM code page none has.
         _ if names.iter().any(|name| name.contains(&0)) => Ok(Charset::Unicode),
@@ -178,7 +177,7 @@ fn charset(settled: NegotiateFlags, said: Option<NegotiateFlags>, names: [&[u8];
     }
 }
 
-/// Without the responses: a password can be guessed from one.
+/// Leaves out the responses: an attacker can guess the password with one.
 impl fmt::Debug for Authenticate<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Authenticate")
@@ -226,14 +225,14 @@ mod tests {
     }
 
     #[test]
-    fn a_truncated_or_changed_message_is_refused_or_read_as_what_it_says() {
+    fn a_truncated_or_changed_message_is_refused_or_reads_the_same_when_written_again() {
         for mic_offset in [None, Some(72)] {
             crate::wire::tests::sweep(&sample(mic_offset), |bytes| decode(bytes)?.encode());
         }
     }
 
     #[test]
-    fn where_no_charset_was_settled_the_message_must_say_one() {
+    fn without_an_agreed_charset_the_message_must_say_one() {
         let both = NegotiateFlags::UNICODE | NegotiateFlags::OEM;
         let token = sample(None);
         let saying = |said: NegotiateFlags| {
@@ -253,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_header_is_as_long_as_the_payload_leaves_it() {
+    fn the_header_ends_where_the_payload_starts() {
         assert_eq!(decode(&sample(None)).unwrap().mic_offset, None);
         assert_eq!(decode(&sample(Some(72))).unwrap().mic_offset, Some(72));
         let mut oldest = sample(None);

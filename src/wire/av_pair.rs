@@ -1,4 +1,4 @@
-//! AV_PAIRs: the attributes that server and client tell each other.
+//! AV_PAIRs: what server and client tell each other about themselves.
 
 use core::fmt;
 
@@ -34,12 +34,12 @@ impl AvId {
     pub const MsvAvTimestamp: Self = Self(7);
     /// Single_Host_Data.
     pub const MsvAvSingleHost: Self = Self(8);
-    /// The SPN that the client means to speak to.
+    /// The SPN of the service that the client wants to reach.
     pub const MsvAvTargetName: Self = Self(9);
     /// MD5 of the channel bindings.
     pub const MsvAvChannelBindings: Self = Self(10);
 
-    /// The one length that a value of this id may have, where there is one.
+    /// The length of a value of this id, where it is fixed.
     const fn fixed_len(self) -> Option<usize> {
         match self {
             Self::MsvAvEOL => Some(0),
@@ -59,11 +59,11 @@ bitflags! {
     /// The value of MsvAvFlags.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct AvFlags: u32 {
-        /// The account's authentication is constrained.
+        /// The account may authenticate only in a constrained way.
         const CONSTRAINED = 1;
         /// The AUTHENTICATE_MESSAGE has a MIC.
         const MIC = 2;
-        /// MsvAvTargetName comes from a source that nobody vouches for.
+        /// The client took MsvAvTargetName from an untrusted source.
         const UNVERIFIED_TARGET_NAME = 4;
 
         const _ = !0;
@@ -73,26 +73,26 @@ bitflags! {
 /// One attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AvPair<'a> {
-    /// What it says.
+    /// Which attribute.
     pub id: AvId,
-    /// The value as on the wire.
+    /// Its value, as in the message.
     pub value: &'a [u8],
 }
 
-/// A list of AV_PAIRs, walked once and found to be sound: each within the list, fixed lengths as they must be, text even,
-/// MsvAvEOL at its end.
+/// A valid list of AV_PAIRs: each pair lies within the list, fixed lengths are right, text has an even length, and MsvAvEOL
+/// ends the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TargetInfo<'a> {
     pairs: &'a [u8],
-    /// What follows MsvAvEOL, and means nothing.
+    /// The bytes behind MsvAvEOL, which have no meaning.
     pub(super) after_eol: &'a [u8],
 }
 
 impl<'a> TargetInfo<'a> {
-    /// The list at the start of `bytes`, which stand in `field` of `message`; behind MsvAvEOL anything may follow.
+    /// Reads the list at the start of `bytes`, which are from `field` of `message`. Anything may follow MsvAvEOL.
     ///
     /// # Errors
-    /// When the list is not sound.
+    /// When the list is not valid.
     pub fn decode(message: Message, field: FieldName, bytes: &'a [u8]) -> Result<Self> {
         let mut reader = Reader::new(message, bytes);
         loop {
@@ -126,7 +126,7 @@ impl<'a> TargetInfo<'a> {
         self.pairs().find(|pair| pair.id == id).map(|pair| pair.value)
     }
 
-    /// MsvAvFlags; none where there is no such pair.
+    /// MsvAvFlags; no flag where there is no such pair.
     #[must_use]
     pub fn flags(&self) -> AvFlags {
         let value = self.find(AvId::MsvAvFlags).and_then(|value| value.try_into().ok());
@@ -139,14 +139,14 @@ impl<'a> TargetInfo<'a> {
         self.find(AvId::MsvAvTimestamp).and_then(|value| value.try_into().ok())
     }
 
-    /// MsvAvChannelBindings; 16 zero bytes say that there are none ([MS-NLMP] 2.2.2.1).
+    /// MsvAvChannelBindings. 16 zero bytes mean that the client has none ([MS-NLMP] 2.2.2.1).
     #[must_use]
     pub fn channel_bindings(&self) -> Option<[u8; 16]> {
         let value: Option<[u8; 16]> = self.find(AvId::MsvAvChannelBindings).and_then(|value| value.try_into().ok());
         value.filter(|value| *value != [0; 16])
     }
 
-    /// Refuses a list in which an id stands twice: two readers could take different ones.
+    /// Ensures that no id is in the list twice: two programs could use different ones of the two.
     ///
     /// # Errors
     /// When one does; the error names `field` of `message`.
@@ -177,7 +177,7 @@ impl<'a> TargetInfo<'a> {
     }
 }
 
-/// The pairs for a person to read; what is not text, flags or a time only by its length.
+/// The pairs for a person to read. Of a value that is not text, flags or a time, only the length is shown.
 impl fmt::Display for TargetInfo<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, AvPair { id, value }) in self.pairs().enumerate() {
@@ -227,7 +227,7 @@ impl TargetInfoBuilder {
     /// Appends a pair.
     ///
     /// # Errors
-    /// When the value is longer than an AvLen can say.
+    /// When the value is longer than 65,535 bytes, which is the most that an AvLen can say.
     pub fn push(&mut self, id: AvId, value: &[u8]) -> Result<&mut Self> {
         let Ok(len) = u16::try_from(value.len()) else {
             let fault = Fault::WrongLength;
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_an_id_that_stands_twice() {
+    fn refuses_an_id_that_is_there_twice() {
         for id in [AvId::MsvAvFlags, AvId(0xfff0)] {
             let mut builder = TargetInfoBuilder::default();
             builder.push(id, &[0; 4]).unwrap().push(id, &[0; 4]).unwrap();
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn is_shown_without_what_is_nobodys_business() {
+    fn channel_bindings_are_not_shown() {
         let mut builder = TargetInfoBuilder::default();
         builder.push(AvId::MsvAvNbDomainName, b"D\0\n\0").unwrap().push(AvId::MsvAvFlags, &[2, 0, 0, 0]).unwrap();
         builder.push(AvId::MsvAvChannelBindings, &[7; 16]).unwrap();

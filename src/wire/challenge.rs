@@ -7,7 +7,7 @@ use super::{
     codec::{self, Field, Writer},
 };
 
-/// The server's message: its challenge, its names, what it agrees to.
+/// The server's message: its challenge, its names, and the flags that it agrees to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Challenge<'a> {
     /// NegotiateFlags.
@@ -16,7 +16,7 @@ pub struct Challenge<'a> {
     pub server_challenge: [u8; 8],
     /// TargetName, in the charset of the flags.
     pub target_name: &'a [u8],
-    /// TargetInfo as it stands; empty without its flag. Not looked into here.
+    /// TargetInfo, not decoded; empty without its flag.
     pub target_info: &'a [u8],
     /// Version, where the flag is set and the header has room for it.
     pub version: Option<Version>,
@@ -24,16 +24,16 @@ pub struct Challenge<'a> {
 
 impl<'a> Challenge<'a> {
     const MESSAGE_TYPE: u32 = 2;
-    /// Up to and with ServerChallenge: the whole header of the oldest servers.
+    /// Up to the end of ServerChallenge: the whole header of the oldest servers.
     const SHORTEST: usize = 32;
     /// With TargetInfoFields.
     const FIXED: usize = 48;
 
-    /// The message in `token`; headers of 32, 48 and 56 bytes are known.
+    /// Reads the message in `token`, whose header has 32, 48 or 56 bytes.
     ///
     /// # Errors
-    /// When it is none. Without REQUEST_TARGET a TargetNameFields that points nowhere is ignored, as the specification
-    /// says; one that points at something is read, because servers send the name unasked.
+    /// When it is not a CHALLENGE_MESSAGE. Without the flag REQUEST_TARGET, TargetName is read if it is there, because some
+    /// servers send it then, and no error if it is not.
     pub fn decode(token: &'a [u8]) -> Result<Self> {
         let message = Message::Challenge;
         let mut reader = codec::open(message, Self::MESSAGE_TYPE, token)?;
@@ -62,10 +62,10 @@ impl<'a> Challenge<'a> {
         Ok(Self { flags, server_challenge, target_name, target_info, version })
     }
 
-    /// The message as bytes.
+    /// Writes the message.
     ///
     /// # Errors
-    /// When a part is longer than a field can say.
+    /// When a part is longer than 65,535 bytes, which is the most that a field can hold.
     pub fn encode(&self) -> Result<Vec<u8>> {
         let header = Self::FIXED.saturating_add(if self.version.is_some() { Version::LEN } else { 0 });
         let payload = self.target_name.len().saturating_add(self.target_info.len());
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_truncated_or_changed_message_is_refused_or_read_as_what_it_says() {
+    fn a_truncated_or_changed_message_is_refused_or_reads_the_same_when_written_again() {
         crate::wire::tests::sweep(&sample(), |bytes| Challenge::decode(bytes)?.encode());
     }
 

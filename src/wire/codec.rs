@@ -1,4 +1,4 @@
-//! The frame of a message: its header, payload fields, and a writer that places them.
+//! What all messages have in common: Signature and MessageType, and fields that point into the payload.
 
 use crate::{
     bytes::Reader,
@@ -8,10 +8,10 @@ use crate::{
 
 use super::{MAX_TOKEN, SIGNATURE};
 
-/// A reader of `token` behind its Signature and MessageType, which are compared.
+/// Checks Signature and MessageType, and returns a reader of what follows them in `token`.
 ///
 /// # Errors
-/// When they are not there, are others', or the token is longer than [`MAX_TOKEN`].
+/// When they are missing or wrong, or the token is longer than [`MAX_TOKEN`].
 pub(super) fn open(message: Message, message_type: u32, token: &[u8]) -> Result<Reader<'_>> {
     let mut reader = Reader::new(message, token);
     if token.len() > MAX_TOKEN {
@@ -38,7 +38,7 @@ impl Field {
     /// The size of a field in the fixed header, in bytes.
     pub(super) const LEN: usize = 8;
 
-    /// A field that points at nothing.
+    /// An empty field.
     #[must_use]
     pub(super) const fn empty(name: FieldName) -> Self {
         Self { len: 0, offset: 0, name }
@@ -55,16 +55,16 @@ impl Field {
         Ok(Self { len, offset, name })
     }
 
-    /// Where the payload starts, or `None` when the field is empty and its offset means nothing.
+    /// The offset of the payload; `None` when the field is empty, for then its offset has no meaning.
     #[must_use]
     pub(super) fn start(self) -> Option<usize> {
         if self.len == 0 { None } else { Some(usize::try_from(self.offset).unwrap_or(usize::MAX)) }
     }
 
-    /// The bytes pointed at, which must lie in `token` behind its first `header` bytes.
+    /// The bytes that the field points at. They must be in `token`, behind its first `header` bytes.
     ///
     /// # Errors
-    /// When they do not.
+    /// When they are not.
     pub(super) fn resolve(self, message: Message, token: &[u8], header: usize) -> Result<&[u8]> {
         let Some(start) = self.start() else { return Ok(&[]) };
         start
@@ -74,7 +74,7 @@ impl Field {
             .ok_or_else(|| InvalidMessage { message, field: self.name, fault: Fault::OutsideMessage }.into())
     }
 
-    /// The same for text, whose number of bytes must be even in UTF-16LE.
+    /// The same for text: in UTF-16LE the number of its bytes must be even.
     ///
     /// # Errors
     /// As [`Field::resolve`], and when the length is odd.
@@ -90,14 +90,14 @@ impl Field {
 
 /// Writes a message: the fixed header from its start, and the payload behind it.
 ///
-/// A header field that is never written keeps bytes of 0xff, which point outside every message: the peer notices.
+/// A header field that is never written keeps its bytes of 0xff. They point outside every message, so the peer refuses it.
 #[derive(Debug)]
 pub(super) struct Writer {
     message: Message,
     bytes: Vec<u8>,
     /// The length of the fixed header.
     header: usize,
-    /// Where the next header field goes; `None` once one has not fitted.
+    /// The offset of the next header field; `None` after one did not fit.
     at: Option<usize>,
 }
 
@@ -115,7 +115,7 @@ impl Writer {
     /// Appends `data` to the payload.
     ///
     /// # Errors
-    /// When it is longer than a Len can say.
+    /// When it is longer than 65,535 bytes, which is the most that a Len can say.
     pub(super) fn place(&mut self, name: FieldName, data: &[u8]) -> Result<Field> {
         let (Ok(len), Ok(offset)) = (u16::try_from(data.len()), u32::try_from(self.bytes.len())) else {
             return Err(InvalidMessage { message: self.message, field: name, fault: Fault::WrongLength }.into());

@@ -1,4 +1,4 @@
-//! The messages of [MS-NLMP] 2.2: bytes to structs and back, borrowed. No key, no policy, no clock.
+//! The messages of [MS-NLMP] 2.2: bytes to structs that borrow them, and back. No key, no policy, no clock.
 
 #![forbid(unsafe_code)]
 
@@ -26,15 +26,15 @@ pub use self::{
 /// `NTLMSSP\0`, at the start of every message.
 pub const SIGNATURE: [u8; 8] = *b"NTLMSSP\0";
 
-/// The longest token looked at: an AUTHENTICATE_MESSAGE has six payload fields of at most 64 KiB.
+/// The longest token that is read: an AUTHENTICATE_MESSAGE has six payload fields of at most 64 KiB.
 pub const MAX_TOKEN: usize = 0x8_0000;
 
 #[cfg(test)]
 mod tests {
     use crate::error::Result;
 
-    /// Every truncation and every single-bit flip of `bytes`: an error, or a message that, written again, reads as the
-    /// same message. Never a panic.
+    /// Tries every truncation and every single-bit flip of `bytes`: each must be an error, or a message that reads the same
+    /// when it is written again. None may panic.
     pub(super) fn sweep(bytes: &[u8], again: impl Fn(&[u8]) -> Result<Vec<u8>>) {
         assert_eq!(again(bytes).unwrap(), bytes);
         let truncated = (0..bytes.len()).map(|len| bytes[..len].to_vec());

@@ -7,7 +7,7 @@ use super::{
     codec::{self, Field, Writer},
 };
 
-/// VERSION, [MS-NLMP] 2.2.2.10: what the sender runs on. For debugging only.
+/// VERSION, [MS-NLMP] 2.2.2.10: the operating system of the sender. For debugging only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Version(pub [u8; Self::LEN]);
 
@@ -15,7 +15,7 @@ impl Version {
     /// Its length in bytes.
     pub const LEN: usize = 8;
 
-    /// What stands in its place where NTLMSSP_NEGOTIATE_VERSION is not set.
+    /// What is sent instead where NTLMSSP_NEGOTIATE_VERSION is not set.
     pub const UNSAID: Self = Self([0; Self::LEN]);
 
     /// NTLMSSP_REVISION_W2K3.
@@ -29,7 +29,7 @@ impl Version {
     }
 }
 
-/// The client's first message: what it can do.
+/// The client's first message: what the client supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Negotiate<'a> {
     /// NegotiateFlags.
@@ -46,13 +46,13 @@ impl<'a> Negotiate<'a> {
     const MESSAGE_TYPE: u32 = 1;
     /// Signature, MessageType, NegotiateFlags and the two fields.
     const FIXED: usize = 32;
-    /// The longest one taken: an acceptor keeps it, and a half-open context with it may be exported.
+    /// The longest message that is accepted: an acceptor keeps it, also in an exported context.
     const MAX: usize = 0xffff;
 
-    /// The message in `token`. Clients send 16 bytes (no fields), 32 (no Version), 40 and more.
+    /// Reads the message in `token`. Clients send 16 bytes (no fields), 32 (no Version), 40 and more.
     ///
     /// # Errors
-    /// When it is none.
+    /// When it is not a NEGOTIATE_MESSAGE.
     pub fn decode(token: &'a [u8]) -> Result<Self> {
         let message = Message::Negotiate;
         let mut reader = codec::open(message, Self::MESSAGE_TYPE, token)?;
@@ -80,10 +80,10 @@ impl<'a> Negotiate<'a> {
         })
     }
 
-    /// The message as bytes.
+    /// Writes the message.
     ///
     /// # Errors
-    /// When a name is longer than a field can say.
+    /// When a name is longer than 65,535 bytes, which is the most that a field can hold.
     pub fn encode(&self) -> Result<Vec<u8>> {
         let header = Self::FIXED.saturating_add(if self.version.is_some() { Version::LEN } else { 0 });
         let payload = self.domain.len().saturating_add(self.workstation.len());
@@ -126,12 +126,12 @@ mod tests {
     }
 
     #[test]
-    fn a_truncated_or_changed_message_is_refused_or_read_as_what_it_says() {
+    fn a_truncated_or_changed_message_is_refused_or_reads_the_same_when_written_again() {
         crate::wire::tests::sweep(&sample(), |bytes| Negotiate::decode(bytes)?.encode());
     }
 
     #[test]
-    fn refuses_truncations_that_cut_what_is_announced() {
+    fn refuses_truncations_of_what_the_message_announces() {
         let bytes = sample();
         for len in (0..16).chain(32..bytes.len()) {
             assert!(Negotiate::decode(&bytes[..len]).is_err(), "accepted {len} bytes");

@@ -7,22 +7,22 @@ use crate::{
 
 use super::TargetInfo;
 
-/// NTLMv2_RESPONSE: the proof, and what it is made over.
+/// NTLMv2_RESPONSE: the proof, and the bytes that it is computed over.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct NtlmV2Response<'a> {
     /// Response, also called NTProofStr.
     pub nt_proof_str: [u8; 16],
-    /// NTLMv2_CLIENT_CHALLENGE as it stands, with whatever follows its AV_PAIRs: all of it is hashed.
+    /// The bytes of NTLMv2_CLIENT_CHALLENGE with whatever follows its AV_PAIRs: the proof covers all of it.
     pub temp: &'a [u8],
-    /// The same, read.
+    /// The same, decoded.
     pub client_challenge: ClientChallengeV2<'a>,
 }
 
 impl<'a> NtlmV2Response<'a> {
-    /// The response in `bytes`, which are the NtChallengeResponse.
+    /// Reads the response in `bytes`, which are the NtChallengeResponse.
     ///
     /// # Errors
-    /// When it is none.
+    /// When it is not an NTLMv2_RESPONSE.
     pub fn decode(bytes: &'a [u8]) -> Result<Self> {
         let mut reader = Reader::new(Message::Authenticate, bytes);
         let nt_proof_str = reader.array(FieldName::NtChallengeResponse)?;
@@ -31,7 +31,7 @@ impl<'a> NtlmV2Response<'a> {
     }
 }
 
-/// Without the proof: a password can be guessed from it.
+/// Leaves out the proof: an attacker can guess the password with it.
 impl core::fmt::Debug for NtlmV2Response<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("NtlmV2Response").field("client_challenge", &self.client_challenge).finish_non_exhaustive()
@@ -45,7 +45,7 @@ pub struct ClientChallengeV2<'a> {
     pub time: [u8; 8],
     /// ChallengeFromClient.
     pub client_challenge: [u8; 8],
-    /// AvPairs; what follows them means nothing.
+    /// AvPairs; what follows them has no meaning.
     pub target_info: TargetInfo<'a>,
 }
 
@@ -53,10 +53,10 @@ impl<'a> ClientChallengeV2<'a> {
     /// RespType and HiRespType: the only version there is.
     const RESP_TYPE: u8 = 1;
 
-    /// The structure in `temp`.
+    /// Reads the structure in `temp`.
     ///
     /// # Errors
-    /// When it is none.
+    /// When it is not an NTLMv2_CLIENT_CHALLENGE.
     pub fn decode(temp: &'a [u8]) -> Result<Self> {
         let field = FieldName::NtChallengeResponse;
         let mut reader = Reader::new(Message::Authenticate, temp);
@@ -71,7 +71,7 @@ impl<'a> ClientChallengeV2<'a> {
         Ok(Self { time, client_challenge, target_info })
     }
 
-    /// *temp* of 3.3.2 over a whole AV_PAIR list, with the four zero bytes at its end.
+    /// Writes *temp* of 3.3.2 with a whole AV_PAIR list, and four zero bytes behind it.
     #[must_use]
     pub fn encode(time: [u8; 8], client_challenge: [u8; 8], target_info: &[u8]) -> Vec<u8> {
         [&[Self::RESP_TYPE; 2][..], &[0; 6], &time, &client_challenge, &[0; 4], target_info, &[0; 4]].concat()
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_every_truncation_of_what_means_something() {
+    fn refuses_every_truncation_of_what_has_a_meaning() {
         let bytes = sample();
         for len in 0..bytes.len() - 4 {
             assert!(NtlmV2Response::decode(&bytes[..len]).is_err(), "accepted {len} bytes");
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_follows_the_list_is_hashed() {
+    fn the_proof_covers_what_follows_the_list() {
         let mut bytes = sample();
         bytes.extend(b"more");
         let response = NtlmV2Response::decode(&bytes).unwrap();

@@ -8,7 +8,7 @@ use crate::{
 use super::{TargetInfo, Version};
 
 impl<'a> TargetInfo<'a> {
-    /// What follows MsvAvEOL.
+    /// The bytes behind MsvAvEOL.
     #[must_use]
     pub const fn after_eol(&self) -> &'a [u8] {
         self.after_eol
@@ -34,17 +34,19 @@ impl Version {
 /// Single_Host_Data, [MS-NLMP] 2.2.2.2: the value of MsvAvSingleHost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SingleHost {
-    /// The length of the whole, in bytes; senders differ from the 48 that it has.
+    /// The length of the whole in bytes. It has 48, but senders write other numbers.
     pub size: u32,
-    /// Z4, to be 0.
+    /// Z4, which should be 0.
     pub z4: u32,
     /// CustomData.
     pub custom_data: [u8; 8],
-    /// MachineID: made at each boot.
+    /// MachineID: new after each boot of the sender.
     pub machine_id: [u8; 32],
 }
 
 impl SingleHost {
+    /// Reads the structure in `bytes`.
+    ///
     /// # Errors
     /// When there are fewer than 48 bytes; the error names `field` of `message`.
     pub fn decode(message: Message, field: FieldName, bytes: &[u8]) -> Result<Self> {
