@@ -24,12 +24,12 @@ use super::{
     verify::{BindingsChecked, MicChecked, ProofVerified},
 };
 
-/// What `gss_accept_sec_context` is called with.
+/// The arguments of `gss_accept_sec_context`.
 #[derive(Clone, Copy)]
 pub struct AcceptRequest<'a> {
-    /// Who accepts; `None` stands for the default credential. Only the first call's counts.
+    /// The acceptor's credential; `None` means the default one. Only that of the first call counts.
     pub credential: Option<&'a Credential>,
-    /// Compared with the client's MsvAvChannelBindings.
+    /// Channel bindings to compare with the client's MsvAvChannelBindings.
     pub bindings: Option<ChannelBindings<'a>>,
     /// The client's token.
     pub token: &'a [u8],
@@ -37,24 +37,24 @@ pub struct AcceptRequest<'a> {
     pub env: &'a Env<'a>,
 }
 
-/// The CHALLENGE_MESSAGE is out.
+/// The CHALLENGE_MESSAGE is sent.
 #[derive(Debug)]
 pub struct ExpectAuthenticate {
-    /// NEGOTIATE_MESSAGE as received; nothing in a connectionless handshake, which has none.
+    /// NEGOTIATE_MESSAGE as received; empty in a connectionless handshake, which has none.
     pub negotiate: Vec<u8>,
-    /// CHALLENGE_MESSAGE as sent: it says nearly all that this side must remember.
+    /// CHALLENGE_MESSAGE as sent: it has nearly everything that this side must remember.
     pub challenge: Vec<u8>,
-    /// The number of connectionless messages, once the application has said it.
+    /// The sequence number of connectionless messages, once the application has set it.
     pub seq_num: Option<u32>,
     /// The acceptor that the handshake began with.
     pub acceptor: Arc<Acceptor>,
 }
 
-/// How a program starts a connectionless handshake, which has no first message: with the header of RFC 2743 3.1 that names
-/// NTLM and has nothing inside, for MIT krb5's mechglue takes an empty token for SPNEGO's.
+/// With this token a program starts a connectionless handshake, which has no first message: the header of RFC 2743 3.1 with
+/// the OID of NTLM, and nothing behind it. An empty token would not do: MIT krb5's mechglue passes it to SPNEGO.
 const EMPTY_TOKEN_OF_NTLM: &[u8] = b"\x60\x0c\x06\x0a\x2b\x06\x01\x04\x01\x82\x37\x02\x02\x0a";
 
-/// What the checks of an AUTHENTICATE_MESSAGE leave: with all three proofs, or not at all.
+/// The result of verifying an AUTHENTICATE_MESSAGE, which takes all three proofs.
 struct Authenticated {
     proof: ProofVerified,
     mic: MicChecked,
@@ -116,20 +116,20 @@ pub(super) fn start(request: &AcceptRequest<'_>) -> Result<ExpectAuthenticate> {
     let challenge = Challenge {
         flags,
         server_challenge,
-        // Where the name cannot be said in OEM letters, the target info says it.
+        // If OEM letters cannot spell the name, it is only in the target info.
         target_name: &flags.charset().encode(target_name).unwrap_or_default(),
         target_info: &info.finish(),
         version: flags.contains(NegotiateFlags::VERSION).then(|| Version(host.version())),
     }
     .encode()?;
     host.trace(format_args!("acceptor: sends CHALLENGE_MESSAGE, flags {flags}"));
-    // What may have started a connectionless handshake is no message, and no MIC covers it ([MS-NLMP] 3.1.5.2.1).
+    // The MIC does not cover a token that started a connectionless handshake ([MS-NLMP] 3.1.5.2.1).
     let negotiate = if flags.contains(NegotiateFlags::DATAGRAM) { Vec::new() } else { token.to_vec() };
     Ok(ExpectAuthenticate { negotiate, challenge, seq_num: None, acceptor })
 }
 
-/// Whether the CHALLENGE_MESSAGE has a MsvAvTimestamp. A client that gets one sends a MIC and, inside SPNEGO, a mechListMIC,
-/// which must not get lost on its way to us.
+/// Whether the CHALLENGE_MESSAGE gets a MsvAvTimestamp. A client that finds one sends a MIC and, inside SPNEGO, a mechListMIC.
+/// Some versions of krb5 lose the mechListMIC, and the handshake fails.
 fn tells_time(flags: NegotiateFlags, env: &Env<'_>) -> bool {
     let Env { policy, host, .. } = env;
     let is_lossy =
@@ -149,7 +149,7 @@ impl ExpectAuthenticate {
         self.expected_flags().contains(ContextFlags::DATAGRAM)
     }
 
-    /// What the CHALLENGE_MESSAGE agrees to.
+    /// The flags that the CHALLENGE_MESSAGE agrees to.
     pub(super) fn expected_flags(&self) -> ContextFlags {
         Challenge::decode(&self.challenge).map_or(ContextFlags::empty(), |challenge| flags::granted(challenge.flags))
     }
@@ -190,7 +190,7 @@ impl ExpectAuthenticate {
         })
     }
 
-    /// Makes the three proofs of what was received.
+    /// Verifies what was received: makes the three proofs.
     fn authenticate(&self, received: &Received<'_>, request: &AcceptRequest<'_>) -> Result<Authenticated> {
         let Env { policy, host, .. } = request.env;
         let Received { challenge, authenticate, response, flags, .. } = received;
@@ -222,10 +222,10 @@ impl ExpectAuthenticate {
     }
 }
 
-/// How many letters of a Workstation are kept. A NetBIOS name has fifteen; a client may send thousands.
+/// How many letters of a Workstation are kept. A NetBIOS name has fifteen, but a client may send thousands.
 const MAX_WORKSTATION: usize = 64;
 
-/// What came, read but not believed.
+/// The AUTHENTICATE_MESSAGE, decoded but not verified.
 struct Received<'a> {
     challenge: Challenge<'a>,
     authenticate: Authenticate<'a>,
@@ -241,7 +241,7 @@ struct Received<'a> {
 }
 
 impl<'a> Received<'a> {
-    /// The AUTHENTICATE_MESSAGE in `request`, which answers `challenge`.
+    /// Decodes the AUTHENTICATE_MESSAGE in `request`, which answers `challenge`.
     fn read(challenge: &'a [u8], request: &AcceptRequest<'a>) -> Result<Self> {
         let Env { policy, host, .. } = request.env;
         let challenge = Challenge::decode(challenge)?;
@@ -260,26 +260,26 @@ impl<'a> Received<'a> {
         Ok(Self { challenge, authenticate, flags, user, domain, workstation, response })
     }
 
-    /// What the client claims; `None` when that is nothing.
+    /// What the client claims; `None` if the client is anonymous.
     fn claim(&self) -> Option<Claim<'_>> {
         let proof = self.response.proof(&self.challenge.server_challenge)?;
         Some(Claim { user: &self.user, domain: &self.domain, workstation: &self.workstation, proof })
     }
 
-    /// Whether the CHALLENGE_MESSAGE has everything but MsvAvTimestamp, as [`tells_time`] decides.
+    /// Whether the CHALLENGE_MESSAGE has no MsvAvTimestamp, see [`tells_time`].
     fn was_not_told_the_time(&self) -> bool {
         TargetInfo::decode(Message::Challenge, FieldName::TargetInfo, self.challenge.target_info)
             .is_ok_and(|sent| sent.timestamp().is_none())
     }
 }
 
-/// As much of a Workstation as a person wants to read.
+/// The beginning of a Workstation, for a person to read.
 fn shown_workstation(workstation: &[u8]) -> DisplayUtf16<'_> {
     DisplayUtf16(workstation.get(..2 * MAX_WORKSTATION).unwrap_or(workstation))
 }
 
-/// EncryptedRandomSessionKey where it means something ([MS-NLMP] 3.2.5.1.2): 16 bytes. Where no message needs it there may be
-/// nothing, or one byte in its place, which pyspnego's clients send.
+/// EncryptedRandomSessionKey, where keys are exchanged ([MS-NLMP] 3.2.5.1.2): 16 bytes. If messages are not protected, it may
+/// be missing, or be one byte, which pyspnego's clients send.
 fn encrypted_key(authenticate: &Authenticate<'_>, flags: NegotiateFlags) -> Result<Option<[u8; 16]>> {
     if !flags.contains(NegotiateFlags::KEY_EXCH) {
         return Ok(None);
@@ -296,8 +296,8 @@ fn encrypted_key(authenticate: &Authenticate<'_>, flags: NegotiateFlags) -> Resu
     Err(InvalidMessage { message: Message::Authenticate, field: FieldName::EncryptedRandomSessionKey, fault }.into())
 }
 
-/// What the ExportedSessionKey may be, likeliest first. Without SIGN and SEAL the text and Windows say that it is the
-/// KeyExchangeKey, while other clients decrypt the key that they were given: only the MIC can tell.
+/// What the ExportedSessionKey may be, likeliest first. Without SIGN and SEAL it is the KeyExchangeKey in the specification
+/// and in Windows, and the decrypted key for other clients: only the MIC tells which.
 fn exported_keys(
     key: KeyExchangeKey,
     encrypted: Option<[u8; 16]>,
@@ -310,8 +310,8 @@ fn exported_keys(
     }
 }
 
-/// What the client sends back of the CHALLENGE_MESSAGE must be what was sent; it need not send it back. A time it may have
-/// of its own where it was sent none.
+/// Ensures that the names and the time that the client sends back are those of the CHALLENGE_MESSAGE. The client may leave
+/// them out, and may have a time of its own if it was sent none.
 fn ensure_target_info_is_ours(challenge: &Challenge<'_>, client: &TargetInfo<'_>) -> Result<()> {
     if challenge.target_info.is_empty() {
         return Ok(());
@@ -329,7 +329,7 @@ fn ensure_target_info_is_ours(challenge: &Challenge<'_>, client: &TargetInfo<'_>
     if is_changed { Err(PeerMisbehaved::ChangedTargetInfo.into()) } else { Ok(()) }
 }
 
-/// Compares MsvAvTargetName with the name that the acceptor was given, where it was given one.
+/// Compares MsvAvTargetName with the name that the acceptor was acquired with, if there is one.
 fn ensure_target_name(client: Option<&TargetInfo<'_>>, acceptor: &Acceptor, env: &Env<'_>) -> Result<()> {
     let Env { policy, host, .. } = env;
     if policy.target_name == TargetNamePolicy::Off {

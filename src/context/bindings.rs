@@ -1,4 +1,4 @@
-//! Channel bindings to MsvAvChannelBindings.
+//! MsvAvChannelBindings made of channel bindings.
 
 use crate::crypto::primitive::md5;
 
@@ -13,7 +13,7 @@ pub struct ChannelBindings<'a> {
     pub acceptor_addrtype: u32,
     /// Address of the acceptor.
     pub acceptor_address: &'a [u8],
-    /// What the channel is known by, such as `tls-server-end-point:` and the hash of the certificate.
+    /// What identifies the channel, such as `tls-server-end-point:` and the hash of the certificate.
     pub application_data: &'a [u8],
 }
 
@@ -43,7 +43,7 @@ impl ChannelBindings<'_> {
         md5(&[&self.encode()])
     }
 
-    /// The value of MsvAvChannelBindings: the hash with 0 for GSS_C_AF_NULLADDR, which Windows does not know.
+    /// The value of MsvAvChannelBindings: the hash with 0 instead of GSS_C_AF_NULLADDR, because Windows has no such type.
     // Deviates: RFC 2744 hashes the address types as they are.
     #[must_use]
     pub fn av_value(&self) -> [u8; 16] {
@@ -57,7 +57,7 @@ impl ChannelBindings<'_> {
     }
 }
 
-/// The edge hands no longer ones down.
+/// The length as 32 bits. `abi` passes no longer bytes.
 fn length(bytes: &[u8]) -> [u8; 4] {
     u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes()
 }
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_address_is_hashed_as_windows_hashes_it() {
+    fn a_missing_address_is_hashed_as_in_windows() {
         let plain = ChannelBindings { application_data: b"tls-unique:x", ..ChannelBindings::default() };
         let null = ChannelBindings { initiator_addrtype: 255, acceptor_addrtype: 255, ..plain };
         assert_eq!(null.av_value(), plain.hash());

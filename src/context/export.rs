@@ -1,7 +1,7 @@
-//! A context as bytes, for another process: half-open or established.
+//! A half-open or established context as bytes, for another process.
 //!
-//! version (2) ‖ role (1) ‖ state (1) ‖ what the state needs ‖ MD5 of all before. Strings and messages have a 32-bit length
-//! before them; all numbers are little-endian. The token is a secret.
+//! version (1) ‖ role (1) ‖ state (1) ‖ what the state needs ‖ MD5 of all before. Strings and messages have a 32-bit length
+//! before them; all numbers are little-endian. The token is secret.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use super::{
     Context, Established, State, acceptor::ExpectAuthenticate, flags::ContextFlags, initiator::ExpectChallenge,
 };
 
-/// The form of the token; another one is refused.
+/// The version of this layout; other ones are refused.
 const VERSION: u8 = 4;
 
 const EXPECT_CHALLENGE: u8 = 1;
@@ -28,11 +28,11 @@ const EXPECT_AUTHENTICATE: u8 = 2;
 const ESTABLISHED: u8 = 3;
 
 impl Context {
-    /// The context as bytes. The context itself is to be thrown away: two that go on from one state would use one key
-    /// stream twice.
+    /// The context as bytes. Do not use the context any more: it and the imported one would use the same key stream.
     ///
     /// # Errors
-    /// [`ApiMisuse::NoContext`] when it has not started or has failed; [`ApiMisuse::BadArgument`] when a name in it is too long.
+    /// [`ApiMisuse::NoContext`] when it has not started or has failed; [`ApiMisuse::BadArgument`] when a name in it is too
+    /// long.
     pub fn export(&self) -> Result<Zeroizing<Vec<u8>>> {
         let mut out = Zeroizing::new(Vec::new());
         out.extend_from_slice(&[VERSION, u8::from(self.role == Role::Acceptor)]);
@@ -56,7 +56,7 @@ impl Context {
                 out.extend_from_slice(&state.flags.bits().to_le_bytes());
                 state.initiator.export(&mut out)?;
                 bytes::write_optional(&mut out, state.acceptor.as_ref(), |out, acceptor| acceptor.export(out))?;
-                // What follows is secret: a vector that grows leaves copies behind.
+                // What follows is secret, and a vector that grows leaves copies behind.
                 out.reserve_exact(Session::EXPORTED_MAX.saturating_add(CHECKSUM_LEN));
                 state.session.export(&mut out);
             }

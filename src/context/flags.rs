@@ -1,4 +1,4 @@
-//! The one place where flags are decided: request flags to NegotiateFlags, and back to return flags.
+//! All decisions about flags: from request flags to NegotiateFlags, and from these to return flags.
 
 use bitflags::bitflags;
 
@@ -36,7 +36,7 @@ bitflags! {
     }
 }
 
-/// What is ours whoever asks: strings, and the best keys that there are.
+/// What this side supports in every context: strings, and the strongest keys.
 const ALWAYS: NegotiateFlags = NegotiateFlags::UNICODE
     .union(NegotiateFlags::OEM)
     .union(NegotiateFlags::REQUEST_TARGET)
@@ -47,13 +47,13 @@ const ALWAYS: NegotiateFlags = NegotiateFlags::UNICODE
     .union(NegotiateFlags::BITS_128)
     .union(NegotiateFlags::BITS_56);
 
-/// What an initiator that chooses it does not go without.
+/// The flags that an initiator requires if the application has chosen them for the credential.
 const PROTECTION: NegotiateFlags = NegotiateFlags::SIGN
     .union(NegotiateFlags::SEAL)
     .union(NegotiateFlags::BITS_128)
     .union(NegotiateFlags::EXTENDED_SESSIONSECURITY);
 
-/// What `initiator` offers in its NEGOTIATE_MESSAGE when `requested` is asked for.
+/// The flags of the NEGOTIATE_MESSAGE of an `initiator`, when the application asks for `requested`.
 pub(super) fn negotiate_flags(
     requested: ContextFlags,
     options: Options,
@@ -66,7 +66,8 @@ pub(super) fn negotiate_flags(
         flags.set(NegotiateFlags::EXTENDED_SESSIONSECURITY, level.offers_extended_session_security());
         flags
     });
-    // LM keys need an LM hash. They are offered only if asked for: some servers agree to them, but make other keys.
+    // LM keys need an LM hash. They are offered only if the application chose them: some servers agree to them, but make
+    // other keys.
     let has_lm_hash = matches!(initiator, Initiator::Account(account) if account.secret.lm_hash.is_some());
     if !(level.uses_lm() && has_lm_hash) {
         flags.remove(LM_KEYS);
@@ -76,15 +77,15 @@ pub(super) fn negotiate_flags(
         flags |= NegotiateFlags::IDENTIFY;
     }
     if requested.contains(ContextFlags::DATAGRAM) {
-        // Servers of this kind only ever identify ([MS-SIPAE]), and there is always a key to exchange (2.2.2.5).
+        // Connectionless servers only identify the client ([MS-SIPAE]), and a key is always exchanged ([MS-NLMP] 2.2.2.5).
         return flags | NegotiateFlags::DATAGRAM | NegotiateFlags::KEY_EXCH | NegotiateFlags::IDENTIFY;
     }
-    // Without SIGN and SEAL there is nothing to exchange a key for ([MS-NLMP] 3.1.5.1.2).
+    // Without SIGN and SEAL no key is exchanged ([MS-NLMP] 3.1.5.1.2).
     flags.set(NegotiateFlags::KEY_EXCH, flags.protects());
     flags
 }
 
-/// What an initiator must reach that was asked for `requested`.
+/// The flags that an initiator requires when the application asks for `requested`.
 pub(super) fn required(requested: ContextFlags, options: Options, minimum: Minimum) -> NegotiateFlags {
     let mut asked = requested & (ContextFlags::INTEG | ContextFlags::CONF);
     if !options.no_ci_flags {
@@ -92,7 +93,7 @@ pub(super) fn required(requested: ContextFlags, options: Options, minimum: Minim
     }
     let mut insisted_on = chosen(options).unwrap_or(NegotiateFlags::empty()) & (PROTECTION | NegotiateFlags::LM_KEY);
     if insisted_on.contains(NegotiateFlags::LM_KEY) {
-        // Such a key never has 128 bits.
+        // An LM key never has 128 bits.
         insisted_on.remove(NegotiateFlags::LM_KEY | NegotiateFlags::BITS_128);
     }
     let mut flags = required_by(minimum) | insisted_on;
@@ -105,10 +106,10 @@ pub(super) fn required(requested: ContextFlags, options: Options, minimum: Minim
     flags
 }
 
-/// Keys that are made of an LM hash.
+/// The flags of keys that are made of an LM hash.
 const LM_KEYS: NegotiateFlags = NegotiateFlags::LM_KEY.union(NegotiateFlags::REQUEST_NON_NT_SESSION_KEY);
 
-/// What is an application's to choose: the others say something about a message, or are asked for by request flags.
+/// The flags that an application may choose. The other ones describe a message, or request flags ask for them.
 const TO_CHOOSE: NegotiateFlags = ALWAYS
     .union(NegotiateFlags::SIGN)
     .union(NegotiateFlags::SEAL)
@@ -116,20 +117,20 @@ const TO_CHOOSE: NegotiateFlags = ALWAYS
     .union(NegotiateFlags::IDENTIFY)
     .union(LM_KEYS);
 
-/// What the application chose for the credential; without a charset nobody would understand it.
+/// The flags that the application chose for the credential, with a charset in any case.
 fn chosen(options: Options) -> Option<NegotiateFlags> {
     let flags = NegotiateFlags::from_bits_retain(options.neg_flags?) & TO_CHOOSE;
     let charset = if has_charset(flags) { NegotiateFlags::empty() } else { NegotiateFlags::UNICODE };
     Some(flags | charset)
 }
 
-/// What the administrator wants of every context.
+/// The flags that the administrator requires of every context.
 fn required_by(minimum: Minimum) -> NegotiateFlags {
     [
         (Minimum::BITS_128, NegotiateFlags::BITS_128),
         (Minimum::EXTENDED_SESSIONSECURITY, NegotiateFlags::EXTENDED_SESSIONSECURITY),
         (Minimum::SIGN, NegotiateFlags::SIGN),
-        // Sealing without signing is nothing that anybody wants.
+        // Sealing without signing is no protection.
         (Minimum::SEAL, NegotiateFlags::SEAL.union(NegotiateFlags::SIGN)),
     ]
     .into_iter()
@@ -137,11 +138,11 @@ fn required_by(minimum: Minimum) -> NegotiateFlags {
     .fold(NegotiateFlags::empty(), |sum, (_, flags)| sum | flags)
 }
 
-/// What an initiator settles on that `offered` and got a CHALLENGE_MESSAGE with `challenge`: a server can take away, not add,
-/// connectionless messages neither.
+/// The flags that both sides agree on, for an initiator that `offered` and got a CHALLENGE_MESSAGE with `challenge`. A server
+/// can remove flags that were offered, but not add any, nor make the handshake connectionless.
 ///
 /// # Errors
-/// [`PeerIncompatible`] when something of `required` is missing, or what session security needs.
+/// [`PeerIncompatible`] when a flag is missing that is `required` or that session security needs.
 pub(super) fn agree_as_initiator(
     offered: NegotiateFlags,
     challenge: NegotiateFlags,
@@ -149,13 +150,13 @@ pub(super) fn agree_as_initiator(
 ) -> Result<NegotiateFlags> {
     ensure_charset(Message::Challenge, challenge)?;
     ensure_datagram_is_whole(offered, offered & challenge)?;
-    // What the client says of itself stays: that it asked for a target. A Version it has for every server that has one.
+    // REQUEST_TARGET stays: it says what the client asked for. The client has a Version if the server has one.
     let agreed = offered & (challenge | NegotiateFlags::REQUEST_TARGET);
     let flags = one_of_each(agreed | (challenge & (NegotiateFlags::TARGET_INFO | NegotiateFlags::VERSION)));
     let mut flags = without_what_datagrams_lack(flags);
     let strongest = NegotiateFlags::BITS_128 | NegotiateFlags::EXTENDED_SESSIONSECURITY;
     if flags.contains(strongest | NegotiateFlags::DATAGRAM) {
-        // Clients of that kind say nothing of weaker keys then. Without extended session security the weaker one counts.
+        // Connectionless clients do not set BITS_56 beside these. Without extended session security BITS_56 counts.
         flags.remove(NegotiateFlags::BITS_56);
     }
     if !has_charset(flags) {
@@ -165,10 +166,11 @@ pub(super) fn agree_as_initiator(
     Ok(flags)
 }
 
-/// What counts where somebody else answered for the initiator: what that one answered, of what was agreed to.
+/// The flags that both sides agree on, where the domain `answered` for the initiator: those of its answer that were `agreed`
+/// on before.
 ///
 /// # Errors
-/// [`PeerIncompatible`] for what is `required` and missing.
+/// [`PeerIncompatible`] when a flag that is `required` is missing.
 pub(super) fn forwarded(
     agreed: NegotiateFlags,
     answered: Option<NegotiateFlags>,
@@ -179,13 +181,13 @@ pub(super) fn forwarded(
     Ok(flags)
 }
 
-/// What an acceptor supports.
+/// The flags that an acceptor supports.
 fn supported(options: Options, policy: &Policy) -> NegotiateFlags {
     let flags = chosen(options).unwrap_or(TO_CHOOSE.difference(NegotiateFlags::REQUEST_NON_NT_SESSION_KEY));
     if policy.lm_level.uses_lm() { flags } else { flags.difference(LM_KEYS) }
 }
 
-/// What an acceptor answers to a NEGOTIATE_MESSAGE with `negotiate`.
+/// The flags of the CHALLENGE_MESSAGE that answers a NEGOTIATE_MESSAGE with `negotiate`.
 ///
 /// # Errors
 /// As [`agree_as_initiator`].
@@ -195,20 +197,20 @@ pub(super) fn challenge_flags(negotiate: NegotiateFlags, options: Options, polic
         return checked(all_of_datagrams(options, policy) & (negotiate | ALL_DATAGRAMS), policy);
     }
     let mut flags = checked(one_of_each(negotiate & supported(options, policy)), policy)?;
-    // Clients that ask for no target use NTLMv2 all the same, if only they are told what they need for it.
+    // Clients that do not ask for a target need it for NTLMv2 all the same.
     flags |= NegotiateFlags::NTLM | NegotiateFlags::REQUEST_TARGET | NegotiateFlags::TARGET_INFO;
     Ok(flags)
 }
 
-/// What a connectionless handshake always has ([MS-NLMP] 2.2.2.5, [MS-SIPAE]).
+/// The flags that a connectionless handshake always has ([MS-NLMP] 2.2.2.5, [MS-SIPAE]).
 const ALL_DATAGRAMS: NegotiateFlags = NegotiateFlags::DATAGRAM
     .union(NegotiateFlags::KEY_EXCH)
     .union(NegotiateFlags::IDENTIFY)
     .union(NegotiateFlags::NTLM)
     .union(NegotiateFlags::TARGET_INFO);
 
-/// What an acceptor offers to a client that has no NEGOTIATE_MESSAGE to send: all that it can do. What counts is the client's
-/// choice, in its AUTHENTICATE_MESSAGE.
+/// The flags of the CHALLENGE_MESSAGE in a connectionless handshake, which has no NEGOTIATE_MESSAGE: everything that the
+/// acceptor supports. The client chooses of them in its AUTHENTICATE_MESSAGE.
 ///
 /// # Errors
 /// As [`agree_as_initiator`].
@@ -220,7 +222,7 @@ fn all_of_datagrams(options: Options, policy: &Policy) -> NegotiateFlags {
     supported(options, policy).difference(NegotiateFlags::REQUEST_TARGET | LM_KEYS) | ALL_DATAGRAMS
 }
 
-/// `flags`, if they have a charset and what the administrator wants.
+/// Returns `flags` if they have a charset and what the administrator requires.
 fn checked(flags: NegotiateFlags, policy: &Policy) -> Result<NegotiateFlags> {
     if !has_charset(flags) {
         return Err(PeerIncompatible::NoUnicode.into());
@@ -229,8 +231,9 @@ fn checked(flags: NegotiateFlags, policy: &Policy) -> Result<NegotiateFlags> {
     Ok(flags)
 }
 
-/// What an acceptor settles on that sent `challenge` and got an AUTHENTICATE_MESSAGE with `authenticate`, if it has any. What
-/// was not agreed on before is not agreed on now, connectionless messages neither: some clients say it without meaning it.
+/// The flags that both sides agree on, for an acceptor that sent `challenge` and got an AUTHENTICATE_MESSAGE with
+/// `authenticate`, if that has flags. A client cannot add flags, nor make the handshake connectionless: some set DATAGRAM
+/// without meaning it.
 ///
 /// # Errors
 /// As [`agree_as_initiator`].
@@ -246,7 +249,8 @@ pub(super) fn agree_as_acceptor(
     Ok(flags)
 }
 
-/// What began as connectionless stays so, and has a key to exchange. A peer that alone says so means nothing by it.
+/// Ensures that a handshake that began connectionless stays so, and exchanges a key. If only the peer sets DATAGRAM, it is
+/// ignored.
 fn ensure_datagram_is_whole(own: NegotiateFlags, agreed: NegotiateFlags) -> Result<()> {
     if !own.contains(NegotiateFlags::DATAGRAM) {
         Ok(())
@@ -259,7 +263,7 @@ fn ensure_datagram_is_whole(own: NegotiateFlags, agreed: NegotiateFlags) -> Resu
     }
 }
 
-/// Connectionless messages are sealed with extended session security only ([MS-NLMP] 3.4.3).
+/// Connectionless messages are sealed only with extended session security ([MS-NLMP] 3.4.3).
 fn without_what_datagrams_lack(mut flags: NegotiateFlags) -> NegotiateFlags {
     if flags.contains(NegotiateFlags::DATAGRAM) && !flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY) {
         flags.remove(NegotiateFlags::SEAL);
@@ -267,11 +271,11 @@ fn without_what_datagrams_lack(mut flags: NegotiateFlags) -> NegotiateFlags {
     flags
 }
 
-/// What `flags` give to the application. NTLM authenticates one side only, so never MUTUAL; never DELEG.
+/// The return flags for `flags`. NTLM authenticates only the client and delegates nothing: never MUTUAL or DELEG.
 pub(super) fn granted(flags: NegotiateFlags) -> ContextFlags {
     let mut granted = ContextFlags::TRANS;
     granted.set(ContextFlags::INTEG, flags.protects());
-    // Connectionless messages may come in any order, and again.
+    // Connectionless messages may arrive in any order, and more than once.
     let is_datagram = flags.contains(NegotiateFlags::DATAGRAM);
     granted.set(ContextFlags::REPLAY | ContextFlags::SEQUENCE, flags.protects() && !is_datagram);
     granted.set(ContextFlags::DATAGRAM, is_datagram);
@@ -281,7 +285,7 @@ pub(super) fn granted(flags: NegotiateFlags) -> ContextFlags {
     granted
 }
 
-/// Of two that exclude each other the better one ([MS-NLMP] 2.2.2.5).
+/// Removes the weaker of two flags that exclude each other ([MS-NLMP] 2.2.2.5).
 fn one_of_each(mut flags: NegotiateFlags) -> NegotiateFlags {
     if flags.contains(NegotiateFlags::UNICODE) {
         flags.remove(NegotiateFlags::OEM);
@@ -306,8 +310,8 @@ fn ensure_charset(message: Message, flags: NegotiateFlags) -> Result<()> {
 
 fn ensure_required(flags: NegotiateFlags, required: NegotiateFlags) -> Result<()> {
     let mut missing = required.difference(flags);
-    // Without extended session security the keys of LM_KEY, and of recent connectionless clients, have 56 bits at most,
-    // whatever the flags say.
+    // Without extended session security, LM_KEY and recent connectionless clients have keys of 56 bits at most, even with
+    // the flag BITS_128.
     let may_be_cut = NegotiateFlags::LM_KEY | NegotiateFlags::DATAGRAM;
     if flags.intersects(may_be_cut) && !flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY) {
         missing |= required & NegotiateFlags::BITS_128;
@@ -354,14 +358,14 @@ mod tests {
     }
 
     #[test]
-    fn a_server_cannot_switch_on_what_nobody_asked_for() {
+    fn a_server_cannot_add_what_was_not_offered() {
         let flags =
             agree_as_initiator(offered(ContextFlags::empty()), NegotiateFlags::all(), NegotiateFlags::empty()).unwrap();
         assert!(!flags.protects() && !flags.contains(NegotiateFlags::DATAGRAM));
     }
 
     #[test]
-    fn what_was_asked_for_must_be_reached() {
+    fn what_the_application_asks_for_is_required() {
         for (asked, missing) in [
             (ContextFlags::INTEG, PeerIncompatible::NoSign),
             (ContextFlags::REPLAY, PeerIncompatible::NoSign),
@@ -394,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_exchanged_only_for_messages() {
+    fn a_key_is_exchanged_only_if_messages_are_protected() {
         assert!(!offered(ContextFlags::empty()).contains(NegotiateFlags::KEY_EXCH));
         assert!(offered(ContextFlags::INTEG).contains(NegotiateFlags::KEY_EXCH));
     }
@@ -415,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_credential_chooses_must_be_reached() {
+    fn what_is_chosen_for_a_credential_is_required() {
         let bits = (ALWAYS | NegotiateFlags::SIGN | NegotiateFlags::SEAL).bits();
         let options = Options { neg_flags: Some(bits), no_ci_flags: false };
         let required = required(ContextFlags::empty(), options, Minimum::empty());
@@ -427,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn unicode_wins_and_one_charset_must_be_there() {
+    fn unicode_wins_and_one_charset_is_required() {
         let nothing = NegotiateFlags::empty();
         let settled = |challenge| agree_as_initiator(offered(ContextFlags::empty()), challenge, nothing);
         let charsets = NegotiateFlags::UNICODE | NegotiateFlags::OEM;
@@ -444,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn both_sides_mean_the_same_mode() {
+    fn both_sides_have_the_same_mode() {
         let offered = offered(ContextFlags::INTEG | ContextFlags::DATAGRAM);
         let invited = datagram_challenge_flags(Options::default(), &Policy::default()).unwrap();
         assert_eq!(invited.bits(), 0xe298_8273, "as servers of [MS-SIPAE], but for LM_KEY");

@@ -25,42 +25,42 @@ use super::{
     transcript::Transcript,
 };
 
-/// What `gss_init_sec_context` is called with.
+/// The arguments of `gss_init_sec_context`.
 #[derive(Clone, Copy)]
 pub struct InitiateRequest<'a> {
-    /// Who initiates.
+    /// The initiator's credential.
     pub credential: &'a Credential,
-    /// The service meant, whose SPN is sent as MsvAvTargetName.
+    /// The service to authenticate to, whose SPN is sent as MsvAvTargetName.
     pub target: Option<&'a Name>,
-    /// What is asked for; the first call's count.
+    /// What the application asks for. Only the first call's flags count.
     pub requested: ContextFlags,
-    /// Sent as MsvAvChannelBindings.
+    /// Channel bindings to send as MsvAvChannelBindings.
     pub bindings: Option<ChannelBindings<'a>>,
-    /// The peer's token; nothing at first.
+    /// The server's token; empty in the first call.
     pub token: &'a [u8],
     /// Where this runs.
     pub env: &'a Env<'a>,
 }
 
 impl<'a> InitiateRequest<'a> {
-    /// Who initiates.
+    /// The initiator of the credential, or an anonymous one if the application asks for that.
     fn initiator(&self) -> Result<&'a Initiator> {
         let initiator = self.credential.initiator()?;
         Ok(if self.requested.contains(ContextFlags::ANON) { &Initiator::Anonymous } else { initiator })
     }
 }
 
-/// The NEGOTIATE_MESSAGE is out, or there is none because the handshake is connectionless.
+/// The NEGOTIATE_MESSAGE is sent, or there is none because the handshake is connectionless.
 #[derive(Debug)]
 pub(super) struct ExpectChallenge {
-    /// What NEGOTIATE_MESSAGE offers, or would, and whether nobody in particular initiates.
+    /// The flags of the NEGOTIATE_MESSAGE, if there were one, and ANONYMOUS if the initiator is.
     pub offered: NegotiateFlags,
-    /// The message as sent; nothing where there is none.
+    /// The message as sent; empty where there is none.
     pub negotiate: Vec<u8>,
     pub requested: ContextFlags,
-    /// SPNEGO asked about the MIC.
+    /// Whether the handshake runs inside SPNEGO: SPNEGO has asked about the MIC.
     pub is_in_spnego: bool,
-    /// The number of connectionless messages, once the application has said it.
+    /// The sequence number of connectionless messages, once the application has set it.
     pub seq_num: Option<u32>,
 }
 
@@ -81,7 +81,7 @@ pub(super) fn start(request: &InitiateRequest<'_>) -> Result<ExpectChallenge> {
         let version = Some(own_version(offered, *host));
         Negotiate { flags: offered, domain: &[], workstation: &[], version }.encode()?
     };
-    // A NEGOTIATE_MESSAGE does not say that the initiator is anonymous, but the application is told at once.
+    // A NEGOTIATE_MESSAGE does not say that the initiator is anonymous, but the application learns it at once.
     offered.set(NegotiateFlags::ANONYMOUS, matches!(initiator, Initiator::Anonymous));
     Ok(ExpectChallenge { offered, negotiate, requested, is_in_spnego: false, seq_num: None })
 }
@@ -91,13 +91,13 @@ struct Received<'a> {
     challenge: Challenge<'a>,
     /// The server's AV_PAIRs, if it sent any.
     server: Option<TargetInfo<'a>>,
-    /// What this side insists on.
+    /// The flags that this side requires.
     required: NegotiateFlags,
-    /// What both sides agree on.
+    /// The flags that both sides agree on.
     flags: NegotiateFlags,
 }
 
-/// An AUTHENTICATE_MESSAGE, and what it makes of the context.
+/// An AUTHENTICATE_MESSAGE, and what the session is made of.
 struct Answer {
     authenticate: Vec<u8>,
     flags: NegotiateFlags,
@@ -107,17 +107,17 @@ struct Answer {
 }
 
 impl ExpectChallenge {
-    /// What was offered.
+    /// The flags that were offered.
     pub(super) fn expected_flags(&self) -> ContextFlags {
         flags::granted(self.offered)
     }
 
     /// Answers the CHALLENGE_MESSAGE ([MS-NLMP] 3.1.5.1.2). Returns the AUTHENTICATE_MESSAGE with the context.
     pub(super) fn step(self, request: &InitiateRequest<'_>) -> Result<(Established, Vec<u8>)> {
-        // What the first call asked for counts.
+        // What counts is what the first call asked for.
         let request = &InitiateRequest { requested: self.requested, ..*request };
         let host = request.env.host;
-        // An initiator that began anonymous stays so, whatever credential the second call brings.
+        // An initiator that began anonymous stays anonymous, also if the second call has another credential.
         let is_anonymous = self.offered.contains(NegotiateFlags::ANONYMOUS);
         let initiator = if is_anonymous { &Initiator::Anonymous } else { request.initiator()? };
 
@@ -192,8 +192,8 @@ impl ExpectChallenge {
         Ok(())
     }
 
-    /// Lets the domain answer the CHALLENGE_MESSAGE for an account whose secret it keeps, and reads what it answered: what was
-    /// required must be there, and a MIC right if there is one. Older versions of Samba send none.
+    /// Has the domain answer the CHALLENGE_MESSAGE for an account whose secret it keeps, and checks the answer: it must have
+    /// what is required, and its MIC must be right if there is one. Older versions of Samba send none.
     fn forward(&self, logon: &CachedLogon, received: &Received<'_>, request: &InitiateRequest<'_>) -> Result<Answer> {
         let env = request.env;
         received.ensure_trustworthy(env)?;
@@ -237,7 +237,7 @@ impl ExpectChallenge {
         Ok(Answer { authenticate: token, flags, key, version, has_mic })
     }
 
-    /// The context that sends `answer`.
+    /// Makes the context that `answer` establishes.
     fn establish(
         self,
         answer: Answer,
@@ -271,9 +271,9 @@ impl Received<'_> {
         self.server.and_then(|server| server.timestamp())
     }
 
-    /// A server that is to get integrity or confidentiality must say something about itself, if not its NetBIOS names; and its
-    /// time must be near ours, for a response over an old or a future time could be of use to somebody at another time.
-    // Deviates: [MS-NLMP] 3.1.5.1.2 requires both NetBIOS names, which Windows and Samba do without.
+    /// Ensures that the server's time is near ours: an attacker could use a response with another time at that time. Where
+    /// integrity or confidentiality is required, the server must also send at least one AV_PAIR.
+    // Deviates: [MS-NLMP] 3.1.5.1.2 requires both NetBIOS names. Windows and Samba do not.
     fn ensure_trustworthy(&self, env: &Env<'_>) -> Result<()> {
         let says_something = self.server.is_some_and(|server| server.pairs().next().is_some());
         if self.required.protects() && !says_something && env.policy.target_info == TargetInfoPolicy::Required {
@@ -288,7 +288,7 @@ impl Received<'_> {
     }
 }
 
-/// The AUTHENTICATE_MESSAGE, with zeros for its MIC.
+/// Writes the AUTHENTICATE_MESSAGE, with zeros in place of its MIC.
 fn encode(
     received: &Received<'_>,
     response: &SentResponse,
@@ -307,7 +307,7 @@ fn encode(
         charset,
         domain: &in_charset(domain)?,
         user: &in_charset(user)?,
-        // Nobody relies on it, and its letters need not be OEM's.
+        // Servers do not rely on it, so it may be missing if OEM letters cannot spell it.
         workstation: &charset.encode(&host.names().net_bios_name()).unwrap_or_default(),
         encrypted_random_session_key: encrypted_key.as_ref().map_or(&[], <[u8; 16]>::as_slice),
         flags: Some(flags),
@@ -317,7 +317,7 @@ fn encode(
     .encode()
 }
 
-/// This side's Version, whose eight bytes are always there: zeros where the flags do not have VERSION ([MS-NLMP] 2.2.1.3).
+/// The Version of this side. Its eight bytes are always sent, as zeros if the flags do not have VERSION ([MS-NLMP] 2.2.1.3).
 fn own_version(flags: NegotiateFlags, host: &dyn Host) -> Version {
     if flags.contains(NegotiateFlags::VERSION) { Version(host.version()) } else { Version::UNSAID }
 }
@@ -332,8 +332,8 @@ fn server_info<'a>(challenge: &Challenge<'a>) -> Result<Option<TargetInfo<'a>>> 
     Ok(Some(info))
 }
 
-/// The CHALLENGE_MESSAGE of a server that does not say its time: who answers it sends no MIC. The server that sent it with its
-/// time compares what comes back, not what does not.
+/// The CHALLENGE_MESSAGE without the server's time, so that winbind answers without a MIC. The server accepts the answer: it
+/// compares its time only if it comes back.
 fn without_time(token: &[u8]) -> Result<Vec<u8>> {
     let challenge = Challenge::decode(token)?;
     let Some(server) = server_info(&challenge)? else { return Ok(token.to_vec()) };
@@ -344,7 +344,7 @@ fn without_time(token: &[u8]) -> Result<Vec<u8>> {
     Challenge { target_info: &info.finish(), ..challenge }.encode()
 }
 
-/// The AV_PAIRs of the response: the server's, but for those that only a client may state, then ours.
+/// The AV_PAIRs of the response: the server's, except those that only a client may send, then ours.
 fn client_info(server: Option<&TargetInfo<'_>>, has_mic: bool, request: &InitiateRequest<'_>) -> Result<Vec<u8>> {
     let ours = [AvId::MsvAvFlags, AvId::MsvAvSingleHost, AvId::MsvAvTargetName, AvId::MsvAvChannelBindings];
     let mut info = TargetInfoBuilder::with_capacity(256);

@@ -1,4 +1,4 @@
-//! The handshake; the only translator between GSS-API's words and those of [MS-NLMP].
+//! The handshake. Only this room translates between the terms of GSS-API and those of [MS-NLMP].
 
 #![forbid(unsafe_code)]
 
@@ -31,7 +31,7 @@ use crate::{
     session::{Role, Session},
 };
 
-/// A security context in any of its states. A step that fails leaves it in `Failed`, for good.
+/// A security context in any of its states. After a step that fails it stays in `Failed`.
 #[derive(Debug)]
 pub struct Context {
     role: Role,
@@ -40,7 +40,7 @@ pub struct Context {
 
 #[derive(Debug)]
 enum State {
-    /// The initiator has said nothing yet.
+    /// The initiator has sent nothing yet.
     Start,
     ExpectChallenge(initiator::ExpectChallenge),
     ExpectNegotiate,
@@ -52,13 +52,13 @@ enum State {
 /// A context whose handshake is over.
 #[derive(Debug)]
 pub struct Established {
-    /// The keys.
+    /// Signs and seals messages.
     pub session: Session,
-    /// What the context does for its user.
+    /// The flags that the application is told.
     pub flags: ContextFlags,
-    /// Who initiated: on the acceptor, the account as the verifier spells it, and what was found out about it.
+    /// The initiator: for an acceptor, the account as the verifier spells it, with its attributes.
     pub initiator: Principal,
-    /// Who accepted, as far as this side knows.
+    /// The acceptor, if this side knows it.
     pub acceptor: Option<Name>,
     /// Whether the AUTHENTICATE_MESSAGE has a MIC.
     pub has_mic: bool,
@@ -75,18 +75,18 @@ impl Context {
         Self { role, state }
     }
 
-    /// Which side this is.
+    /// The role of this side.
     #[must_use]
     pub const fn role(&self) -> Role {
         self.role
     }
 
-    /// A step of the initiator: the first makes a NEGOTIATE_MESSAGE, the second answers a CHALLENGE_MESSAGE. The first of a
-    /// connectionless handshake makes nothing, and may answer at once. Returns the token for the server.
+    /// A step of the initiator: the first makes a NEGOTIATE_MESSAGE, the second answers a CHALLENGE_MESSAGE. The first step of
+    /// a connectionless handshake makes no message, or answers a CHALLENGE_MESSAGE at once. Returns the token for the server.
     ///
     /// # Errors
-    /// Whatever is wrong with the token or the peer; then the context is `Failed`. A call that the state does not allow, or
-    /// with a credential of the other usage, changes nothing.
+    /// When something is wrong with the token or the peer; then the context is `Failed`. When the state does not allow the
+    /// call, or the credential is for the other role; then the context does not change.
     pub fn initiate(&mut self, request: &InitiateRequest<'_>) -> Result<Vec<u8>> {
         self.ensure_takes_step_as(Role::Initiator)?;
         request.credential.initiator()?;
@@ -95,7 +95,7 @@ impl Context {
                 let next = initiator::start(request)?;
                 let token = next.negotiate.clone();
                 self.state = State::ExpectChallenge(next);
-                // A program that starts a connectionless handshake may have the server's CHALLENGE_MESSAGE already.
+                // The program may have the CHALLENGE_MESSAGE of a connectionless handshake already.
                 if request.token.is_empty() { Ok(token) } else { self.initiate(request) }
             }
             State::ExpectChallenge(state) => {
@@ -141,7 +141,7 @@ impl Context {
     /// The established context.
     ///
     /// # Errors
-    /// [`ApiMisuse::NotEstablished`] before, [`ApiMisuse::NoContext`] after a failure.
+    /// [`ApiMisuse::NotEstablished`] during the handshake, [`ApiMisuse::NoContext`] after a failure.
     pub const fn established(&self) -> Result<&Established> {
         match &self.state {
             State::Established(established) => Ok(established),
@@ -166,7 +166,7 @@ impl Context {
         }
     }
 
-    /// What the context does for its user or, before it is established, is expected to do.
+    /// The flags that the application is told; before the context is established, those expected.
     #[must_use]
     pub fn flags(&self) -> ContextFlags {
         match &self.state {
@@ -177,16 +177,18 @@ impl Context {
         }
     }
 
-    /// Whether a handshake failed here.
+    /// Whether the handshake has failed.
     #[must_use]
     pub const fn is_failed(&self) -> bool {
         matches!(self.state, State::Failed)
     }
 
-    /// Sets the sequence number of all messages of a connectionless context, both ways, now or before it is established.
+    /// Sets the sequence number of all messages of a connectionless context, in both directions. The context need not be
+    /// established yet.
     ///
     /// # Errors
-    /// [`ApiMisuse::NotDatagram`] when it is connection-oriented, [`ApiMisuse::NoContext`] before it starts and after a failure.
+    /// [`ApiMisuse::NotDatagram`] when it is connection-oriented; [`ApiMisuse::NoContext`] before it starts and after a
+    /// failure.
     pub fn set_seq_num(&mut self, seq_num: u32) -> Result<()> {
         match &mut self.state {
             State::ExpectChallenge(state) if state.requested.contains(ContextFlags::DATAGRAM) => {
@@ -200,8 +202,8 @@ impl Context {
         Ok(())
     }
 
-    /// SPNEGO's question whether it must exchange a mechListMIC: yes once the AUTHENTICATE_MESSAGE has a MIC. That it asks
-    /// before tells an initiator that it runs inside SPNEGO.
+    /// Answers SPNEGO, which asks whether it must exchange a mechListMIC: it must if the AUTHENTICATE_MESSAGE has a MIC. When
+    /// it asks before that message, an initiator learns that it runs inside SPNEGO.
     pub fn requires_mech_list_mic(&mut self) -> bool {
         match &mut self.state {
             State::ExpectChallenge(state) => {
@@ -213,7 +215,7 @@ impl Context {
         }
     }
 
-    /// Only a context of `role` whose handshake is not over takes a step.
+    /// Ensures that the context has that `role` and that its handshake is not over.
     fn ensure_takes_step_as(&self, role: Role) -> Result<()> {
         match &self.state {
             _ if self.role != role => Err(ApiMisuse::WrongRole.into()),

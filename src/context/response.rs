@@ -1,5 +1,5 @@
-//! ComputeResponse ([MS-NLMP] 3.3) as a handshake uses it: what an initiator answers, what an acceptor reads, and the
-//! KeyExchangeKey that both have then.
+//! The responses of a handshake ([MS-NLMP] 3.3): what an initiator sends, what an acceptor receives, and the KeyExchangeKey
+//! that both compute.
 
 use crate::{
     cred::{Account, Proof},
@@ -23,13 +23,13 @@ pub(super) struct Challenges<'a> {
 
 /// The time in an NTLMv2 response, a FILETIME.
 pub(super) enum Time {
-    /// The one that the CHALLENGE_MESSAGE tells.
+    /// The server's, from the CHALLENGE_MESSAGE.
     OfServer([u8; 8]),
-    /// This host's, because the CHALLENGE_MESSAGE tells none.
+    /// This host's, because the CHALLENGE_MESSAGE has none.
     Own([u8; 8]),
 }
 
-/// What an initiator answers.
+/// The responses that an initiator sends, and their key.
 pub(super) struct SentResponse {
     pub lm_response: Vec<u8>,
     pub nt_response: Vec<u8>,
@@ -39,7 +39,7 @@ pub(super) struct SentResponse {
 }
 
 impl SentResponse {
-    /// NTLMv2. The LMv2 response goes along only where the server does not tell its time: else it is superfluous.
+    /// NTLMv2. The LMv2 response is sent only if the server does not tell its time, else it is zeros ([MS-NLMP] 3.1.5.1.2).
     pub(super) fn ntlm_v2(account: &Account, challenges: Challenges<'_>, time: Time, target_info: &[u8]) -> Self {
         let (user, domain) = (to_utf16le(&account.name.user), to_utf16le(&account.name.domain));
         let response_key = ntowf_v2(&account.secret.nt_hash, &user, &domain);
@@ -57,7 +57,8 @@ impl SentResponse {
         }
     }
 
-    /// NTLMv1: with extended session security, with LM's response, or with the NT response in that one's place.
+    /// NTLMv1. In place of the LM response is the client's challenge, with extended session security; an LM response, where
+    /// `level` uses it; or else the NT response again.
     ///
     /// # Errors
     /// As [`KeyMaterial::kxkey_v1`].
@@ -91,13 +92,13 @@ impl SentResponse {
         Ok(Self { lm_response, nt_response: nt_response.to_vec(), key, has_mic: false })
     }
 
-    /// An anonymous initiator's: no response, and a key that everybody knows.
+    /// An anonymous initiator: no response, and a key that everybody knows.
     pub(super) fn anonymous() -> Self {
         Self { lm_response: vec![0], nt_response: Vec::new(), key: KeyExchangeKey::new([0; 16]), has_mic: false }
     }
 }
 
-/// What an acceptor reads.
+/// The response that an acceptor receives.
 pub(super) enum ReceivedResponse<'a> {
     NtlmV2(NtlmV2Response<'a>),
     NtlmV1 { challenge: [u8; 8], response: &'a [u8; NTLM_V1_LEN] },
@@ -106,10 +107,10 @@ pub(super) enum ReceivedResponse<'a> {
 }
 
 impl<'a> ReceivedResponse<'a> {
-    /// The response in `authenticate`, of the kinds that `policy` allows.
+    /// The response in `authenticate`, which must be of a kind that `policy` allows.
     ///
     /// # Errors
-    /// When there is none, or one that the policy does not allow.
+    /// When there is no response, or one that the policy does not allow.
     pub(super) fn read(
         authenticate: &Authenticate<'a>,
         flags: NegotiateFlags,
@@ -127,7 +128,7 @@ impl<'a> ReceivedResponse<'a> {
                 _ => Err(PolicyError::NtlmV1.into()),
             };
         }
-        // Beside LMv2 alone this one is empty, or a byte, or sixteen.
+        // Clients that send LMv2 alone send no bytes here, or one, or sixteen.
         if nt_response.len() < NTLM_V1_LEN && lm_response.len() == NTLM_V1_LEN {
             return Err(PolicyError::NtlmV1.into());
         }
@@ -140,7 +141,7 @@ impl<'a> ReceivedResponse<'a> {
         if !flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY) {
             return Ok(Self::NtlmV1 { challenge: *server_challenge, response });
         }
-        // With extended session security the client's challenge is where the LM response would be.
+        // With extended session security the client's challenge is in the place of the LM response.
         let field = FieldName::LmChallengeResponse;
         match lm_response.split_first_chunk() {
             Some((client_challenge, rest))
@@ -153,7 +154,7 @@ impl<'a> ReceivedResponse<'a> {
         }
     }
 
-    /// What a person calls it.
+    /// Its name for a person.
     pub(super) const fn name(&self) -> &'static str {
         match self {
             Self::NtlmV2(_) => "NTLMv2",
@@ -163,7 +164,7 @@ impl<'a> ReceivedResponse<'a> {
         }
     }
 
-    /// The AV_PAIRs that the client's proof covers: only NTLMv2 has some.
+    /// The AV_PAIRs that the client's proof covers; `None` for all but NTLMv2.
     pub(super) const fn target_info(&self) -> Option<&TargetInfo<'a>> {
         match self {
             Self::NtlmV2(response) => Some(&response.client_challenge.target_info),
@@ -171,7 +172,7 @@ impl<'a> ReceivedResponse<'a> {
         }
     }
 
-    /// What proves that the client is who it says; `None` when it says that it is anonymous.
+    /// The proof of the client's identity; `None` if the client is anonymous.
     pub(super) const fn proof<'b>(&'b self, server_challenge: &'b [u8; 8]) -> Option<Proof<'b>> {
         match self {
             Self::NtlmV2(NtlmV2Response { nt_proof_str, temp, .. }) => {
@@ -183,7 +184,7 @@ impl<'a> ReceivedResponse<'a> {
         }
     }
 
-    /// The KeyExchangeKey of a response that is right, or of an anonymous client.
+    /// The KeyExchangeKey of a verified response, or of an anonymous client.
     ///
     /// # Errors
     /// As [`KeyMaterial::kxkey_v1`].
@@ -208,8 +209,8 @@ impl KeyMaterial<'_> {
     /// KXKEY of NTLMv1, [MS-NLMP] 3.4.5.1.
     ///
     /// # Errors
-    /// [`PeerIncompatible::NoLmHash`] when the key is to be made of an LM hash and there is none. Domain controllers take one
-    /// of zeros, but then everybody on the way can make the key.
+    /// [`PeerIncompatible::NoLmHash`] when the key must be made of an LM hash and the account has none. Domain controllers use a
+    /// hash of zeros then, but an attacker can make that key as well.
     fn kxkey_v1(&self) -> Result<KeyExchangeKey> {
         let lm_response = self.lm_response.first_chunk().unwrap_or(&[0; 8]);
         let lm_hash = || self.lm_hash.ok_or(PeerIncompatible::NoLmHash);

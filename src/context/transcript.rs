@@ -5,7 +5,7 @@ use crate::{
     wire::MIC_LEN,
 };
 
-/// The three messages of a handshake. Which side wrote which does not matter to the MIC.
+/// The three messages of a handshake.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Transcript<'a> {
     pub negotiate: &'a [u8],
@@ -14,15 +14,15 @@ pub(super) struct Transcript<'a> {
 }
 
 impl Transcript<'_> {
-    /// The MIC that the AUTHENTICATE_MESSAGE has at `offset`, or should have: it is computed with zeros in its place.
-    /// `None` when the message ends before.
+    /// Computes the MIC of an AUTHENTICATE_MESSAGE that has it at `offset`, with zeros in its place. `None` when the message
+    /// is too short.
     pub(super) fn mic(&self, key: &ExportedSessionKey, offset: usize) -> Option<Mic> {
         let (before, rest) = self.authenticate.split_at_checked(offset)?;
         let (_, behind) = rest.split_at_checked(MIC_LEN)?;
         Some(keys::mic(key, &[self.negotiate, self.challenge, before, &[0; MIC_LEN], behind]))
     }
 
-    /// The MIC that the AUTHENTICATE_MESSAGE does have at `offset`.
+    /// The MIC that is in the AUTHENTICATE_MESSAGE at `offset`. `None` when the message is too short.
     pub(super) fn sent_mic(&self, offset: usize) -> Option<[u8; MIC_LEN]> {
         let (_, rest) = self.authenticate.split_at_checked(offset)?;
         rest.first_chunk().copied()

@@ -1,4 +1,4 @@
-//! Success as values that only this file can make. An acceptor's context is established with all three, or not at all.
+//! Three proofs, which only this file can make. An acceptor's context is established only with all three.
 
 use crate::{
     cred::{Claim, Env, VerifiedClaim, Verifier},
@@ -14,25 +14,25 @@ use super::{bindings::ChannelBindings, transcript::Transcript};
 /// The client knows the secret of an account, or may be anonymous.
 pub(super) struct ProofVerified {
     name: Name,
-    /// What the verifier knows about it.
+    /// What the verifier knows about the account.
     attributes: Attributes,
     session_base_key: SessionBaseKey,
     lm_hash: Option<LmHash>,
 }
 
-/// The MIC is right, or none was due.
+/// The MIC is right, or none is required.
 pub(super) struct MicChecked {
     has_mic: bool,
 }
 
-/// The channel bindings are right, or none were due.
+/// The channel bindings match, or none are required.
 pub(super) struct BindingsChecked {
     is_bound: bool,
 }
 
 impl ProofVerified {
-    /// Has `verifier` verify what the client claims. A client that claims nothing is anonymous, which the policy must allow.
-    /// Its messages are protected by a key that everybody knows, which is less than any minimum of protection.
+    /// Has `verifier` verify what the client claims. A client without a claim is anonymous, which the policy must allow.
+    /// Everybody knows the key of its messages, so it does not reach a minimum of protection.
     pub(super) fn check(verifier: &dyn Verifier, claim: Option<&Claim<'_>>, env: &Env<'_>) -> Result<Self> {
         let Some(claim) = claim else {
             let Policy { anonymous, minimum, .. } = env.policy;
@@ -54,15 +54,15 @@ impl ProofVerified {
         self.lm_hash.as_ref()
     }
 
-    /// Who the client is, and what the verifier knows about it.
+    /// The client's name, and what the verifier knows about the account.
     pub(super) fn into_client(self) -> (Name, Attributes) {
         (self.name, self.attributes)
     }
 }
 
 impl MicChecked {
-    /// Verifies the MIC if the client says, inside what its proof covers, that it sent one ([MS-NLMP] 3.2.5.1.2), under the
-    /// first of `keys` that fits; gives that key.
+    /// Verifies the MIC if the AV_PAIRs, which the client's proof covers, say that there is one ([MS-NLMP] 3.2.5.1.2). Returns
+    /// the first of `keys` that the MIC is right with or, without a MIC, the first.
     pub(super) fn check(
         target_info: Option<&TargetInfo<'_>>,
         transcript: &Transcript<'_>,
@@ -84,14 +84,14 @@ impl MicChecked {
             .ok_or_else(|| PeerMisbehaved::WrongMic.into())
     }
 
-    /// Whether there is one.
+    /// Whether there is a MIC.
     pub(super) const fn has_mic(&self) -> bool {
         self.has_mic
     }
 }
 
 impl BindingsChecked {
-    /// Compares the client's channel bindings with this side's, as far as `policy` says.
+    /// Compares the client's channel bindings with this side's, as `policy` says.
     pub(super) fn check(
         target_info: Option<&TargetInfo<'_>>,
         own: Option<&ChannelBindings<'_>>,
@@ -105,7 +105,7 @@ impl BindingsChecked {
             (BindingsPolicy::WhenSent, ..) => Ok(Self { is_bound: false }),
         }
     }
-    /// Whether both sides have some and they are equal.
+    /// Whether both sides have channel bindings and they match.
     pub(super) const fn is_bound(&self) -> bool {
         self.is_bound
     }

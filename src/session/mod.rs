@@ -28,13 +28,13 @@ use crate::{
 /// Which side of a context this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// The client's.
+    /// The client.
     Initiator,
-    /// The server's.
+    /// The server.
     Acceptor,
 }
 
-/// Which way a message goes, seen from this side.
+/// The direction of a message, seen from this side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// To the peer.
@@ -43,15 +43,15 @@ pub enum Way {
     Receive,
 }
 
-/// The session security of a context, connection-oriented or, with DATAGRAM among its flags, connectionless.
+/// The session security of a context. It is connectionless if its flags have DATAGRAM, else connection-oriented.
 #[derive(Debug)]
 pub struct Session {
     flags: NegotiateFlags,
     seal_key: SealKey,
-    /// The application has set the number of connectionless messages.
+    /// Whether the application has set the sequence number of connectionless messages.
     is_numbered: bool,
     key: ExportedSessionKey,
-    /// Nothing without SIGN and SEAL.
+    /// `None` without SIGN and SEAL.
     protection: Option<Protection>,
 }
 
@@ -62,14 +62,14 @@ enum SealKey {
     Extended,
     /// Without it: the ExportedSessionKey, for both directions.
     Whole,
-    /// Without it, too: seven or five bytes of the ExportedSessionKey.
+    /// Without it, and cut: seven or five bytes of the ExportedSessionKey, for both directions.
     Cut,
 }
 
 #[derive(Debug)]
 struct Protection {
     send: Half,
-    /// Without extended session security there is one key, and one stream and one count for both ways.
+    /// `None` without extended session security: one key, one stream and one count serve both directions.
     receive: Option<Half>,
 }
 
@@ -86,25 +86,26 @@ struct Half {
     sealing_key: SealingKey,
     handle: Handle,
     seq_num: u32,
-    /// Messages may get lost or overtake each other: the stream starts anew before each, and the application numbers them.
+    /// Connectionless messages may get lost or change their order: the stream starts anew before each, and the application
+    /// numbers them.
     is_datagram: bool,
     /// The first message may have number 1.
     may_start_at_one: bool,
 }
 
-/// What a signature's checksum is made with.
+/// How the checksum of a signature is made.
 enum Checksum {
-    /// With extended session security ([MS-NLMP] 3.4.4.2), under the signing key; encrypted only where keys are exchanged.
+    /// With extended session security ([MS-NLMP] 3.4.4.2): with the signing key, and encrypted if keys are exchanged.
     Hmac { signing: HmacMd5, key_exch: bool },
     /// Without it (3.4.4.1): there is no signing key.
     Crc32,
 }
 
 impl Session {
-    /// The length of an exported session at most, in bytes.
+    /// The greatest length of an exported session, in bytes.
     pub const EXPORTED_MAX: usize = 23 + 2 * (4 + Handle::EXPORTED_LEN);
 
-    /// The session that `flags`, which both sides agreed on, and the ExportedSessionKey make; `version` is that of the
+    /// The session of the `flags` that both sides agreed on, the ExportedSessionKey, and the `version` in the
     /// AUTHENTICATE_MESSAGE. Its sequence numbers start at 0.
     #[must_use]
     pub fn new(role: Role, flags: NegotiateFlags, key: ExportedSessionKey, version: Option<Version>) -> Self {
@@ -129,10 +130,10 @@ impl Session {
         self.flags.contains(NegotiateFlags::DATAGRAM)
     }
 
-    /// Sets the sequence number of all messages from now on, both ways: a connectionless session does not count.
+    /// Sets the sequence number of all messages from now on, in both directions: a connectionless session does not count them.
     ///
     /// # Errors
-    /// [`ApiMisuse::NotDatagram`] for a connection-oriented one, which does.
+    /// [`ApiMisuse::NotDatagram`] for a connection-oriented session, which counts its messages itself.
     pub fn set_seq_num(&mut self, seq_num: u32) -> Result<()> {
         if !self.is_datagram() {
             return Err(ApiMisuse::NotDatagram.into());
@@ -145,8 +146,9 @@ impl Session {
         Ok(())
     }
 
-    /// Lets the peer's first message have number 1 instead of 0, which may have gone to a mechListMIC that SPNEGO lost: the
-    /// RC4 stream starts anew behind one. Without extended session security nothing changes, since both ways share one number.
+    /// Accepts number 1 for the peer's first message: number 0 may have been a mechListMIC that SPNEGO lost. The RC4 stream
+    /// starts anew after a mechListMIC, so only the number differs. Without extended session security this does nothing,
+    /// because both directions share one number.
     pub const fn forgive_lost_mech_list_mic(&mut self) {
         if let Some(Protection { receive: Some(receive), .. }) = &mut self.protection {
             receive.may_start_at_one = true;
@@ -160,10 +162,10 @@ impl Session {
             .is_some_and(|half| half.may_start_at_one)
     }
 
-    /// Whether messages can be signed: with SIGN or SEAL, or with the dummy signature of ALWAYS_SIGN alone.
+    /// Ensures that messages can be signed: with SIGN or SEAL, or with the dummy signature of ALWAYS_SIGN alone.
     ///
     /// # Errors
-    /// [`ApiMisuse::NoProtection`] where not even that was negotiated.
+    /// [`ApiMisuse::NoProtection`] without any of these flags.
     pub const fn ensure_can_sign(&self) -> Result<()> {
         if self.protection.is_some() || self.flags.contains(NegotiateFlags::ALWAYS_SIGN) {
             Ok(())
@@ -172,12 +174,12 @@ impl Session {
         }
     }
 
-    /// Whether messages can be wrapped. A connectionless session can with extended session security ([MS-NLMP] 3.4.3);
-    /// without it only one that SEAL was given to, which no handshake does. And its number must have been set: one number is
-    /// one key stream, and a program that does not know of the mode would use it again and again.
+    /// Ensures that messages can be wrapped. A connectionless session needs extended session security for that ([MS-NLMP]
+    /// 3.4.3), or SEAL, which no handshake gives it then. And its number must have been set: messages with the same number
+    /// have the same key stream, and a program that does not know of this mode would use one number for all of them.
     ///
     /// # Errors
-    /// [`ApiMisuse::NoProtection`] without SIGN and SEAL, and without extended session security there;
+    /// [`ApiMisuse::NoProtection`] without SIGN and SEAL, or if a connectionless session cannot seal;
     /// [`ApiMisuse::NoSeqNum`].
     pub const fn ensure_can_wrap(&self) -> Result<()> {
         let can_seal = !self.is_datagram() || is_extended(self.flags) || self.flags.contains(NegotiateFlags::SEAL);
@@ -190,14 +192,14 @@ impl Session {
         }
     }
 
-    /// The ExportedSessionKey, which applications ask for to make keys of their own.
+    /// The ExportedSessionKey. Applications make keys of their own with it.
     #[must_use]
     pub const fn key(&self) -> &ExportedSessionKey {
         &self.key
     }
 
-    /// Restarts the RC4 stream of one way, which is that of both without extended session security; its sequence number goes
-    /// on. SPNEGO does this after each mechListMIC.
+    /// Restarts the RC4 stream of one direction, without extended session security that of both; the sequence number does not
+    /// change. SPNEGO does this after each mechListMIC.
     pub fn reset_crypto(&mut self, way: Way) {
         if let Some(protection) = &mut self.protection {
             let half = protection.half(way);
@@ -221,12 +223,12 @@ impl Session {
         }
     }
 
-    /// Appends the session to `out`: its flags, three truths about it, its key, and for each direction the sequence number and
-    /// the RC4 state. A secret.
+    /// Appends the session to `out`: its flags, three bytes that are 0 or 1, its key, and for each direction the sequence
+    /// number and the RC4 state. What is written is secret.
     pub fn export(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.flags.bits().to_le_bytes());
-        let truths = [self.seal_key == SealKey::Cut, self.is_numbered, self.may_start_at_one()];
-        out.extend_from_slice(&truths.map(u8::from));
+        let booleans = [self.seal_key == SealKey::Cut, self.is_numbered, self.may_start_at_one()];
+        out.extend_from_slice(&booleans.map(u8::from));
         out.extend_from_slice(self.key.expose());
         if let Some(Protection { send, receive }) = &self.protection {
             for half in [Some(send), receive.as_ref()].into_iter().flatten() {
@@ -236,10 +238,10 @@ impl Session {
         }
     }
 
-    /// The session that [`Session::export`] wrote at the place where `reader` stands.
+    /// Reads the session that [`Session::export`] wrote.
     ///
     /// # Errors
-    /// When none is there.
+    /// When there is no such session.
     pub fn import(role: Role, reader: &mut Reader<'_>) -> Result<Self> {
         let field = FieldName::Contents;
         let flags = NegotiateFlags::from_bits_retain(reader.u32(field)?);
@@ -274,8 +276,8 @@ impl Session {
 }
 
 impl Protection {
-    /// A stream for each direction from its start; nothing without SIGN and SEAL. Without extended session security only the
-    /// sealing key of the way out means something.
+    /// Starts the streams of both directions; `None` without SIGN and SEAL. Without extended session security only the sealing
+    /// key of `send` is used.
     fn new(flags: NegotiateFlags, send: Keys, receive: Keys) -> Option<Self> {
         let half = |keys: Keys| Half::new(flags, Handle::new(&keys.sealing), 0, keys);
         let receive = is_extended(flags).then_some(receive);
@@ -332,8 +334,8 @@ const fn is_extended(flags: NegotiateFlags) -> bool {
 }
 
 impl SealKey {
-    /// Where the key is cut, in a session without extended session security: with LM_KEY, and in a connectionless session
-    /// whose client has the Version NTLMSSP_REVISION_W2K3 or a later one.
+    /// Without extended session security the key is cut with LM_KEY, and in a connectionless session if the revision in the
+    /// client's Version is NTLMSSP_REVISION_W2K3 or later.
     fn of(flags: NegotiateFlags, version: Option<Version>) -> Self {
         let is_recent = version.is_some_and(|version| version.revision() >= Version::W2K3);
         if is_extended(flags) {

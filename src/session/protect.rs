@@ -13,12 +13,12 @@ use super::{
     token::{self, SIGNATURE_LEN},
 };
 
-/// A part of a message to wrap or unwrap. All parts are signed, in their order.
+/// A part of a message to wrap or unwrap. All parts are signed, in the order given.
 #[derive(Debug)]
 pub enum Buffer<'a> {
-    /// Sealed, in place.
+    /// Signed, and sealed in place.
     Data(&'a mut [u8]),
-    /// Not sealed.
+    /// Signed, but not sealed.
     SignOnly(&'a [u8]),
 }
 
@@ -32,9 +32,9 @@ impl Buffer<'_> {
 }
 
 impl Session {
-    /// The signature of `message`, whose parts may be empty; the sequence number goes on by one.
+    /// Signs `message`, whose parts may be empty, and counts the sequence number up.
     ///
-    /// With ALWAYS_SIGN alone this is the dummy of 3.4.4.3, which protects nothing and counts nothing.
+    /// With ALWAYS_SIGN alone the signature is the dummy of 3.4.4.3, which protects nothing and is not counted.
     ///
     /// # Errors
     /// As [`Session::ensure_can_sign`].
@@ -48,7 +48,7 @@ impl Session {
         Ok(signature.0)
     }
 
-    /// Verifies the peer's `signature` of `message`. A signature that is refused leaves the session as it was.
+    /// Verifies the peer's `signature` of `message`. If it is wrong, the session stays as it was.
     ///
     /// # Errors
     /// [`BadSignature`]; [`crate::error::InvalidMessage`] for a signature of another length; as
@@ -71,7 +71,7 @@ impl Session {
         })
     }
 
-    /// Encrypts the data in place, also where only SIGN was negotiated, and gives the signature that goes before it.
+    /// Encrypts the data in place, also where only SIGN was negotiated, and returns the signature that goes before it.
     ///
     /// # Errors
     /// As [`Session::ensure_can_wrap`].
@@ -79,7 +79,7 @@ impl Session {
         self.ensure_can_wrap()?;
         let send = self.protection.as_mut().ok_or(ApiMisuse::NoProtection)?.half(Way::Send);
         send.begin();
-        // The checksum is over the clear text, but encrypted behind it ([MS-NLMP] 3.4.3).
+        // The checksum covers the plain text, but is encrypted after it ([MS-NLMP] 3.4.3).
         let sum = send.sum(message.iter().map(Buffer::as_bytes));
         send.apply(message);
         let signature = send.seal(sum);
@@ -87,8 +87,8 @@ impl Session {
         Ok(signature.0)
     }
 
-    /// Decrypts the data in place and verifies the `signature` that came before it. When it is refused, the data is encrypted
-    /// again and the session is as it was.
+    /// Decrypts the data in place and verifies the `signature` that came before it. If the signature is wrong, the data is
+    /// encrypted again and the session stays as it was.
     ///
     /// # Errors
     /// [`BadSignature`]; [`crate::error::InvalidMessage`] for a signature of another length; as
@@ -111,7 +111,7 @@ impl Session {
     }
 }
 
-/// The checksum of a message, not encrypted yet.
+/// The checksum of a message before it is encrypted.
 enum Sum {
     Hmac([u8; 8]),
     Crc32(u32),
@@ -126,8 +126,8 @@ impl Half {
         }
     }
 
-    /// Before anything of a message: the stream of a connectionless session starts anew, under a key of the message's own
-    /// with extended session security ([MS-NLMP] 3.4, 3.4.4).
+    /// Begins a message: a connectionless session starts its stream anew, with extended session security under a key for this
+    /// message ([MS-NLMP] 3.4, 3.4.4).
     fn begin(&mut self) {
         if self.is_datagram {
             self.handle = match &self.checksum {
@@ -137,8 +137,8 @@ impl Half {
         }
     }
 
-    /// Goes to number 1 where the message of that `signature` may be the first and has it; gives the number that counts again
-    /// if the signature turns out wrong.
+    /// Goes to number 1 if `signature` has it and that is allowed. Returns the number before, which counts again if the
+    /// signature turns out to be wrong.
     const fn skip_lost_message(&mut self, signature: &MessageSignature) -> u32 {
         let before = self.seq_num;
         if self.may_start_at_one && before == 0 && signature.seq_num() == 1 {
@@ -153,7 +153,7 @@ impl Half {
         }
     }
 
-    /// MAC of 3.4.4 with the next sequence number, which is not counted up yet.
+    /// MAC of 3.4.4 with the current sequence number. Does not count it up.
     fn signature<'a>(&mut self, message: impl Iterator<Item = &'a [u8]>) -> MessageSignature {
         let sum = self.sum(message);
         self.seal(sum)
@@ -178,7 +178,7 @@ impl Half {
                 MessageSignature::with_extended_session_security(checksum, self.seq_num)
             }
             Sum::Crc32(checksum) => {
-                // The stream goes on by RandomPad's length, too, though RandomPad is sent as zeros.
+                // RandomPad is sent as zeros, but advances the stream all the same.
                 let mut random_pad = [0; 4];
                 let [mut checksum, mut seq_num] = [checksum.to_le_bytes(), self.seq_num.to_le_bytes()];
                 for part in [&mut random_pad, &mut checksum, &mut seq_num] {
@@ -189,7 +189,7 @@ impl Half {
         }
     }
 
-    /// Accepts the signature, and counts it, if it is the expected one.
+    /// Compares the signature with the expected one and, if they are equal, counts the sequence number up.
     fn verify(&mut self, expected: &MessageSignature, got: &MessageSignature) -> Result<()> {
         let got = match self.checksum {
             Checksum::Hmac { .. } => *got,
@@ -200,8 +200,8 @@ impl Half {
             self.may_start_at_one = false;
             return Ok(());
         }
-        // Nobody vouches for the number in a wrong signature: it is a hint for a person, no more. Without extended session
-        // security it is encrypted, and cannot be read but in its turn.
+        // Anybody may have written the number in a wrong signature, so it is only a hint for a person. Without extended session
+        // security it is encrypted and cannot be read.
         let sequence = match self.checksum {
             Checksum::Hmac { .. } if got.seq_num() == self.seq_num => BadSignature::Expected,
             Checksum::Hmac { .. } if self.is_datagram => BadSignature::Other,
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn a_refused_message_leaves_the_session_as_it_was() {
         refuses_every_changed_bit(FULL, |_| true);
-        // RandomPad means nothing without extended session security.
+        // RandomPad has no meaning without extended session security.
         refuses_every_changed_bit(OLD, |bit| !(32..64).contains(&bit));
         refuses_every_changed_bit(OLD | NegotiateFlags::LM_KEY, |bit| !(32..64).contains(&bit));
     }
@@ -260,7 +260,7 @@ mod tests {
             changed[bit / 8] ^= 1 << (bit % 8);
             let sealed = changed;
             assert!(server.unwrap(&mut [Buffer::Data(&mut changed)], &signature).is_err());
-            assert_eq!(changed, sealed, "hands out nothing");
+            assert_eq!(changed, sealed, "returns no plain text");
             assert_eq!(state(&server), before);
         }
         for bit in (0..128).filter(|bit| means_something(*bit)) {
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn without_extended_session_security_both_ways_share_a_stream_and_a_count() {
+    fn without_extended_session_security_both_directions_share_a_stream_and_a_count() {
         for flags in [OLD, OLD | NegotiateFlags::LM_KEY, OLD | NegotiateFlags::LM_KEY | NegotiateFlags::BITS_56] {
             let (mut client, mut server) = pair(flags);
             for round in 0..3 {
@@ -285,7 +285,7 @@ mod tests {
                 server.unwrap(&mut [Buffer::Data(&mut data)], &signature).unwrap();
                 assert_eq!(&data, b"alternating");
                 let answer = server.get_mic(&[b"ans", b"wer"]).unwrap();
-                assert_eq!(answer[4..8], [0; 4], "nothing in RandomPad");
+                assert_eq!(answer[4..8], [0; 4], "zeros in RandomPad");
                 client.verify_mic(&[b"answer"], &answer).unwrap();
                 if round == 1 {
                     let (exported, mut again) = (state(&client), Vec::new());
@@ -319,7 +319,7 @@ mod tests {
             }
             let messages = [&b"one"[..], b"two", b""];
             let signatures = messages.map(|message| client.get_mic(&[message]).unwrap());
-            assert_eq!(signatures[0], client.get_mic(&[b"one"]).unwrap(), "the number stays");
+            assert_eq!(signatures[0], client.get_mic(&[b"one"]).unwrap(), "the number does not change");
             let before = state(&server);
             for at in [2, 0, 1, 1, 0] {
                 server.verify_mic(&[messages[at]], &signatures[at]).unwrap();
@@ -327,7 +327,7 @@ mod tests {
             }
             assert_eq!(state(&server)[..25], before[..25]);
             server.set_seq_num(101).unwrap();
-            // Only with extended session security can the number be read.
+            // The number can be read only with extended session security.
             let is_extended = flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY);
             let sequence = if is_extended { BadSignature::Other } else { BadSignature::Expected };
             let refused = server.verify_mic(&[b"one"], &signatures[0]);
@@ -340,7 +340,7 @@ mod tests {
     fn connectionless_messages_are_sealed_with_extended_session_security_only() {
         let (mut client, mut server) = pair(FULL | NegotiateFlags::DATAGRAM);
         let refused = client.wrap(&mut [Buffer::Data(&mut [0; 3])]).unwrap_err();
-        assert_eq!(refused, ApiMisuse::NoSeqNum.into(), "one number is one key stream");
+        assert_eq!(refused, ApiMisuse::NoSeqNum.into(), "the same number means the same key stream");
         client.set_seq_num(1).unwrap();
         server.set_seq_num(1).unwrap();
         let mut sealed = [*b"message", *b"message"];
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exported_session_goes_on_in_another() {
+    fn an_imported_session_continues_the_exported_one() {
         let (mut client, mut server) = pair(FULL);
         server.verify_mic(&[b"1"], &client.get_mic(&[b"1"]).unwrap()).unwrap();
         let bytes = state(&client);

@@ -7,17 +7,17 @@ use crate::{
 
 use super::{Buffer, Session};
 
-/// The length of a signature, in bytes: of a whole MIC token, and of what stands before the data in a wrap token.
+/// The length of a signature in bytes: that of a whole MIC token, and of what is before the data in a wrap token.
 pub const SIGNATURE_LEN: usize = MessageSignature::LEN;
 
-/// The parts of a wrap token whose data is not sealed yet. One behind the other in a buffer, they are what
-/// [`Session::wrap_token`] takes.
+/// The two parts of a wrap token whose data is not sealed yet. Copied into one buffer, they become a wrap token by
+/// [`Session::wrap_token`].
 #[must_use]
 pub const fn unsealed_token(data: &[u8]) -> [&[u8]; 2] {
     [&[0; SIGNATURE_LEN], data]
 }
 
-/// The signature and the sealed data of a wrap token.
+/// Splits a wrap token into its signature and its sealed data.
 ///
 /// # Errors
 /// When the token is too short for a signature.
@@ -25,7 +25,7 @@ pub fn split_token(token: &[u8]) -> Result<(&[u8], &[u8])> {
     token.split_at_checked(SIGNATURE_LEN).ok_or_else(|| wrong_length(Message::WrapToken))
 }
 
-/// The same, with the data to be unsealed in its place.
+/// The same, for data to be unsealed in place.
 ///
 /// # Errors
 /// As [`split_token`].
@@ -35,7 +35,7 @@ pub fn split_token_mut(token: &mut [u8]) -> Result<(&[u8], &mut [u8])> {
     Ok((signature, data))
 }
 
-/// The signature in `token`, which is nothing else.
+/// The signature that `token` is.
 pub(super) fn signature(message: Message, token: &[u8]) -> Result<MessageSignature> {
     token.try_into().map(MessageSignature).map_err(|_| wrong_length(message))
 }
@@ -45,7 +45,7 @@ fn wrong_length(message: Message) -> Error {
 }
 
 impl Session {
-    /// Makes a wrap token of an [`unsealed_token`], in place.
+    /// Makes a wrap token of an [`unsealed_token`] in place.
     ///
     /// # Errors
     /// As [`Session::wrap`].
@@ -55,7 +55,7 @@ impl Session {
         Ok(())
     }
 
-    /// The most data that a wrap token of at most `output` bytes has room for.
+    /// The greatest length of data whose wrap token has at most `output` bytes.
     ///
     /// # Errors
     /// As [`Session::ensure_can_wrap`].
