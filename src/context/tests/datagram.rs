@@ -61,7 +61,7 @@ fn every_start_gives_the_same_context() {
 }
 
 #[test]
-fn a_negotiate_message_may_ask_for_it_and_no_mic_covers_that() {
+fn a_negotiate_message_may_ask_for_it_and_the_mic_does_not_cover_it() {
     let pair = pair();
     let flags = NegotiateFlags::from_bits_retain(0xe298_8257);
     let negotiate = crate::wire::Negotiate { flags, domain: &[], workstation: &[], version: None }.encode().unwrap();
@@ -81,12 +81,12 @@ fn the_challenge_may_come_with_the_first_call() {
     assert!(client.is_established());
     pair.accept(&mut server, &authenticate).unwrap();
     let signature = sign(&mut client, b"x");
-    assert_eq!(signature[12..], [0, 0, 0, 0], "until the application says another");
+    assert_eq!(signature[12..], [0, 0, 0, 0], "until the application sets another");
     verify(&mut server, b"x", &signature).unwrap();
 }
 
 #[test]
-fn a_number_set_before_the_end_holds_and_goes_along() {
+fn a_number_set_during_the_handshake_counts_and_is_exported() {
     let pair = pair();
     let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
     assert_eq!(client.set_seq_num(1), Err(ApiMisuse::NoContext.into()));
@@ -111,7 +111,7 @@ fn a_number_set_before_the_end_holds_and_goes_along() {
 }
 
 #[test]
-fn messages_are_sealed_with_extended_session_security_only() {
+fn messages_are_sealed_only_with_extended_session_security() {
     let asked = ContextFlags::CONF | ContextFlags::INTEG | ContextFlags::DATAGRAM;
     let pair = Pair { requested: asked, ..Pair::new() };
     let (mut client, mut server, _) = handshake(&pair, b"").unwrap();
@@ -136,7 +136,7 @@ fn messages_are_sealed_with_extended_session_security_only() {
     let (first, second) = (sign(&mut client, b"one"), sign(&mut server, b"two"));
     verify(&mut server, b"one", &first).unwrap();
     verify(&mut client, b"two", &second).unwrap();
-    assert_eq!(first[12..], second[12..], "one key for both ways, and one number");
+    assert_eq!(first[12..], second[12..], "one key and one number for both directions");
     let refused = handshake(&Pair { requested: asked, ..pair }, b"").map(drop);
     assert_eq!(refused, Err(PeerIncompatible::NoSeal.into()));
 }
@@ -163,7 +163,7 @@ fn a_wrong_password_or_a_changed_message_is_refused() {
 }
 
 #[test]
-fn a_side_that_means_another_mode_is_told() {
+fn a_side_in_another_mode_is_told() {
     let (connectionless, connected) = (pair(), Pair::new());
     let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
     connectionless.initiate(&mut client, &[]).unwrap();
@@ -175,7 +175,7 @@ fn a_side_that_means_another_mode_is_told() {
     let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
     connected.initiate(&mut client, &[]).unwrap();
     let challenge = connected.accept(&mut server, b"").unwrap();
-    // A server may say so without meaning it, but this one does.
+    // The client ignores a flag DATAGRAM that it did not offer, but this server means it.
     let authenticate = connected.initiate(&mut client, &challenge).unwrap();
     assert!(!client.flags().contains(ContextFlags::DATAGRAM));
     assert_eq!(connected.accept(&mut server, &authenticate).unwrap_err(), PeerIncompatible::NoDatagram.into());

@@ -1,5 +1,5 @@
-//! Exported contexts whose every byte is given: a token is the same on every architecture, so that what one process writes
-//! another may read, whatever it was built for.
+//! Exported contexts with every byte given: a token is the same on every architecture, so that a process of another
+//! architecture can import it.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn sealed(parts: &[&[u8]]) -> Vec<u8> {
     token
 }
 
-/// The context that `token` is, which says the same again.
+/// Imports `token`, and checks that the context exports the same token.
 fn imported(token: &[u8]) -> Context {
     let context = Context::import(token).unwrap();
     assert_eq!(context.export().unwrap().as_slice(), token);

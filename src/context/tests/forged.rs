@@ -1,4 +1,4 @@
-//! Messages that no peer of ours makes: of a server, and of a client that knows the password.
+//! Messages that none of the peers in tests/peers makes: those of a server, and of a client that knows the password.
 
 use crate::{
     context::{Context, ContextFlags},
@@ -14,7 +14,7 @@ use crate::{
 
 use super::Pair;
 
-/// The CHALLENGE_MESSAGE of a pair's acceptor, with the pairs that `change` makes of its own.
+/// The CHALLENGE_MESSAGE of a pair's acceptor, with the AV_PAIRs that `change` adds.
 fn forged_challenge(pair: &Pair, change: impl FnOnce(&mut TargetInfoBuilder)) -> Vec<u8> {
     let messages = pair.messages();
     let challenge = Challenge::decode(&messages[1]).unwrap();
@@ -34,7 +34,7 @@ fn answer_to(pair: &Pair, challenge: &[u8]) -> Result<Vec<u8>> {
 }
 
 #[test]
-fn a_server_cannot_state_what_only_a_client_states() {
+fn a_server_cannot_send_what_only_a_client_sends() {
     let pair = Pair::new();
     let challenge = forged_challenge(&pair, |builder| {
         builder.push(AvId::MsvAvFlags, &[5, 0, 0, 0]).unwrap();
@@ -50,11 +50,11 @@ fn a_server_cannot_state_what_only_a_client_states() {
     assert_eq!(info.find(AvId::MsvAvSingleHost), None);
     assert_eq!(info.find(AvId::MsvAvTargetName), Some(&*to_utf16le("HTTP/srv")));
     assert_eq!(info.find(AvId::MsvAvChannelBindings), None);
-    assert_eq!(authenticate.lm_response, [0; 24], "superfluous where there is a timestamp");
+    assert_eq!(authenticate.lm_response, [0; 24], "not sent where there is a timestamp");
 }
 
 #[test]
-fn a_challenge_that_says_something_twice_is_refused() {
+fn a_challenge_with_an_id_twice_is_refused() {
     let pair = Pair::new();
     let challenge = forged_challenge(&pair, |builder| {
         builder.push(AvId::MsvAvNbDomainName, b"O\0").unwrap();
@@ -64,12 +64,12 @@ fn a_challenge_that_says_something_twice_is_refused() {
     assert_eq!(answer_to(&pair, &challenge), Err(expected.into()));
 }
 
-/// An AUTHENTICATE_MESSAGE of somebody who knows the password and makes of the rest what he likes.
+/// An AUTHENTICATE_MESSAGE of a client that knows the password and sends what it likes.
 struct Forged {
     extra: Vec<(AvId, Vec<u8>)>,
     flags: NegotiateFlags,
     encrypted: Vec<u8>,
-    /// Whether a MIC is sent, under the key as it was exchanged or as it was decrypted.
+    /// The key of the MIC, if one is sent.
     mic: Option<Key>,
 }
 
@@ -86,8 +86,8 @@ impl Default for Forged {
 }
 
 impl Forged {
-    /// The acceptor's answer to it, after a NEGOTIATE_MESSAGE with `offered`.
-    fn judged(&self, offered: NegotiateFlags) -> Result<Context> {
+    /// The acceptor's context after this message, which follows a NEGOTIATE_MESSAGE with `offered`.
+    fn accepted(&self, offered: NegotiateFlags) -> Result<Context> {
         let pair = Pair::new();
         let mut server = Context::new(Role::Acceptor);
         let negotiate = Negotiate { flags: offered, domain: &[], workstation: &[], version: None }.encode().unwrap();
@@ -152,8 +152,8 @@ fn invalid(field: FieldName, fault: Fault) -> Error {
 }
 
 #[test]
-fn a_client_cannot_add_what_the_server_did_not_grant() {
-    let server = Forged::default().judged(OFFERED).unwrap();
+fn a_client_cannot_add_flags_to_those_of_the_challenge() {
+    let server = Forged::default().accepted(OFFERED).unwrap();
     let established = server.established().unwrap();
     assert!(established.flags.contains(ContextFlags::INTEG));
     assert!(!established.flags.intersects(ContextFlags::CONF | ContextFlags::DATAGRAM), "{:?}", established.flags);
@@ -161,8 +161,8 @@ fn a_client_cannot_add_what_the_server_did_not_grant() {
 }
 
 #[test]
-fn an_exchanged_key_has_sixteen_bytes_where_messages_need_it() {
-    let of = |len, offered| Forged { encrypted: vec![7; len], ..Forged::default() }.judged(offered).map(drop);
+fn an_exchanged_key_has_sixteen_bytes_if_messages_are_protected() {
+    let of = |len, offered| Forged { encrypted: vec![7; len], ..Forged::default() }.accepted(offered).map(drop);
     let wrong = |fault| Err(invalid(FieldName::EncryptedRandomSessionKey, fault));
     for len in [1, 15, 17, 24] {
         assert_eq!(of(len, OFFERED), wrong(Fault::WrongLength), "{len} bytes");
@@ -177,8 +177,8 @@ fn an_exchanged_key_has_sixteen_bytes_where_messages_need_it() {
 }
 
 #[test]
-fn who_has_no_key_where_one_is_due_hears_what_that_may_be() {
-    let refused = Forged { encrypted: Vec::new(), ..Forged::default() }.judged(OFFERED).map(drop).unwrap_err();
+fn the_sentence_of_a_missing_key_says_what_the_cause_may_be() {
+    let refused = Forged { encrypted: Vec::new(), ..Forged::default() }.accepted(OFFERED).map(drop).unwrap_err();
     let sentence = refused.to_string();
     for part in ["EncryptedRandomSessionKey", "anonymous", "local logon", "fault"] {
         assert!(sentence.contains(part), "{sentence}");
@@ -186,21 +186,22 @@ fn who_has_no_key_where_one_is_due_hears_what_that_may_be() {
 }
 
 #[test]
-fn where_no_message_needs_the_key_the_mic_tells_which_one_is_meant() {
+fn without_protected_messages_the_mic_tells_which_key_is_meant() {
     let without_messages = OFFERED - NegotiateFlags::SIGN;
     let key_with = |mic| {
-        let server = Forged { mic, ..Forged::default() }.judged(without_messages).unwrap();
+        let server = Forged { mic, ..Forged::default() }.accepted(without_messages).unwrap();
         *server.established().unwrap().session.key().expose()
     };
     assert_ne!(key_with(Some(Key::Decrypted)), key_with(Some(Key::Exchange)), "Samba, macOS");
-    let refused = Forged { mic: Some(Key::Exchange), ..Forged::default() }.judged(OFFERED).map(drop);
+    let refused = Forged { mic: Some(Key::Exchange), ..Forged::default() }.accepted(OFFERED).map(drop);
     assert_eq!(refused, Err(PeerMisbehaved::WrongMic.into()), "with SIGN there is no choice");
 }
 
 #[test]
-fn a_client_that_says_something_twice_or_changed_is_refused() {
-    let with =
-        |id, value: &[u8]| Forged { extra: vec![(id, value.to_vec())], ..Forged::default() }.judged(OFFERED).map(drop);
+fn a_client_with_an_id_twice_or_with_changed_names_is_refused() {
+    let with = |id, value: &[u8]| {
+        Forged { extra: vec![(id, value.to_vec())], ..Forged::default() }.accepted(OFFERED).map(drop)
+    };
     let twice = Err(invalid(FieldName::NtChallengeResponse, Fault::Duplicate));
     assert_eq!(with(AvId::MsvAvNbDomainName, &to_utf16le("DOM")), twice);
     assert_eq!(with(AvId::MsvAvTimestamp, &[3; 8]), Err(PeerMisbehaved::ChangedTargetInfo.into()));
@@ -211,6 +212,6 @@ fn a_client_that_says_something_twice_or_changed_is_refused() {
 #[test]
 fn an_announced_mic_must_be_there() {
     let flags = vec![(AvId::MsvAvFlags, vec![2, 0, 0, 0])];
-    let refused = Forged { extra: flags, ..Forged::default() }.judged(OFFERED).map(drop);
+    let refused = Forged { extra: flags, ..Forged::default() }.accepted(OFFERED).map(drop);
     assert_eq!(refused, Err(invalid(FieldName::Mic, Fault::Missing)));
 }

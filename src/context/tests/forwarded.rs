@@ -1,4 +1,4 @@
-//! A domain that answers in the initiator's place: what it answers is read before it is believed.
+//! A domain answers for the initiator: its answer is checked before it is used.
 
 use super::*;
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     wire::{Authenticate, AvId, Challenge, TargetInfo},
 };
 
-/// What the initiator of `of` would answer, and its key.
+/// The answer of the initiator of `of`, and its key.
 fn answer(received: &ReceivedChallenge<'_>, of: &Pair) -> Result<Response> {
     let mut context = Context::new(Role::Initiator);
     of.initiate(&mut context, &[])?;
@@ -30,7 +30,7 @@ fn pair(respond: fn(&ReceivedChallenge<'_>) -> Result<Response>) -> Pair {
 }
 
 #[test]
-fn a_right_answer_makes_a_context() {
+fn a_right_answer_establishes_a_context() {
     let pair = pair(|received| answer(received, &Pair::new()));
     let (mut client, mut server) = pair.handshake(|_, _| ()).unwrap();
     exchange(&mut client, &mut server, b"by somebody else");
@@ -70,17 +70,17 @@ fn a_wrong_answer_is_refused() {
 }
 
 #[test]
-fn an_answer_that_agrees_to_less_is_refused() {
+fn an_answer_without_what_is_required_is_refused() {
     let pair = pair(|received| answer(received, &Pair { requested: ContextFlags::INTEG, ..Pair::new() }));
     assert_eq!(pair.error(), DomainError::NotProtected.into());
-    // Asked for by nobody but the administrator.
+    // Only the administrator requires it.
     let client_policy = Policy { minimum: Minimum::SEAL, ..Policy::default() };
     let pair = Pair { requested: ContextFlags::INTEG, client_policy, ..pair };
     assert_eq!(pair.error(), DomainError::NotProtected.into());
 }
 
 #[test]
-fn ntlm_v1_is_forwarded_where_the_level_would_send_it() {
+fn an_ntlm_v1_answer_is_accepted_only_at_levels_that_send_ntlm_v1() {
     let low = || Policy { lm_level: LmLevel::new(2).unwrap(), ..Policy::default() };
     let right: fn(&ReceivedChallenge<'_>) -> Result<Response> = |received| {
         let client_policy = Policy { lm_level: LmLevel::new(2).unwrap(), ..Policy::default() };
@@ -92,7 +92,7 @@ fn ntlm_v1_is_forwarded_where_the_level_would_send_it() {
 }
 
 #[test]
-fn the_message_is_without_mic_where_none_is_to_be_sent() {
+fn the_domain_sends_no_mic_if_the_policy_forbids_it() {
     let without: fn(&ReceivedChallenge<'_>) -> Result<Response> = |received| {
         let challenge = Challenge::decode(received.challenge).unwrap();
         let info = TargetInfo::decode(Message::Challenge, FieldName::TargetInfo, challenge.target_info).unwrap();
@@ -101,7 +101,7 @@ fn the_message_is_without_mic_where_none_is_to_be_sent() {
     };
     let client_policy = Policy { mic: MicPolicy::Off, ..Policy::default() };
     let (client, server) = Pair { client_policy, ..pair(without) }.handshake(|_, _| ()).unwrap();
-    // Inside an SPNEGO that loses the mechListMIC there is to be none, whatever the server says.
+    // Inside an SPNEGO that loses the mechListMIC no MIC is sent, even if the server tells its time.
     let through_spnego = handshake_through_spnego(&pair(without), [true, false]);
     for (mut client, mut server) in [(client, server), through_spnego] {
         assert!(!client.established().unwrap().has_mic && !server.established().unwrap().has_mic);
@@ -126,7 +126,7 @@ fn what_a_cached_logon_cannot_do_is_an_error() {
 }
 
 #[test]
-fn a_server_far_off_in_time_or_without_target_info_is_refused_all_the_same() {
+fn a_server_with_a_far_time_or_without_target_info_is_refused_here_too() {
     let right: fn(&ReceivedChallenge<'_>) -> Result<Response> = |_| panic!("it is not asked");
     let late = Pair { client_host: Fixed(NOW + 40 * 3600), ..pair(right) };
     assert_eq!(late.error(), PeerIncompatible::ClockSkew.into());
@@ -135,7 +135,7 @@ fn a_server_far_off_in_time_or_without_target_info_is_refused_all_the_same() {
 }
 
 #[test]
-fn any_changed_bit_of_an_answer_is_noticed() {
+fn any_changed_bit_of_an_answer_is_found() {
     let right: fn(&ReceivedChallenge<'_>) -> Result<Response> = |received| answer(received, &Pair::new());
     let pair = pair(right);
     let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
@@ -157,7 +157,7 @@ fn any_changed_bit_of_an_answer_is_noticed() {
             Ok(Response { authenticate, key: ExportedSessionKey::new(key) })
         });
         let mut client = state(&client);
-        // Without the AV_PAIR that says that there is one nothing at this side tells; the server's proof covers it.
+        // Without the AV_PAIR that announces a MIC, only the server can find the change: the proof covers that AV_PAIR.
         if pair.initiate(&mut client, &challenge).is_ok() {
             assert!(!client.established().unwrap().has_mic, "bit {bit}");
             without_mic.push(bit);

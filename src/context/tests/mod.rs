@@ -1,4 +1,4 @@
-//! Initiator against acceptor in memory: every message in every state, and every bit of every message.
+//! An initiator and an acceptor in memory: every message in every state, and every bit of every message.
 
 mod datagram;
 mod exported;
@@ -27,7 +27,7 @@ use crate::{
 
 use super::*;
 
-/// A host at a time of its own, with the randomness of a test.
+/// A host at a fixed time, whose random bytes are all the same.
 struct Fixed(u64);
 
 impl Host for Fixed {
@@ -70,7 +70,7 @@ const BINDINGS: ChannelBindings<'_> = ChannelBindings {
     application_data: b"tls-server-end-point:x",
 };
 
-/// Both sides, and what each is asked for.
+/// Both sides of a handshake, with their settings.
 struct Pair {
     client: Credential,
     server: Credential,
@@ -132,7 +132,7 @@ impl Pair {
         })
     }
 
-    /// The whole handshake; `tamper` sees the three messages on their way.
+    /// The whole handshake; `tamper` may change the three messages on their way.
     fn handshake(&self, tamper: impl Fn(usize, &mut Vec<u8>)) -> Result<(Context, Context)> {
         let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
         let mut negotiate = self.initiate(&mut client, &[])?;
@@ -161,7 +161,7 @@ impl Pair {
     }
 }
 
-/// A user file that goes with its test.
+/// A user file that is removed when its test ends.
 struct TemporaryFile(PathBuf);
 
 impl TemporaryFile {
@@ -183,13 +183,13 @@ impl Drop for TemporaryFile {
 fn exchange(from: &mut Context, to: &mut Context, message: &[u8]) {
     let mut data = message.to_vec();
     let signature = from.session().unwrap().wrap(&mut [Buffer::Data(&mut data)]).unwrap();
-    assert!(message.is_empty() || data != message, "in clear");
+    assert!(message.is_empty() || data != message, "in plain text");
     to.session().unwrap().unwrap(&mut [Buffer::Data(&mut data)], &signature).unwrap();
     assert_eq!(data, message);
 }
 
 #[test]
-fn both_sides_get_the_same_keys_and_true_flags() {
+fn both_sides_get_the_same_keys_and_flags() {
     let (mut client, mut server) = Pair::new().handshake(|_, _| ()).unwrap();
     let protected = ContextFlags::INTEG | ContextFlags::CONF | ContextFlags::REPLAY | ContextFlags::SEQUENCE;
     for context in [&client, &server] {
@@ -205,18 +205,18 @@ fn both_sides_get_the_same_keys_and_true_flags() {
 }
 
 #[test]
-fn without_protection_asked_for_none_is_given() {
+fn messages_are_not_protected_unless_the_application_asks_for_it() {
     let pair = Pair { requested: ContextFlags::empty(), ..Pair::new() };
     let (mut client, server) = pair.handshake(|_, _| ()).unwrap();
     assert_eq!(server.flags(), ContextFlags::TRANS);
-    assert!(server.established().unwrap().has_mic, "a MIC all the same");
+    assert!(server.established().unwrap().has_mic, "there is a MIC without protection, too");
     let refused = client.session().unwrap().wrap(&mut [Buffer::Data(&mut [0; 4])]);
     assert_eq!(refused.unwrap_err(), ApiMisuse::NoProtection.into());
 }
 
 #[test]
 fn any_changed_bit_of_any_message_ends_the_handshake() {
-    // Where no MIC is required, a CHALLENGE_MESSAGE that has lost its timestamp on the way gets an answer without MIC.
+    // If no MIC is required, an attacker can remove the timestamp from the CHALLENGE_MESSAGE, and there is no MIC.
     let pair = Pair { server_policy: Policy { require_mic: true, ..Policy::default() }, ..Pair::new() };
     for (number, message) in pair.messages().iter().enumerate() {
         for bit in 0..message.len() * 8 {
@@ -243,8 +243,8 @@ fn names_that_the_server_never_sent_are_refused() {
         })
         .map(drop)
     };
-    assert_eq!(renamed(3, 5), Err(PeerMisbehaved::ChangedTargetInfo.into()), "a forest nobody named");
-    assert_eq!(renamed(3, 99), Ok(()), "what nobody knows is passed through");
+    assert_eq!(renamed(3, 5), Err(PeerMisbehaved::ChangedTargetInfo.into()), "a forest that the server did not send");
+    assert_eq!(renamed(3, 99), Ok(()), "an unknown id is allowed");
 }
 
 #[test]
@@ -311,7 +311,7 @@ fn a_wrong_password_and_an_unknown_user_are_the_same_to_the_client() {
 }
 
 #[test]
-fn a_domain_that_is_not_the_entrys_is_refused_and_none_is_served() {
+fn a_client_may_leave_out_its_domain_but_not_have_another() {
     for (name, is_served) in [("alice", true), ("dom\\ALICE", true), ("OTHER\\alice", false)] {
         let store = CredStore::default().with_password(b"secret").unwrap();
         let name = Name::parse_user(name).unwrap();
@@ -373,7 +373,7 @@ fn inside_spnego_a_mic_is_sent_unless_it_is_for_raw_ntlm_only() {
 }
 
 #[test]
-fn a_far_clock_is_refused_by_the_client() {
+fn the_client_refuses_a_server_with_a_far_time() {
     let pair = |seconds| Pair { client_host: Fixed(seconds), ..Pair::new() };
     assert!(pair(NOW + 36 * 3600).handshake(|_, _| ()).is_ok());
     assert_eq!(pair(NOW + 36 * 3600 + 1).error(), PeerIncompatible::ClockSkew.into());
@@ -381,7 +381,7 @@ fn a_far_clock_is_refused_by_the_client() {
 }
 
 #[test]
-fn a_minimum_of_either_side_holds() {
+fn the_minimum_of_each_side_is_enforced() {
     let minimum = Policy { minimum: Minimum::SEAL, ..Policy::default() };
     let pair = Pair { requested: ContextFlags::empty(), server_policy: minimum, ..Pair::new() };
     assert_eq!(pair.error(), PeerIncompatible::NoSign.into());
@@ -417,7 +417,7 @@ fn credentials_of_the_other_usage_are_refused() {
 }
 
 #[test]
-fn a_context_goes_on_in_another_process_from_every_state() {
+fn a_context_continues_in_another_process_in_every_state() {
     let pair = Pair::new();
     let again = |context: Context| Context::import(&context.export().unwrap()).unwrap();
     let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
@@ -452,7 +452,7 @@ fn the_credential_of_the_first_call_counts_in_every_later_one() {
                 token: &authenticate,
                 env: &env(pair.server_policy),
             };
-            // One that is no acceptor's is refused all the same, and changes nothing.
+            // A credential that is not an acceptor's is refused, and the context does not change.
             let wrong = AcceptRequest { credential: Some(&pair.client), ..request };
             assert_eq!(context.accept(&wrong).unwrap_err(), ApiMisuse::NotAnAcceptor.into());
             assert_eq!(context.accept(&request), Ok(Vec::new()));
@@ -528,7 +528,7 @@ fn a_context_that_has_not_started_is_not_exported() {
 }
 
 #[test]
-fn a_longer_exported_context_is_refused_even_with_a_right_sum() {
+fn a_longer_exported_context_is_refused_even_with_a_right_checksum() {
     let (client, _) = Pair::new().handshake(|_, _| ()).unwrap();
     let token = client.export().unwrap();
     let (body, _) = token.split_last_chunk::<CHECKSUM_LEN>().unwrap();
@@ -574,7 +574,7 @@ fn a_credential_of_the_other_usage_changes_nothing() {
     pair.accept(&mut server, &authenticate).unwrap();
 }
 
-/// A host whose calls come through an SPNEGO that loses the mechListMIC.
+/// A host with an SPNEGO that loses the mechListMIC.
 struct Lossy;
 
 impl Host for Lossy {
@@ -609,7 +609,7 @@ impl Host for Lossy {
     fn trace(&self, _: core::fmt::Arguments<'_>) {}
 }
 
-/// A handshake through SPNEGO in which a side whose `is_lossy` is set loses the mechListMIC.
+/// A handshake through SPNEGO; a side whose `is_lossy` is set loses the mechListMIC.
 fn handshake_through_spnego(pair: &Pair, [client_is_lossy, server_is_lossy]: [bool; 2]) -> (Context, Context) {
     let host = |is_lossy| -> &dyn Host { if is_lossy { &Lossy } else { &Fixed(NOW) } };
     let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
@@ -642,7 +642,7 @@ fn handshake_through_spnego(pair: &Pair, [client_is_lossy, server_is_lossy]: [bo
 }
 
 #[test]
-fn no_mic_is_sent_where_either_spnego_loses_the_mech_list_mic() {
+fn no_mic_is_sent_if_spnego_of_either_side_loses_the_mech_list_mic() {
     let policy = |mic, require_mic| Policy { mic, require_mic, ..Policy::default() };
     for (mic, require_mic, are_lossy, has_mic) in [
         (MicPolicy::Auto, false, [false, false], true),
@@ -661,11 +661,11 @@ fn no_mic_is_sent_where_either_spnego_loses_the_mech_list_mic() {
 }
 
 #[test]
-fn a_first_number_may_have_gone_to_a_mech_list_mic_only_where_that_gets_lost() {
+fn the_first_message_may_have_number_1_only_if_a_mech_list_mic_gets_lost() {
     for is_lossy in [true, false] {
         for is_moved in [true, false] {
             let (mut client, mut server) = handshake_through_spnego(&Pair::new(), [true, is_lossy]);
-            // As SPNEGO does: a mechListMIC, and the stream starts anew.
+            // SPNEGO signs a mechListMIC, then starts the stream anew.
             let lost = client.session().unwrap().get_mic(&[b"the list"]).unwrap();
             client.session().unwrap().reset_crypto(crate::session::Way::Send);
             if is_moved {
@@ -675,7 +675,7 @@ fn a_first_number_may_have_gone_to_a_mech_list_mic_only_where_that_gets_lost() {
             let first = client.session().unwrap().get_mic(&[b"first"]).unwrap();
             let second = client.session().unwrap().get_mic(&[b"second"]).unwrap();
             let third = client.session().unwrap().get_mic(&[b"third"]).unwrap();
-            // What is refused changes nothing.
+            // A refused message does not change the session.
             assert!(session.verify_mic(&[b"forged"], &first).is_err());
             assert!(session.verify_mic(&[b"second"], &second).is_err(), "one number, not two");
             assert_eq!(session.verify_mic(&[b"first"], &first).is_ok(), is_lossy);

@@ -1,4 +1,4 @@
-//! What old clients and servers do, in memory: NTLMv1, LM, OEM letters, nobody in particular.
+//! What old clients and servers do, in memory: NTLMv1, LM, OEM letters, anonymous clients.
 
 use super::*;
 use crate::{
@@ -25,7 +25,7 @@ fn client(user: &str, password: &str, level: u8) -> Credential {
     Credential::acquire(Some(&name), Usage::Initiate, &store, &env(at(level))).unwrap()
 }
 
-/// Both sides at `level`, with an account of that password.
+/// Both sides at `level`, with an account that has this password.
 fn pair_with(password: &str, level: u8) -> Pair {
     let pair = Pair::new();
     std::fs::write(users_of(&pair), format!("DOM:Alice:{password}\n")).unwrap();
@@ -45,27 +45,27 @@ fn choose(credential: &Credential, flags: NegotiateFlags) {
     credential.set_options(|options| options.neg_flags = Some(flags.bits()));
 }
 
-/// A pair whose client wants a key made of its LM hash.
+/// A pair whose client offers a key made of its LM hash.
 fn with_lm_keys(flags: NegotiateFlags) -> Pair {
     let pair = pair(1);
     choose(&pair.client, UNICODE | LM_KEY | flags);
     pair
 }
 
-/// A pair in which nobody in particular initiates, and may.
+/// A pair with an anonymous client, which the server allows.
 fn anonymous() -> Pair {
     let server_policy = Policy { anonymous: true, ..Policy::default() };
     Pair { requested: PROTECTED | ContextFlags::ANON, server_policy, ..Pair::new() }
 }
 
-/// The flags of a message of any kind, changed on the way.
+/// Changes the flags of a message of any kind.
 fn change_flags(message: &mut [u8], change: impl FnOnce(NegotiateFlags) -> NegotiateFlags) {
     let at = [12, 20, 60][usize::from(message[8]) - 1];
     let place: &mut [u8; 4] = message[at..].first_chunk_mut().unwrap();
     *place = change(NegotiateFlags::from_bits_retain(u32::from_le_bytes(*place))).bits().to_le_bytes();
 }
 
-/// Somebody on the way who changes the AUTHENTICATE_MESSAGE.
+/// An attacker who changes the AUTHENTICATE_MESSAGE.
 fn answering(change: impl Fn(&mut Authenticate<'_>)) -> impl Fn(usize, &mut Vec<u8>) {
     move |number, message| {
         if number == 2 {
@@ -77,7 +77,7 @@ fn answering(change: impl Fn(&mut Authenticate<'_>)) -> impl Fn(usize, &mut Vec<
     }
 }
 
-/// Somebody on the way who leaves the pairs of these ids out of the CHALLENGE_MESSAGE.
+/// An attacker who removes the AV_PAIRs with these ids from the CHALLENGE_MESSAGE.
 pub(super) fn challenging_without(ids: &[AvId]) -> impl Fn(usize, &mut Vec<u8>) {
     move |number, message| {
         if number == 1 {
@@ -93,7 +93,7 @@ pub(super) fn challenging_without(ids: &[AvId]) -> impl Fn(usize, &mut Vec<u8>) 
     }
 }
 
-/// Somebody on the way who leaves all of TargetInfo out.
+/// An attacker who removes TargetInfo from the CHALLENGE_MESSAGE.
 pub(super) fn challenging_without_info(number: usize, message: &mut Vec<u8>) {
     if number == 1 {
         let token = message.clone();
@@ -111,7 +111,7 @@ fn attribute(server: &Context, attribute: Attribute) -> &str {
     server.established().unwrap().initiator.get(attribute).unwrap()
 }
 
-/// One message each way and again: without extended session security both ways share one stream.
+/// Messages in both directions in turn: without extended session security both share one stream.
 fn assert_in_step(client: &mut Context, server: &mut Context) {
     for message in [&b"one"[..], b"", b"a longer one"] {
         exchange(client, server, message);
@@ -120,7 +120,7 @@ fn assert_in_step(client: &mut Context, server: &mut Context) {
 }
 
 #[test]
-fn behind_the_clients_challenge_are_zeros_to_the_end() {
+fn zeros_follow_the_challenge_of_the_client() {
     let pair = pair(1);
     let messages = pair.messages();
     let sent = Authenticate::decode(&messages[2], NegotiateFlags::empty()).unwrap();
@@ -149,7 +149,7 @@ fn behind_the_clients_challenge_are_zeros_to_the_end() {
 }
 
 #[test]
-fn at_level_2_no_lm_response_is_sent_whatever_the_credential_has() {
+fn at_level_2_no_lm_response_is_sent_even_with_an_lm_hash() {
     for level in [0, 1, 2] {
         let client = client("DOM\\alice", "secret", 0);
         let pair = Pair { client, requested: ContextFlags::empty(), ..pair(level) };
@@ -163,7 +163,7 @@ fn at_level_2_no_lm_response_is_sent_whatever_the_credential_has() {
 }
 
 #[test]
-fn a_server_need_not_say_its_names_but_something() {
+fn a_server_must_send_some_av_pair_but_not_its_names() {
     let requests = [ContextFlags::INTEG, ContextFlags::CONF, ContextFlags::empty()];
     let names = [AvId::MsvAvNbComputerName, AvId::MsvAvNbDomainName, AvId::MsvAvTimestamp];
     let client_policy = Policy { mic: MicPolicy::Off, ..Policy::default() };
@@ -189,7 +189,7 @@ fn a_server_need_not_say_its_names_but_something() {
 }
 
 #[test]
-fn who_takes_the_servers_time_away_takes_the_mic_away_which_only_a_server_notices_that_requires_one() {
+fn an_attacker_who_removes_the_time_removes_the_mic_too_unless_the_server_requires_one() {
     let without_time = || challenging_without(&[AvId::MsvAvTimestamp]);
     let (_, server) = Pair::new().handshake(without_time()).unwrap();
     assert!(!server.established().unwrap().has_mic);
@@ -199,7 +199,7 @@ fn who_takes_the_servers_time_away_takes_the_mic_away_which_only_a_server_notice
 }
 
 #[test]
-fn who_cannot_say_whom_it_means_is_refused_where_that_is_required() {
+fn a_response_without_a_target_is_refused_where_one_is_required() {
     for (target_name, is_served) in
         [(TargetNamePolicy::Required, false), (TargetNamePolicy::Audit, true), (TargetNamePolicy::Off, true)]
     {
@@ -213,7 +213,7 @@ fn who_cannot_say_whom_it_means_is_refused_where_that_is_required() {
 }
 
 #[test]
-fn who_has_no_mic_and_no_bindings_is_refused_where_they_are_required() {
+fn a_response_without_mic_and_bindings_is_refused_where_they_are_required() {
     for pair in [pair(0), pair(1), anonymous()] {
         let with_mic = Policy { require_mic: true, ..pair.server_policy };
         let bound = Policy { channel_bindings: BindingsPolicy::Required, ..pair.server_policy };
@@ -262,7 +262,7 @@ fn an_lm_response_alone_gives_the_key_of_an_lm_key() {
 }
 
 #[test]
-fn an_lm_response_alone_is_for_levels_0_and_1() {
+fn an_lm_response_alone_is_accepted_at_levels_0_and_1() {
     for (level, expected) in [(0, Ok(())), (1, Ok(())), (2, Err(PolicyError::NtlmV1.into()))] {
         let pair = Pair { server_policy: at(level), requested: ContextFlags::empty(), ..pair(0) };
         let done = pair.handshake(answering(|message| message.nt_response = &[])).map(drop);
@@ -285,13 +285,13 @@ fn keys_of_an_lm_hash_are_weak_and_not_enough_for_128_bits() {
     ] {
         assert_eq!(pair.error(), PeerIncompatible::No128.into());
     }
-    // Extended session security wins, and has keys of its own.
+    // Extended session security wins, and does not use the LM hash.
     let pair = with_lm_keys(all | ESS);
     assert!(Pair { client_policy: minimum, server_policy: minimum, ..pair }.handshake(|_, _| ()).is_ok());
 }
 
 #[test]
-fn a_key_of_an_lm_hash_is_made_where_it_was_agreed_on_whatever_level_comes_later() {
+fn a_key_of_an_lm_hash_is_made_if_agreed_on_even_if_the_level_changes_then() {
     for level in 0..=5 {
         let mut pair = with_lm_keys(NegotiateFlags::BITS_56);
         let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
@@ -334,7 +334,7 @@ fn without_messages_and_without_a_mic_the_key_is_the_key_exchange_key() {
 }
 
 #[test]
-fn forty_bits_do_as_long_as_nobody_wants_more() {
+fn forty_bits_are_enough_unless_a_minimum_is_set() {
     for flags in [UNICODE, UNICODE | ESS, UNICODE | ESS | NegotiateFlags::BITS_56] {
         let pair = pair(1);
         choose(&pair.client, flags);
@@ -345,7 +345,7 @@ fn forty_bits_do_as_long_as_nobody_wants_more() {
     }
 }
 
-/// Somebody on the way who has the server make its key of an LM hash, and tells the client nothing of it.
+/// An attacker who makes the server agree to a key of an LM hash, and hides that from the client.
 fn forcing(flags: NegotiateFlags) -> impl Fn(usize, &mut Vec<u8>) {
     move |number, message| match number {
         0 => change_flags(message, |offered| (offered - ESS) | flags),
@@ -355,7 +355,7 @@ fn forcing(flags: NegotiateFlags) -> impl Fn(usize, &mut Vec<u8>) {
 }
 
 #[test]
-fn without_an_lm_hash_no_key_is_made_of_one() {
+fn an_account_without_an_lm_hash_gets_no_key_of_one() {
     let (fourteen, fifteen) = ("fourteen chars", "fifteen letters");
     for flags in [LM_KEY, NegotiateFlags::REQUEST_NON_NT_SESSION_KEY] {
         let forced = |password| {
@@ -371,7 +371,7 @@ fn without_an_lm_hash_no_key_is_made_of_one() {
 }
 
 #[test]
-fn a_client_without_an_lm_hash_asks_for_no_key_of_one() {
+fn a_client_without_an_lm_hash_offers_no_key_of_one() {
     for (password, asked) in [("fourteen chars", LM_KEY), ("fifteen letters", NegotiateFlags::empty())] {
         let pair = pair_with(password, 1);
         choose(&pair.client, UNICODE | LM_KEY);
@@ -382,7 +382,7 @@ fn a_client_without_an_lm_hash_asks_for_no_key_of_one() {
 }
 
 #[test]
-fn a_name_that_oem_letters_cannot_say_needs_unicode() {
+fn a_name_that_oem_letters_cannot_spell_needs_unicode() {
     for level in [0, 1, 3] {
         for (user, expected) in [("Кир", Err(PeerIncompatible::NoUnicode.into())), ("Élodie", Ok(()))] {
             let pair = Pair { client: client(&format!("DOM\\{user}"), "secret", level), ..pair(level) };
@@ -396,11 +396,11 @@ fn a_name_that_oem_letters_cannot_say_needs_unicode() {
     }
     let pair = Pair { client: client("Кир\\alice", "secret", 3), ..Pair::new() };
     choose(&pair.server, OEM | ESS | NegotiateFlags::SIGN | NegotiateFlags::SEAL | NegotiateFlags::KEY_EXCH);
-    assert_eq!(pair.error(), PeerIncompatible::NoUnicode.into(), "nor a domain");
+    assert_eq!(pair.error(), PeerIncompatible::NoUnicode.into(), "neither can the domain");
 }
 
 #[test]
-fn an_answer_without_flags_is_in_the_letters_of_the_challenge() {
+fn an_answer_without_flags_has_the_charset_of_the_challenge() {
     let oldest = |message: &mut Authenticate<'_>| {
         assert_eq!((message.user, message.domain), (&b"alice"[..], &b"DOM"[..]));
         (message.flags, message.version) = (None, None);
@@ -424,12 +424,12 @@ fn an_answer_without_flags_is_in_the_letters_of_the_challenge() {
 }
 
 #[test]
-fn the_server_is_named_in_the_letters_of_its_client() {
+fn the_target_name_has_the_charset_of_the_client() {
     let of_a_target = NegotiateFlags::REQUEST_TARGET | NegotiateFlags::TARGET_TYPE_DOMAIN | NegotiateFlags::TARGET_INFO;
     for (flags, expected) in [
         (OEM, &b"DOM"[..]),
         (OEM | UNICODE, b"D\0O\0M\0"),
-        // Not asked for, and told all the same.
+        // The client did not ask for a target, but gets one.
         (UNICODE, b"D\0O\0M\0"),
         (NegotiateFlags::OEM | NegotiateFlags::NTLM, b"DOM"),
     ] {
@@ -442,7 +442,7 @@ fn the_server_is_named_in_the_letters_of_its_client() {
     }
 }
 
-/// A pair whose initiator knows the letters of `offered` alone, and sends no MIC, which would cover what is changed.
+/// A pair whose initiator offers only the charset `offered`, and sends no MIC, so that messages can be changed.
 fn writing_in(offered: NegotiateFlags) -> Pair {
     let client_policy = Policy { mic: MicPolicy::Off, ..Policy::default() };
     let pair = Pair { requested: ContextFlags::empty(), client_policy, ..Pair::new() };
@@ -451,21 +451,21 @@ fn writing_in(offered: NegotiateFlags) -> Pair {
 }
 
 #[test]
-fn names_are_in_the_letters_that_were_settled_and_where_the_flags_say_others_in_those_that_they_are_in() {
+fn names_have_the_agreed_charset_or_that_which_they_show_if_the_flags_differ() {
     let charsets = NegotiateFlags::UNICODE | NegotiateFlags::OEM;
     const WIDE: [&[u8]; 3] = [b"a\0l\0i\0c\0e\0", b"D\0O\0M\0", b"W\0S\0T\0A\0T\0I\0O\0N\0"];
     let (narrow_names, wide_names) = ([&b"alice"[..], b"DOM", b"WSTATION"], WIDE);
     let neither = NegotiateFlags::empty();
     for (settled, said, [user, domain, workstation]) in [
-        // GNU wget: all even in the second one.
+        // GNU wget; in the second one all lengths are even.
         (NegotiateFlags::OEM, NegotiateFlags::UNICODE, narrow_names),
         (NegotiateFlags::OEM, NegotiateFlags::UNICODE, [b"bobb", b"DOMA", b"WS"]),
         (NegotiateFlags::OEM, NegotiateFlags::UNICODE, [b"bobb", b"", b"WS"]),
-        // One reading for the whole message.
+        // All names have the same charset.
         (NegotiateFlags::OEM, NegotiateFlags::UNICODE, [b"alice", b"DOM", WIDE[2]]),
         (NegotiateFlags::OEM, charsets, narrow_names),
         (NegotiateFlags::OEM, neither, narrow_names),
-        // Who changes to Unicode truly.
+        // The client does use UNICODE.
         (NegotiateFlags::OEM, NegotiateFlags::UNICODE, wide_names),
         (NegotiateFlags::OEM, NegotiateFlags::UNICODE, [WIDE[0], b"", WIDE[2]]),
         (NegotiateFlags::UNICODE, neither, wide_names),
@@ -492,7 +492,7 @@ fn names_are_in_the_letters_that_were_settled_and_where_the_flags_say_others_in_
 }
 
 #[test]
-fn a_name_of_an_odd_length_is_no_utf_16() {
+fn a_name_of_odd_length_is_not_utf_16() {
     for said in [NegotiateFlags::UNICODE, NegotiateFlags::empty()] {
         let refused = writing_in(UNICODE).handshake(answering(|message| {
             message.user = b"alice";
@@ -504,7 +504,7 @@ fn a_name_of_an_odd_length_is_no_utf_16() {
 }
 
 #[test]
-fn a_proof_over_the_domain_in_capitals_or_over_none_is_one_too() {
+fn a_proof_may_be_over_the_domain_in_upper_case_or_over_no_domain() {
     let [domain, upper, other]: [&[u8]; 3] = [b"D\0o\0m\0", b"D\0O\0M\0", b"d\0O\0M\0"];
     for (proven, claimed, expected) in [
         ("Dom\\alice", domain, true),
@@ -523,7 +523,7 @@ fn a_proof_over_the_domain_in_capitals_or_over_none_is_one_too() {
 }
 
 #[test]
-fn lm_v2_alone_is_refused_for_what_it_is_whatever_stands_beside_it() {
+fn lm_v2_alone_is_refused_with_any_nt_response_beside_it() {
     for level in 0..=5 {
         // Without a time in the CHALLENGE_MESSAGE there is an LMv2 response.
         let pair = Pair { server_policy: at(level), ..Pair::new() };
@@ -535,7 +535,7 @@ fn lm_v2_alone_is_refused_for_what_it_is_whatever_stands_beside_it() {
                     message.nt_response = nt_response;
                 })(number, message);
             });
-            // At these levels it is taken for LM, and is none.
+            // At these levels it is verified as an LM response, and is wrong.
             let is_tried = nt_response.is_empty() && level < 2;
             let expected: Error =
                 if is_tried { PeerMisbehaved::LogonFailure.into() } else { PolicyError::NtlmV1.into() };
@@ -544,13 +544,13 @@ fn lm_v2_alone_is_refused_for_what_it_is_whatever_stands_beside_it() {
     }
 }
 
-/// Where the payload of an AUTHENTICATE_MESSAGE starts: at the least BufferOffset.
+/// The offset of the payload of an AUTHENTICATE_MESSAGE: the least BufferOffset.
 fn header_len(message: &[u8]) -> usize {
     (0..6).map(|field| message[16 + 8 * field..][..2].try_into().map(u16::from_le_bytes).unwrap().into()).min().unwrap()
 }
 
 #[test]
-fn a_version_is_offered_where_its_flag_is_and_is_zeros_elsewhere() {
+fn a_negotiate_message_without_the_flag_version_has_zeros_for_it() {
     for flags in [NegotiateFlags::all(), NegotiateFlags::all() - NegotiateFlags::VERSION] {
         let pair = Pair::new();
         choose(&pair.client, flags);
@@ -563,7 +563,7 @@ fn a_version_is_offered_where_its_flag_is_and_is_zeros_elsewhere() {
 }
 
 #[test]
-fn a_version_is_sent_to_servers_that_have_one_and_zeros_to_others() {
+fn a_version_is_sent_only_to_servers_that_have_one_and_zeros_to_others() {
     for (has_version, has_mic) in [(true, true), (true, false), (false, true), (false, false)] {
         let mic = if has_mic { MicPolicy::Auto } else { MicPolicy::Off };
         let pair = Pair { client_policy: Policy { mic, ..Policy::default() }, ..Pair::new() };
@@ -575,7 +575,7 @@ fn a_version_is_sent_to_servers_that_have_one_and_zeros_to_others() {
         let sent = Authenticate::decode(&messages[2], NegotiateFlags::UNICODE).unwrap();
         assert_eq!(sent.flags.unwrap().contains(NegotiateFlags::VERSION), has_version);
         assert_eq!((sent.version.is_some(), sent.mic_offset), (has_version, has_mic.then_some(72)));
-        // The place is there in any case, before the payload.
+        // Its eight bytes are there in any case, before the payload.
         let version = if has_version { [10, 0, 0, 0, 0, 0, 0, 15] } else { [0; 8] };
         assert_eq!(messages[2][64..72], version);
         assert_eq!(header_len(&messages[2]), if has_mic { 88 } else { 72 });
@@ -583,14 +583,14 @@ fn a_version_is_sent_to_servers_that_have_one_and_zeros_to_others() {
 }
 
 #[test]
-fn nobody_is_announced_at_once_and_stays_nobody_elsewhere() {
+fn an_anonymous_initiator_is_told_at_once_and_stays_anonymous_when_exported() {
     let by_credential = Pair { client: Credential::anonymous(), requested: PROTECTED, ..anonymous() };
     for pair in [anonymous(), by_credential] {
         let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
         let negotiate = pair.initiate(&mut client, &[]).unwrap();
         assert!(client.flags().contains(ContextFlags::ANON | PROTECTED));
         let sent = crate::wire::Negotiate::decode(&negotiate).unwrap().flags;
-        assert!(!sent.contains(NegotiateFlags::ANONYMOUS), "the server hears of it in the last message");
+        assert!(!sent.contains(NegotiateFlags::ANONYMOUS), "only the last message tells the server");
         let mut client = Context::import(&client.export().unwrap()).unwrap();
         assert!(client.flags().contains(ContextFlags::ANON));
         let challenge = pair.accept(&mut server, &negotiate).unwrap();
@@ -610,7 +610,7 @@ fn nobody_is_announced_at_once_and_stays_nobody_elsewhere() {
 }
 
 #[test]
-fn who_began_as_nobody_stays_nobody_with_another_credential() {
+fn an_anonymous_initiator_stays_anonymous_with_another_credential() {
     let mut pair = anonymous();
     pair.requested = PROTECTED;
     let somebody = core::mem::replace(&mut pair.client, Credential::anonymous());
@@ -625,7 +625,7 @@ fn who_began_as_nobody_stays_nobody_with_another_credential() {
 }
 
 #[test]
-fn nobody_reaches_no_minimum_of_protection() {
+fn an_anonymous_client_does_not_reach_a_minimum_of_protection() {
     for (minimum, expected) in [
         (Minimum::empty(), Ok(())),
         (Minimum::BITS_128 | Minimum::EXTENDED_SESSIONSECURITY, Ok(())),

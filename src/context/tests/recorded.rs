@@ -1,9 +1,9 @@
-//! Handshakes with our acceptor, recorded from clients that tests/peers runs where they are installed.
+//! Handshakes with our acceptor, recorded from clients that tests/peers runs if they are installed.
 
 use super::*;
 use crate::{name::Attribute, policy::LmLevel, wire::Challenge};
 
-/// The three messages, and what the acceptor makes of them.
+/// The three messages, and what the acceptor must read in them.
 struct Recorded {
     client: &'static str,
     messages: [&'static str; 3],
@@ -13,7 +13,7 @@ struct Recorded {
 }
 
 const ALL: [Recorded; 3] = [
-    // It offers OEM and is answered OEM; its names are OEM, its flags say UNICODE.
+    // It offers OEM, and OEM is agreed on. Its names are OEM, but its flags have UNICODE.
     Recorded {
         client: "GNU wget 1.21.3",
         messages: [
@@ -29,7 +29,7 @@ const ALL: [Recorded; 3] = [
         version: "NTLMv1",
         workstation: None,
     },
-    // It does not ask for a target, and uses NTLMv2 only if it is told one.
+    // It does not ask for a target, but uses NTLMv2 only if it gets one.
     Recorded {
         client: "Apache's HttpClient 4.5.14",
         messages: [
@@ -47,7 +47,7 @@ const ALL: [Recorded; 3] = [
         version: "NTLMv2",
         workstation: Some("CLIENT"),
     },
-    // It sets DATAGRAM, which nobody offered.
+    // It sets DATAGRAM, which was not offered.
     Recorded {
         client: "go-ntlm b00ec39",
         messages: [
@@ -74,8 +74,8 @@ fn unhex(digits: &str) -> Vec<u8> {
 }
 
 impl Recorded {
-    /// What an acceptor says that sent this CHALLENGE_MESSAGE, and whose account has that password.
-    fn judged(&self, password: &str) -> Result<Context> {
+    /// The context of an acceptor that sent this CHALLENGE_MESSAGE, and whose account has this password.
+    fn accepted(&self, password: &str) -> Result<Context> {
         let [negotiate, challenge, authenticate] = self.messages.map(unhex);
         let server_policy = Policy { lm_level: LmLevel::new(self.level).unwrap(), ..Policy::default() };
         let pair = Pair { server_policy, ..Pair::new() };
@@ -89,7 +89,7 @@ impl Recorded {
 #[test]
 fn clients_of_the_field_are_served() {
     for recorded in ALL {
-        let server = recorded.judged("Correct Horse").unwrap_or_else(|error| panic!("{}: {error}", recorded.client));
+        let server = recorded.accepted("Correct Horse").unwrap_or_else(|error| panic!("{}: {error}", recorded.client));
         let established = server.established().unwrap();
         assert_eq!(established.initiator.name.to_string(), "EXAMPLE\\alice", "{}", recorded.client);
         assert_eq!(established.initiator.get(Attribute::Version), Some(recorded.version), "{}", recorded.client);
@@ -99,7 +99,7 @@ fn clients_of_the_field_are_served() {
 }
 
 #[test]
-fn clients_of_the_field_are_told_what_they_need_for_ntlm_v2() {
+fn clients_of_the_field_get_what_they_need_for_ntlm_v2() {
     for recorded in ALL {
         let pair = Pair::new();
         let answer = pair.accept(&mut Context::new(Role::Acceptor), &unhex(recorded.messages[0])).unwrap();
@@ -111,6 +111,11 @@ fn clients_of_the_field_are_told_what_they_need_for_ntlm_v2() {
 #[test]
 fn clients_of_the_field_with_a_wrong_password_are_refused() {
     for recorded in ALL {
-        assert_eq!(recorded.judged("wrong").map(drop), Err(PeerMisbehaved::LogonFailure.into()), "{}", recorded.client);
+        assert_eq!(
+            recorded.accepted("wrong").map(drop),
+            Err(PeerMisbehaved::LogonFailure.into()),
+            "{}",
+            recorded.client
+        );
     }
 }
