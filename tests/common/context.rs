@@ -163,7 +163,7 @@ impl Ctx {
     }
 
     /// Sent to another process and back.
-    pub(crate) fn move_house(&mut self) -> Gss<()> {
+    pub(crate) fn export_and_import(&mut self) -> Gss<()> {
         let token = self.export()?;
         *self = Self::import(&token)?;
         Ok(())

@@ -1,4 +1,4 @@
-//! Nobody in particular: who initiates so, and who is served so.
+//! Anonymous initiators, and acceptors that serve them.
 
 use libgssapi_sys as sys;
 use libgssapi_sys::GSS_C_ANON_FLAG;
@@ -13,9 +13,9 @@ use super::handshake::BOTH_WAYS;
 use super::message::{assert_alternates, assert_in_step};
 
 const SERVED: (&str, &str) = ("GSS_NTLM_ANONYMOUS", "yes");
-const NOBODY: &str = "NT AUTHORITY\\ANONYMOUS LOGON";
+const ANONYMOUS_LOGON: &str = "NT AUTHORITY\\ANONYMOUS LOGON";
 
-fn nobody() -> Name {
+fn anonymous_name() -> Name {
     Name::import("", Some(&ANONYMOUS)).unwrap()
 }
 
@@ -23,12 +23,12 @@ fn anonymous() -> Handshake {
     Handshake::of(&NTLM).flags(SIGN_AND_SEAL | GSS_C_ANON_FLAG)
 }
 
-fn assert_nobody(pair: &Pair) {
-    assert_eq!(pair.peer.display_with_type().unwrap(), (NOBODY.to_owned(), ANONYMOUS.bytes()));
+fn assert_anonymous(pair: &Pair) {
+    assert_eq!(pair.peer.display_with_type().unwrap(), (ANONYMOUS_LOGON.to_owned(), ANONYMOUS.bytes()));
     for flags in [pair.initiator_flags, pair.acceptor_flags] {
         assert_ne!(flags & GSS_C_ANON_FLAG, 0);
     }
-    assert_eq!(pair.initiator.inquire().unwrap().initiator, NOBODY);
+    assert_eq!(pair.initiator.inquire().unwrap().initiator, ANONYMOUS_LOGON);
     assert_in_step(pair);
 }
 
@@ -47,9 +47,9 @@ fn is_not_served_unless_policy_says_so() {
 fn is_served_where_policy_says_so() {
     with_environment(&[SERVED], || {
         for mech in BOTH_WAYS {
-            assert_nobody(&Handshake::of(mech).flags(SIGN_AND_SEAL | GSS_C_ANON_FLAG).establish());
+            assert_anonymous(&Handshake::of(mech).flags(SIGN_AND_SEAL | GSS_C_ANON_FLAG).establish());
         }
-        // Whoever has a name is still asked to prove it.
+        // A client with a name must still prove it.
         refusal(&Handshake::with_password(&NTLM, "DOM\\alice", "wrong"));
         assert_eq!(Handshake::of(&NTLM).establish().source, "DOM\\alice");
     });
@@ -67,15 +67,17 @@ fn sends_no_name_and_no_response() {
 #[test]
 fn has_a_credential_of_its_own() {
     with_environment(&[SERVED], || {
-        let cred = Cred::acquire(Some(&nobody()), Usage::Initiate, &NTLM).unwrap();
-        assert_eq!(cred.inquire().unwrap().name, NOBODY);
+        let cred = Cred::acquire(Some(&anonymous_name()), Usage::Initiate, &NTLM).unwrap();
+        assert_eq!(cred.inquire().unwrap().name, ANONYMOUS_LOGON);
         let imported = Cred::import(&cred.export().unwrap()).unwrap();
         assert_eq!(imported.inquire().unwrap().usage, Usage::Initiate);
         for cred in [cred, imported] {
             // The flag need not be asked for.
-            assert_nobody(&Handshake::with_cred(&NTLM, cred).establish());
+            assert_anonymous(&Handshake::with_cred(&NTLM, cred).establish());
         }
-        Cred::acquire(Some(&nobody()), Usage::Accept, &NTLM).map(drop).expect_err("nobody accepts");
+        Cred::acquire(Some(&anonymous_name()), Usage::Accept, &NTLM)
+            .map(drop)
+            .expect_err("an acceptor is not anonymous");
     });
 }
 
@@ -86,11 +88,11 @@ fn needs_no_user_file() {
         #[expect(clippy::disallowed_methods, reason = "the parent's word")]
         let users = std::env::var("GSSNTLM_TEST_FILE").unwrap();
         let store = [("ntlmssp_keyfile", users.as_str())];
-        let named = Cred::acquire(Some(&nobody()), Usage::Initiate, &NTLM).unwrap();
+        let named = Cred::acquire(Some(&anonymous_name()), Usage::Initiate, &NTLM).unwrap();
         for initiator in [Cred::none(), named] {
             let acceptor = Cred::acquire_from(None, Usage::Accept, &store, &NTLM).unwrap();
             let handshake = Handshake::between(&NTLM, initiator, acceptor).flags(SIGN_AND_SEAL | GSS_C_ANON_FLAG);
-            assert_nobody(&handshake.establish());
+            assert_anonymous(&handshake.establish());
         }
     });
 }
@@ -109,15 +111,15 @@ fn has_a_key_that_everybody_knows_unless_one_is_exchanged() {
 }
 
 #[test]
-fn is_like_nobody_and_has_no_account_here() {
+fn is_not_the_same_as_another_and_has_no_account_here() {
     with_environment(&[SERVED], || {
         let (one, other) = (anonymous().establish(), anonymous().establish());
         assert!(!one.peer.is_same(&other.peer));
-        let imported = nobody().canonicalize().unwrap();
+        let imported = anonymous_name().canonicalize().unwrap();
         assert!(!one.peer.is_same(&imported) && !imported.is_same(&one.peer));
-        assert!(!imported.is_same(&nobody().canonicalize().unwrap()));
+        assert!(!imported.is_same(&anonymous_name().canonicalize().unwrap()));
         one.peer.localname().unwrap_err();
-        for account in ["root", "nobody", "ANONYMOUS LOGON", NOBODY] {
+        for account in ["root", "nobody", "ANONYMOUS LOGON", ANONYMOUS_LOGON] {
             assert!(!one.peer.may_be(account), "{account}");
         }
         assert_eq!(one.peer.attribute("urn:gss-ntlm:version").unwrap().value, "anonymous");
@@ -127,13 +129,13 @@ fn is_like_nobody_and_has_no_account_here() {
 }
 
 #[test]
-fn goes_on_in_another_house() {
+fn goes_on_in_another_process() {
     with_environment(&[SERVED], || {
         let mut pair = anonymous().establish();
-        pair.initiator.move_house().unwrap();
-        pair.acceptor.move_house().unwrap();
+        pair.initiator.export_and_import().unwrap();
+        pair.acceptor.export_and_import().unwrap();
         let facts = pair.acceptor.inquire().unwrap();
-        assert_eq!(facts.initiator, NOBODY);
+        assert_eq!(facts.initiator, ANONYMOUS_LOGON);
         assert_ne!(facts.flags & GSS_C_ANON_FLAG, 0);
         assert_in_step(&pair);
     });
@@ -156,7 +158,7 @@ fn is_no_way_round_bindings_that_are_required() {
 }
 
 #[test]
-fn is_nobody_who_claims_a_name_without_a_proof() {
+fn is_not_a_client_that_claims_a_name_without_a_proof() {
     with_environment(&[SERVED], || {
         let forge = |change: fn(&mut Authenticate)| {
             move |number, token: Vec<u8>| {
@@ -176,7 +178,7 @@ fn is_nobody_who_claims_a_name_without_a_proof() {
             anonymous().refusal_changing(forge(change)).by_acceptor();
         }
         // No LM response at all is the same as one byte.
-        assert_nobody(&anonymous().establish_changing(forge(|message| message.lm_response.clear())));
+        assert_anonymous(&anonymous().establish_changing(forge(|message| message.lm_response.clear())));
     });
 }
 
@@ -185,5 +187,5 @@ fn is_no_account_of_the_user_file() {
     let users = world().file("impostor", "NT AUTHORITY:ANONYMOUS LOGON:Password\n").display().to_string();
     let store = [("ntlmssp_keyfile", users.as_str())];
     Cred::acquire_from(None, Usage::Initiate, &store, &NTLM).map(drop).expect_err("no entry of that file is one");
-    Name::user(NOBODY).canonicalize().map(drop).expect_err("no user is called that");
+    Name::user(ANONYMOUS_LOGON).canonicalize().map(drop).expect_err("no user has that name");
 }

@@ -1,4 +1,4 @@
-//! What an acceptor knows about the name of who came (RFC 6680).
+//! The attributes of a client's name (RFC 6680).
 
 use libgssapi_sys as sys;
 
@@ -18,11 +18,11 @@ const CHANNEL_BINDINGS: &str = "urn:gss-ntlm:channel-bindings";
 const VERSION: &str = "urn:gss-ntlm:version";
 const SIDS: &str = "urn:gssntlmssp:sids";
 
-/// What alice has who is not bound to a channel.
+/// The attributes of alice without channel bindings.
 const OF_ALICE: [(&str, &str); 5] =
     [(DOMAIN, "DOM"), (WORKSTATION, "SERVER"), (MIC, "verified"), (CHANNEL_BINDINGS, "none"), (VERSION, "NTLMv2")];
 
-/// The same of who came by `mech`, inside which there may be no MIC.
+/// The same for a client that used `mech`, inside which there may be no MIC.
 fn of_alice_by(mech: &'static Oid) -> [(&'static str, &'static str); 5] {
     let is_lost = mech.bytes() == SPNEGO.bytes() && loses_mech_list_mic();
     OF_ALICE.map(|(urn, value)| if urn == MIC && is_lost { (MIC, "none") } else { (urn, value) })
@@ -52,7 +52,7 @@ fn assert_has_not(name: &Name, urn: &str) {
 }
 
 #[test]
-fn tells_how_somebody_came() {
+fn shows_how_a_client_logged_on() {
     apart(|| {
         for mech in BOTH_WAYS {
             assert_has(&Handshake::of(mech).establish().peer, &of_alice_by(mech));
@@ -70,7 +70,7 @@ fn tells_no_domain_where_there_is_none() {
 }
 
 #[test]
-fn has_no_attributes_that_nobody_knows() {
+fn has_no_unknown_attributes() {
     let peer = Handshake::of(&NTLM).establish().peer;
     // SIDs are winbind's.
     for urn in [SIDS, "urn:gss-ntlm:nothing", "urn:gss-ntlm:mic\0", "URN:GSS-NTLM:MIC", "x"] {
@@ -106,7 +106,7 @@ fn goes_along_with_copies_and_contexts() {
             let mut pair = Handshake::of(mech).establish();
             assert_has(&pair.peer.duplicate().unwrap(), &of_alice_by(mech));
             assert_has(&pair.acceptor.initiator().unwrap(), &of_alice_by(mech));
-            pair.acceptor.move_house().unwrap();
+            pair.acceptor.export_and_import().unwrap();
             assert_has(&pair.acceptor.initiator().unwrap(), &of_alice_by(mech));
         }
     });

@@ -169,8 +169,8 @@ fn goes_on_in_another_process() {
         let facts = (pair.initiator.inquire().unwrap(), pair.acceptor.inquire().unwrap());
         let key = pair.initiator.inquire_by_oid(&SESSION_KEY).unwrap();
 
-        pair.initiator.move_house().unwrap();
-        pair.acceptor.move_house().unwrap();
+        pair.initiator.export_and_import().unwrap();
+        pair.acceptor.export_and_import().unwrap();
 
         assert_eq!(pair.acceptor.unwrap(&under_way).unwrap(), b"under way");
         assert_in_step(&pair);
@@ -185,9 +185,9 @@ fn goes_on_with_the_handshake_in_another_process() {
     let handshake = Handshake::of(&NTLM);
     let (mut initiator, mut acceptor) = (handshake.initiator(), handshake.acceptor());
     let negotiate = initiator.token(None);
-    initiator.context.move_house().unwrap();
+    initiator.context.export_and_import().unwrap();
     let challenge = acceptor.token(&negotiate);
-    acceptor.context.move_house().unwrap();
+    acceptor.context.export_and_import().unwrap();
     let authenticate = initiator.token(Some(&challenge));
     let done = acceptor.step(&authenticate).unwrap();
     assert!(done.complete);

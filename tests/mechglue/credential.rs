@@ -262,9 +262,9 @@ fn takes_its_own_password_whatever_the_generic_one_is() {
 #[test]
 fn needs_a_name_for_a_secret() {
     for store in [("ntlmssp_password", PASSWORD), ("ntlmssp_nthash", "A4F49C406510BDCAB6824EE7C30FD852")] {
-        let nobody = Cred::acquire_from(None, Usage::Initiate, &[store], &NTLM).map(drop).unwrap_err();
-        assert_eq!(nobody.routine(), sys::_GSS_S_BAD_NAME, "{nobody:?}");
-        assert!(nobody.minor_text.contains("name the user"), "{nobody:?}");
+        let failure = Cred::acquire_from(None, Usage::Initiate, &[store], &NTLM).map(drop).unwrap_err();
+        assert_eq!(failure.routine(), sys::_GSS_S_BAD_NAME, "{failure:?}");
+        assert!(failure.minor_text.contains("name the user"), "{failure:?}");
         let service = Name::service("HTTP@server");
         let failure = Cred::acquire_from(Some(&service), Usage::Initiate, &[store], &NTLM).map(drop).unwrap_err();
         assert_eq!(failure.routine(), sys::_GSS_S_NO_CRED, "{failure:?}");

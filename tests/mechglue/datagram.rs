@@ -296,7 +296,7 @@ fn keeps_the_number_that_was_set_before_the_end() {
         for context in [&mut initiator.context, &mut acceptor.context] {
             set_number(context, 7);
             set_number(context, 100);
-            context.move_house().unwrap();
+            context.export_and_import().unwrap();
         }
         let authenticate = initiator.token(Some(&challenge));
         assert!(acceptor.step(&authenticate).unwrap().complete);
@@ -307,8 +307,8 @@ fn keeps_the_number_that_was_set_before_the_end() {
             assert_eq!(initiator.get_mic(REGISTER).unwrap(), first);
             acceptor.verify_mic(REGISTER, &first).unwrap();
             initiator.verify_mic(REGISTER, &acceptor.get_mic(REGISTER).unwrap()).unwrap();
-            initiator.move_house().unwrap();
-            acceptor.move_house().unwrap();
+            initiator.export_and_import().unwrap();
+            acceptor.export_and_import().unwrap();
         }
         // The other end has it, too: with another number nothing fits.
         set_number(&mut acceptor, 101);
@@ -326,7 +326,7 @@ fn keeps_the_number_that_was_set_afterwards() {
             let mut signatures = Vec::new();
             for context in [&mut pair.initiator, &mut pair.acceptor] {
                 set_number(context, number);
-                context.move_house().unwrap();
+                context.export_and_import().unwrap();
                 signatures.push([REGISTER, EMPTY, REGISTER].map(|message| context.get_mic(message).unwrap()));
             }
             for [first, _, last] in signatures {

@@ -22,7 +22,7 @@ fn first_step(mech: &'static Oid, cred: Cred) -> Failure {
     handshake.initiator().step(None).map(|step| step.token).expect_err("there is something to mend")
 }
 
-/// User files that nobody can use.
+/// User files that cannot be used.
 fn files() -> [(String, &'static str); 5] {
     let path = |name: &str, content: &[u8]| world().file(name, content).display().to_string();
     let writable = path("deferred-writable", b"DOM:alice:Password\n");
@@ -77,7 +77,7 @@ fn an_initiator_hears_of_it_raw_and_inside_spnego() {
 }
 
 #[test]
-fn such_a_credential_is_nobodys() {
+fn such_a_credential_has_no_name() {
     with_each(|| {
         let mut cred = Cred::acquire(None, Usage::Initiate, &NTLM).unwrap();
         cred.set_option(&NO_CI_FLAGS, b"").unwrap();

@@ -58,7 +58,7 @@ fn contexts_break_nothing() {
             let _ = handshake.initiator().continued(context).step(Some(b"garbage")).map(|step| step.token);
             let context = Ctx::import(&forged).unwrap();
             let _ = handshake.acceptor().continued(context).step(b"garbage").map(|step| step.token);
-            Ctx::import(&forged).unwrap().move_house().unwrap();
+            Ctx::import(&forged).unwrap().export_and_import().unwrap();
         }
     }
 }

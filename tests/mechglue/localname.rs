@@ -76,8 +76,8 @@ fn knows_accounts_by_their_number() {
             canonical(stranger).may_be_named(account).unwrap_err();
         }
     }
-    for nobody in ["4000000123", "x"] {
-        root.may_be_named(&Name::import(nobody, Some(&STRING_UID)).unwrap()).unwrap_err();
+    for unknown in ["4000000123", "x"] {
+        root.may_be_named(&Name::import(unknown, Some(&STRING_UID)).unwrap()).unwrap_err();
     }
 }
 

@@ -31,7 +31,7 @@ fn shows_services_as_service_principal_names() {
     assert!(here.starts_with("HTTP/") && here.len() > "HTTP/".len(), "a service alone is on this host: {here}");
 }
 
-/// Spellings of users that mean the same name each, the one that is shown first.
+/// Forms of the names of users; each row is one name, the form that is shown comes first.
 const USERS: [&[&str]; 5] = [
     &["alice", "\\alice"],
     &["DOM\\alice", "alice@DOM"],
@@ -57,7 +57,7 @@ fn knows_the_forms_of_users() {
 }
 
 #[test]
-fn refuses_what_no_user_is_called() {
+fn refuses_what_is_not_the_name_of_a_user() {
     let too_long = "x".repeat(1025);
     let texts = ["", "DOM\\", "@DOM", "\\", "A\\b\\c", "al\0ice", "\0", "\\@", &too_long];
     for text in texts.map(str::as_bytes).into_iter().chain([&b"caf\xe9"[..], b"\xed\xa0\x80"]) {
@@ -69,7 +69,7 @@ fn refuses_what_no_user_is_called() {
 }
 
 #[test]
-fn refuses_what_no_service_is_called() {
+fn refuses_what_is_not_the_name_of_a_service() {
     for text in ["", "@", "HTTP@", "HTTP@a@b", "DOM\\HTTP@a", "HT\0TP@a"] {
         let outcome = Name::import(text, Some(&HOSTBASED_SERVICE)).and_then(|name| name.canonicalize());
         let failure = outcome.map(|name| name.display()).unwrap_err();
@@ -87,7 +87,7 @@ fn shows_what_imports_again_as_the_same() {
         let name = service(text);
         assert!(service(&name.display()).is_same(&name), "{text}");
     }
-    let (shown, kind) = nobody().display_with_type().unwrap();
+    let (shown, kind) = anonymous().display_with_type().unwrap();
     assert_eq!(kind, ANONYMOUS.bytes());
     let again = Name::import(&shown, Some(&ANONYMOUS)).unwrap().canonicalize().unwrap();
     assert_eq!(again.display(), shown);
@@ -97,7 +97,7 @@ fn service(text: &str) -> Name {
     Name::service(text).canonicalize().unwrap()
 }
 
-fn nobody() -> Name {
+fn anonymous() -> Name {
     Name::import("", Some(&ANONYMOUS)).and_then(|name| name.canonicalize()).unwrap()
 }
 
@@ -170,8 +170,8 @@ fn exports_what_imports_as_the_same() {
         assert!(again.is_same(&name), "{text}");
         assert_eq!(again.display_with_type().unwrap(), name.display_with_type().unwrap());
     }
-    let again = import_exported(&nobody().export().unwrap()).unwrap();
-    assert_eq!(again.display_with_type().unwrap(), nobody().display_with_type().unwrap());
+    let again = import_exported(&anonymous().export().unwrap()).unwrap();
+    assert_eq!(again.display_with_type().unwrap(), anonymous().display_with_type().unwrap());
     assert_eq!(canonical("DOM\\alice").export().unwrap(), exported(b"DOM\\alice"));
 }
 
@@ -181,8 +181,8 @@ fn imports_what_gss_ntlmssp_exported() {
         assert!(import_exported(&exported(name.as_bytes())).unwrap().is_same(&canonical(same)), "{name}");
     }
     assert!(import_exported(&exported(b"HTTP/www\0")).unwrap().is_same(&service("HTTP@www")));
-    let nobody = import_exported(&exported(b"NT AUTHORITY\\ANONYMOUS LOGON\0")).unwrap();
-    assert_eq!(nobody.display_with_type().unwrap().1, ANONYMOUS.bytes());
+    let name = import_exported(&exported(b"NT AUTHORITY\\ANONYMOUS LOGON\0")).unwrap();
+    assert_eq!(name.display_with_type().unwrap().1, ANONYMOUS.bytes());
 }
 
 #[test]
@@ -192,8 +192,8 @@ fn exports_only_names_of_its_own() {
 }
 
 #[test]
-fn knows_nobody() {
-    let (display, kind) = nobody().display_with_type().unwrap();
+fn knows_the_anonymous_name() {
+    let (display, kind) = anonymous().display_with_type().unwrap();
     assert_eq!(display, "NT AUTHORITY\\ANONYMOUS LOGON");
     assert_eq!(kind, ANONYMOUS.bytes());
 }

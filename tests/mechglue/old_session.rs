@@ -128,11 +128,11 @@ fn refuses_messages_that_are_repeated_early_or_its_own() {
 }
 
 #[test]
-fn goes_on_in_another_house() {
+fn goes_on_in_another_process() {
     let mut pair = old();
     assert_alternates(&pair);
-    pair.initiator.move_house().unwrap();
-    pair.acceptor.move_house().unwrap();
+    pair.initiator.export_and_import().unwrap();
+    pair.acceptor.export_and_import().unwrap();
     assert_alternates(&pair);
 }
 

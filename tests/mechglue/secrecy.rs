@@ -176,7 +176,7 @@ fn move_everything(secrets: &mut Secrets) {
             let _ = Ctx::import(&changed).map(drop);
         }
         pair.acceptor = Ctx::import(&exported).unwrap();
-        pair.initiator.move_house().unwrap();
+        pair.initiator.export_and_import().unwrap();
         talk(&pair);
     }
     for hash in ["0123456789ABCDEFFEDCBA987654321G", "0123"] {

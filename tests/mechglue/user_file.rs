@@ -29,7 +29,7 @@ impl Users {
         handshake
     }
 
-    /// Whoever the file has by that name.
+    /// A handshake of the account with that name.
     fn of_file(&self, name: &str) -> Result<Pair, Refused> {
         self.handshake(self.acquire(Some(name), Usage::Initiate).unwrap()).run()
     }
@@ -137,7 +137,7 @@ fn splits_no_line() {
 }
 
 #[test]
-fn spells_names_as_it_likes_them_spelt() {
+fn decides_the_spelling_of_names() {
     let users = Users::new("spelling", "Dom:Straße:x\n:Élodie:x\n");
     for (name, source) in [("DOM\\STRAßE", "Dom\\Straße"), ("straße", "Dom\\Straße"), ("ANY\\éLODIE", "Élodie")] {
         assert_eq!(users.by_password(name, "x").unwrap().source, source, "{name}");
@@ -148,7 +148,7 @@ fn spells_names_as_it_likes_them_spelt() {
 }
 
 #[test]
-fn passes_over_what_is_no_entry() {
+fn skips_lines_that_are_not_entries() {
     let users = Users::new(
         "mixed",
         [
@@ -159,19 +159,19 @@ fn passes_over_what_is_no_entry() {
         ]
         .concat(),
     );
-    // The first entry that is one.
+    // The first valid entry.
     let first = users.acquire(None, Usage::Initiate).unwrap().inquire().unwrap().name;
     assert_eq!(first, "DOM\\alice");
     assert_eq!(users.of_file("DOM\\alice").unwrap().source, "DOM\\alice");
 }
 
 #[test]
-fn may_have_nobody_in_it() {
+fn may_be_empty() {
     for content in ["", "\n", "# nobody\n", "\0"] {
         let users = Users::new("nobody", content);
         let failure = users.acquire(None, Usage::Initiate).map(drop).unwrap_err();
         assert!(failure.minor_text.contains(&users.0), "{failure:?}");
-        // Who accepts waits for accounts to come.
+        // An acceptor does not need an account yet.
         users.acquire(None, Usage::Accept).unwrap();
         users.assert_stranger("DOM\\alice", PASSWORD);
     }
@@ -216,7 +216,7 @@ fn gives_the_domain_that_is_asked_for() {
 }
 
 #[test]
-fn lets_in_who_has_no_password_and_says_so() {
+fn lets_an_account_in_whose_password_is_empty() {
     let users = Users::new("guest", "DOM:guest:\nDOM:alice:secret\n");
     for key in ["password", "ntlmssp_password"] {
         let by_store = |name: &str| {

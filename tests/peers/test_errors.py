@@ -50,7 +50,7 @@ class Curl(PeerTest):
         )
         return done.stderr
 
-    def test_tells_what_is_to_be_mended(self):
+    def test_shows_what_the_administrator_must_correct(self):
         writable, empty = self.world.write("writable", USER_FILE), self.world.write("empty", "# nobody\n")
         latin1 = self.world.write("latin1", "EXAMPLE:j\xfcrgen:x\n".encode("latin-1"))
         os.chmod(writable, 0o666)
@@ -69,7 +69,7 @@ class Curl(PeerTest):
                 self.assertIn(sentence, told)
                 self.assertNotIn("cannot find mechanisms", told)
 
-    def test_is_told_by_spnego_that_no_account_is_configured(self):
+    def test_shows_the_error_of_spnego_if_no_account_is_configured(self):
         told = self.told(NTLM_USER_FILE=None)
         self.assertIn("SPNEGO cannot find mechanisms to negotiate", told)
         self.assertNotIn("user file", told)
@@ -135,7 +135,7 @@ class Log(PeerTest):
             self.assertRefused("FAILURE", ours.acquire, cred="server", usage="accept")
             self.assertLogged(sentence)
 
-    def test_has_nothing_of_who_has_not_configured_ntlm(self):
+    def test_has_nothing_if_ntlm_is_not_configured(self):
         # A server with Kerberos only, and its clients: SPNEGO asks every mechanism for a credential.
         ours = self.party(NTLM_USER_FILE=None)
         for usage in ("accept", "initiate", "both"):
@@ -191,7 +191,7 @@ class Log(PeerTest):
         self.assertEqual(["NEGOTIATE_MESSAGE" in line for line in self.log.lines()], [True])
         self.assertFalse(os.path.exists(os.path.join(self.world.path, "syslog")))
 
-    def test_is_not_waited_for(self):
+    def test_does_not_make_a_program_wait(self):
         # Nothing reads this log: its queue is soon full.
         ours = self.party(GSSNTLMSSP_DEBUG="syslog")
         ours.log_on()
