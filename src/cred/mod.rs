@@ -423,8 +423,8 @@ mod tests {
     }
 
     #[test]
-
     fn an_acceptor_is_not_anonymous() {
+        assert_eq!(Credential::anonymous().usage(), Ok(Usage::Initiate));
         let host = Silent::default();
         let acceptor =
             Credential::acquire(Some(&Name::Anonymous), Usage::Accept, &CredStore::default(), &at(&host, None));
