@@ -118,13 +118,13 @@ errors! {
             "The user name or the password is wrong (STATUS_LOGON_FAILURE): check both; the trace of the server (GSSNTLMSSP_DEBUG) says which of them is wrong";
         /// The MIC of the AUTHENTICATE_MESSAGE does not match the three messages.
         WrongMic => FAILURE, 0x20,
-            "The MIC of the AUTHENTICATE_MESSAGE is wrong, a proxy or an attacker may have changed the handshake: check what lies between client and server";
+            "The MIC of the AUTHENTICATE_MESSAGE is wrong: a proxy or an attacker may have changed the handshake; check what lies between client and server";
         /// MsvAvChannelBindings differs from the channel bindings of this side.
         WrongBindings => BAD_BINDINGS, 0x21,
-            "The channel bindings of client and server differ, a proxy or an attacker may end the TLS connection between them: check what lies between client and server";
+            "The channel bindings of client and server differ: a proxy or an attacker may end the TLS connection between them; check what lies between client and server";
         /// An AV_PAIR of the CHALLENGE_MESSAGE came back changed.
         ChangedTargetInfo => FAILURE, 0x22,
-            "The client returned names or a time that were not in the CHALLENGE_MESSAGE, a proxy or an attacker may have changed the handshake: check what lies between client and server";
+            "The client returned names or a time that were not in the CHALLENGE_MESSAGE: a proxy or an attacker may have changed the handshake; check what lies between client and server";
     }
 
     /// A message signature that is wrong, by what its sequence number suggests.
@@ -325,7 +325,7 @@ errors! {
             remedy(*status);
         /// winbindd does not answer.
         Unavailable => FAILURE, 0x47,
-            "The account is not in a user file, and winbindd does not answer: start winbindd, or set GSS_NTLM_WINBIND to no";
+            "The account is in no user file, and winbindd does not answer: start winbindd, or set GSS_NTLM_WINBIND to no";
         /// winbindd answers, but not this request.
         NotPermitted => FAILURE, 0x48,
             "winbindd does not let this program check accounts: run it as a member of the group that owns the directory winbindd_privileged (usually winbindd_priv)";
