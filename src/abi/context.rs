@@ -34,10 +34,8 @@ impl ContextHandle {
 }
 
 impl Ref<ContextHandle> {
-    /// The context that the handle stands for.
-    ///
-    /// # Errors
-    /// [`ApiMisuse::NoContext`] for NULL, for a context whose handshake failed, and for one in which a defect struck.
+    /// The context that the handle stands for. [`ApiMisuse::NoContext`] for NULL, for a context whose handshake failed, and for
+    /// one in which a call panicked.
     pub(super) fn lock(&self) -> Result<MutexGuard<'_, Context>> {
         lock(self.get())
     }
@@ -73,7 +71,6 @@ fn step(
 }
 
 /// `gss_init_sec_context`, RFC 2744 5.19.
-#[expect(clippy::too_many_arguments, reason = "RFC 2744's")]
 pub(super) fn initiate(
     credential: Ref<Credential>,
     slot: Slot<ContextHandle>,
@@ -122,7 +119,6 @@ pub(super) fn initiate(
 }
 
 /// `gss_accept_sec_context`, RFC 2744 5.1. NTLM delegates no credential.
-#[expect(clippy::too_many_arguments, reason = "RFC 2744's")]
 pub(super) fn accept(
     slot: Slot<ContextHandle>,
     credential: Ref<Credential>,
@@ -179,7 +175,6 @@ pub(super) fn time(context: Ref<ContextHandle>, time: Out<u32>) -> Result<Major>
 }
 
 /// `gss_inquire_context`, RFC 2744 5.21.
-#[expect(clippy::too_many_arguments, reason = "RFC 2744's")]
 pub(super) fn inquire(
     context: Ref<ContextHandle>,
     source: Out<Box<Principal>>,

@@ -115,7 +115,6 @@ pub(super) fn acquire(
 }
 
 /// `gss_acquire_cred_from`, of krb5's `gssapi_ext.h`. A store without elements is as good as none.
-#[expect(clippy::too_many_arguments, reason = "the header's")]
 pub(super) fn acquire_from(
     name: Ref<Principal>,
     _time: Unused<u32>,
@@ -135,7 +134,6 @@ pub(super) fn acquire_from(
 }
 
 /// `gss_acquire_cred_with_password`, of krb5's `gssapi_ext.h`.
-#[expect(clippy::too_many_arguments, reason = "the header's")]
 pub(super) fn acquire_with_password(
     name: Ref<Principal>,
     password: Bytes,
@@ -254,7 +252,6 @@ pub(super) fn store(
 }
 
 /// `gss_store_cred_into`, of krb5's `gssapi_ext.h`: likewise.
-#[expect(clippy::too_many_arguments, reason = "the header's")]
 pub(super) fn store_into(
     credential: Ref<Credential>,
     usage: c_int,

@@ -21,10 +21,7 @@ impl Object for Principal {
 }
 
 impl Ref<Principal> {
-    /// The name that the handle stands for.
-    ///
-    /// # Errors
-    /// [`ApiMisuse::BadName`] for NULL.
+    /// The name that the handle stands for; NULL is [`ApiMisuse::BadName`].
     pub(super) fn required(&self) -> Result<&Principal> {
         Ok(self.get().ok_or(ApiMisuse::BadName)?)
     }

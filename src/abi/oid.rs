@@ -9,7 +9,7 @@ use libgssapi_sys as g;
 
 use super::{
     COMPLETE, Major,
-    ptr::{Argument, Oid, Output, Promise},
+    ptr::{Argument, Bytes, Output, Promise},
 };
 use crate::error::{ApiMisuse, HostError, Result};
 
@@ -111,11 +111,8 @@ pub(super) mod name_type {
     pub(in crate::abi) const EXPORT_NAME: &[u8] = b"\x2b\x06\x01\x05\x06\x04";
 }
 
-/// Refuses a mechanism that is not NTLM; NULL stands for NTLM.
-///
-/// # Errors
-/// [`ApiMisuse::BadMech`].
-pub(super) fn ensure_ntlm<P>(mech: &Oid<P>) -> Result<()> {
+/// A mechanism that is not NTLM is [`ApiMisuse::BadMech`]; NULL stands for NTLM.
+pub(super) fn ensure_ntlm<P>(mech: &Bytes<P>) -> Result<()> {
     match mech.get()? {
         None => Ok(()),
         Some(elements) if elements == NTLM_BYTES => Ok(()),
@@ -128,9 +125,6 @@ pub(super) struct OidSet(g::gss_OID_set);
 
 impl OidSet {
     /// A set of copies.
-    ///
-    /// # Errors
-    /// [`HostError::Memory`].
     pub(super) fn of(members: &[StaticOid]) -> Result<Self> {
         let (mut set, mut minor) = (Self(null_mut()), 0);
         // SAFETY: both variables are writable. The function is libgssapi's: we export none of this name.

@@ -47,21 +47,29 @@ pub(super) trait Argument {
     fn clear(&self) {}
 }
 
-impl Argument for u32 {
-    type C = Self;
+/// Numbers, which promise nothing.
+macro_rules! numbers {
+    ($($number:ty),*) => {$(
+        impl Argument for $number {
+            type C = Self;
 
-    fn new(argument: Self, _: &Promise) -> Self {
-        argument
-    }
+            fn new(argument: Self, _: &Promise) -> Self {
+                argument
+            }
+        }
+
+        impl Output for $number {
+            type C = Self;
+            const CLEARED: Self = 0;
+
+            fn into_c(self) -> Self {
+                self
+            }
+        }
+    )*};
 }
 
-impl Argument for c_int {
-    type C = Self;
-
-    fn new(argument: Self, _: &Promise) -> Self {
-        argument
-    }
-}
+numbers!(u32, c_int);
 
 /// An argument that says nothing to this mechanism.
 pub(super) struct Unused<C>(PhantomData<C>);
@@ -91,10 +99,6 @@ impl Span {
         Self { length, value }
     }
 
-    /// The bytes.
-    ///
-    /// # Errors
-    /// [`ApiMisuse::NullInput`] for a length without a value, [`ApiMisuse::BadArgument`] for one that no object has.
     fn get(&self) -> Result<&[u8]> {
         let value = start(self.length, self.value)?;
         // SAFETY: the caller promised that so many bytes are readable there; `start` has refused what no slice can be.
@@ -112,46 +116,21 @@ fn start(length: usize, value: *mut c_void) -> Result<NonNull<u8>> {
     }
 }
 
-/// A buffer with bytes to read: NULL, or a descriptor of readable bytes.
-pub(super) struct Bytes(Option<Span>);
+/// Bytes to read, of a buffer or of an OID: NULL, or a descriptor of readable bytes.
+pub(super) struct Bytes<P = g::gss_buffer_t>(Option<Span>, PhantomData<P>);
+
+/// The elements of an OID.
+pub(super) type Oid = Bytes<g::gss_OID>;
+
+/// The elements of an OID that the header declares `const`.
+pub(super) type ConstOid = Bytes<g::gss_const_OID>;
 
 impl Argument for Bytes {
     type C = g::gss_buffer_t;
 
     fn new(argument: g::gss_buffer_t, promise: &Promise) -> Self {
-        Self(read(argument, promise).map(|buffer| Span::new(buffer.length, buffer.value, promise)))
-    }
-}
-
-impl Bytes {
-    /// The bytes; `None` for a NULL descriptor.
-    ///
-    /// # Errors
-    /// [`ApiMisuse::NullInput`] for a length without a value, [`ApiMisuse::BadArgument`] for one that no object has.
-    pub(super) fn get(&self) -> Result<Option<&[u8]>> {
-        self.0.as_ref().map(Span::get).transpose()
-    }
-
-    /// The bytes.
-    ///
-    /// # Errors
-    /// As [`Bytes::get`], and [`ApiMisuse::NullInput`] for a NULL descriptor.
-    pub(super) fn required(&self) -> Result<&[u8]> {
-        Ok(self.get()?.ok_or(ApiMisuse::NullInput)?)
-    }
-}
-
-/// An OID: NULL, or a descriptor of readable bytes.
-pub(super) struct Oid<P = g::gss_OID>(Option<Span>, PhantomData<P>);
-
-/// An OID that the header declares `const`.
-pub(super) type ConstOid = Oid<g::gss_const_OID>;
-
-impl Argument for Oid {
-    type C = g::gss_OID;
-
-    fn new(argument: g::gss_OID, promise: &Promise) -> Self {
-        Self(ConstOid::new(argument, promise).0, PhantomData)
+        let span = |buffer: g::gss_buffer_desc| Span::new(buffer.length, buffer.value, promise);
+        Self(read(argument, promise).map(span), PhantomData)
     }
 }
 
@@ -167,19 +146,22 @@ impl Argument for ConstOid {
     }
 }
 
-impl<P> Oid<P> {
-    /// The elements; `None` for NULL.
-    ///
-    /// # Errors
-    /// As [`Bytes::get`].
+impl Argument for Oid {
+    type C = g::gss_OID;
+
+    fn new(argument: g::gss_OID, promise: &Promise) -> Self {
+        Self(ConstOid::new(argument, promise).0, PhantomData)
+    }
+}
+
+impl<P> Bytes<P> {
+    /// The bytes; `None` for NULL. A length without a value is [`ApiMisuse::NullInput`], one that no object has
+    /// [`ApiMisuse::BadArgument`].
     pub(super) fn get(&self) -> Result<Option<&[u8]>> {
         self.0.as_ref().map(Span::get).transpose()
     }
 
-    /// The elements.
-    ///
-    /// # Errors
-    /// As [`Bytes::required`].
+    /// The bytes; NULL is [`ApiMisuse::NullInput`].
     pub(super) fn required(&self) -> Result<&[u8]> {
         Ok(self.get()?.ok_or(ApiMisuse::NullInput)?)
     }
@@ -201,11 +183,7 @@ impl Argument for Bindings {
 }
 
 impl Bindings {
-    /// The bindings, if there are any.
-    ///
-    /// # Errors
-    /// [`ApiMisuse::NullInput`] for a length without a value, [`ApiMisuse::BadArgument`] for one of more than 32 bits, which
-    /// is how it is hashed.
+    /// The bindings, if there are any. Lengths are hashed as 32 bits, so a longer one is [`ApiMisuse::BadArgument`].
     pub(super) fn get(&self) -> Result<Option<ChannelBindings<'_>>> {
         let Some((initiator_addrtype, initiator, acceptor_addrtype, acceptor, data)) = &self.0 else { return Ok(None) };
         if [initiator, acceptor, data].iter().any(|span| u32::try_from(span.length).is_err()) {
@@ -233,10 +211,7 @@ impl Argument for KeyValues {
 }
 
 impl KeyValues {
-    /// The elements, in their order: key and value.
-    ///
-    /// # Errors
-    /// [`ApiMisuse::NullInput`] where a string or the array is missing.
+    /// The elements, in their order: key and value. A missing string or array is [`ApiMisuse::NullInput`].
     pub(super) fn get(&self) -> impl Iterator<Item = Result<(&[u8], &[u8])>> {
         let (count, elements) = self.0.map_or((0, null_mut()), |set| (set.count, set.elements));
         (0..count).map(move |at| {
@@ -293,10 +268,7 @@ impl<T: Object> Argument for Slot<T> {
 }
 
 impl<T: Object> Slot<T> {
-    /// Refuses NULL.
-    ///
-    /// # Errors
-    /// [`ApiMisuse::NullOutput`].
+    /// NULL is [`ApiMisuse::NullOutput`].
     pub(super) fn ensure_given(&self) -> Result<()> {
         if self.is_given() { Ok(()) } else { Err(ApiMisuse::NullOutput.into()) }
     }
@@ -345,24 +317,6 @@ pub(super) trait Output {
     fn into_c(self) -> Self::C;
 }
 
-impl Output for u32 {
-    type C = Self;
-    const CLEARED: Self = 0;
-
-    fn into_c(self) -> Self {
-        self
-    }
-}
-
-impl Output for c_int {
-    type C = Self;
-    const CLEARED: Self = 0;
-
-    fn into_c(self) -> Self {
-        self
-    }
-}
-
 impl<T: Object> Output for Box<T> {
     type C = *mut T::C;
     const CLEARED: Self::C = null_mut();
@@ -393,10 +347,7 @@ impl<V: Output> Out<V> {
         self.0.is_some()
     }
 
-    /// Refuses NULL.
-    ///
-    /// # Errors
-    /// [`ApiMisuse::NullOutput`].
+    /// NULL is [`ApiMisuse::NullOutput`].
     pub(super) fn ensure_given(&self) -> Result<()> {
         if self.is_given() { Ok(()) } else { Err(ApiMisuse::NullOutput.into()) }
     }
@@ -424,9 +375,6 @@ pub(super) struct Malloced {
 
 impl Malloced {
     /// A copy of the parts, one after the other.
-    ///
-    /// # Errors
-    /// [`HostError::Memory`].
     pub(super) fn concat(parts: &[&[u8]]) -> Result<Self> {
         let length = total(parts.iter().map(|part| part.len())).ok_or(HostError::Memory)?;
         // SAFETY: malloc takes any length; for 0 it could give NULL.
@@ -443,17 +391,11 @@ impl Malloced {
     }
 
     /// A copy of `bytes`.
-    ///
-    /// # Errors
-    /// [`HostError::Memory`].
     pub(super) fn copy(bytes: &[u8]) -> Result<Self> {
         Self::concat(&[bytes])
     }
 
     /// A copy of `text`, with a NUL behind it that the length does not count.
-    ///
-    /// # Errors
-    /// [`HostError::Memory`].
     pub(super) fn text(text: &str) -> Result<Self> {
         let mut memory = Self::concat(&[text.as_bytes(), b"\0"])?;
         memory.length = text.len();
@@ -500,9 +442,6 @@ pub(super) struct BufferSet(g::gss_buffer_set_t);
 
 impl BufferSet {
     /// A set with copies of the members.
-    ///
-    /// # Errors
-    /// [`HostError::Memory`].
     pub(super) fn of<'a>(members: impl IntoIterator<Item = &'a [u8]>) -> Result<Self> {
         let (mut set, mut minor) = (Self(null_mut()), 0);
         for bytes in members {
@@ -558,10 +497,8 @@ impl Argument for IovCount {
 }
 
 impl IovArray {
-    /// The descriptors. A call has one array and one count, so these belong together.
-    ///
-    /// # Errors
-    /// [`ApiMisuse::BadBuffers`] for a negative count, [`ApiMisuse::NullInput`] for an array that is missing.
+    /// The descriptors. A call has one array and one count, so these belong together. A negative count is
+    /// [`ApiMisuse::BadBuffers`], a missing array [`ApiMisuse::NullInput`].
     pub(super) fn get(&self, IovCount(count): &IovCount) -> Result<impl ExactSizeIterator<Item = IovPlace>> {
         let count = usize::try_from(*count).map_err(|_| ApiMisuse::BadBuffers)?;
         if self.0.is_null() && count > 0 {
@@ -590,9 +527,6 @@ impl IovPlace {
 
     /// The bytes of the buffer, which the header has readable and, but for SIGN_ONLY, writable.
     ///
-    /// # Errors
-    /// As [`Bytes::get`].
-    ///
     /// # Safety
     /// No other slice with one of these bytes is in use.
     #[expect(clippy::mut_from_ref, reason = "they are bytes of the caller's")]
@@ -604,9 +538,6 @@ impl IovPlace {
     }
 
     /// The bytes of the buffer, to be read.
-    ///
-    /// # Errors
-    /// As [`Bytes::get`].
     ///
     /// # Safety
     /// No slice with one of these bytes that can be written to is in use.
