@@ -6,12 +6,12 @@ use std::borrow::Cow;
 use super::{
     COMPLETE, Major, name,
     oid::{NTLM, StaticOid, ensure_ntlm, name_type},
-    ptr::{BufferSet, Bytes, ConstOid, Malloced, Oid, Out, Ref},
+    ptr::{BufferSet, Bytes, ConstOid, Oid, Out, Ref},
 };
 use crate::{
     error::{ApiMisuse, PolicyError, Result},
     name::{Attribute, Name, Principal},
-    sys,
+    sys::{self, Malloced},
 };
 
 /// `gss_inquire_name`, RFC 6680 7.4.

@@ -9,7 +9,7 @@ use super::{
     COMPLETE, Major,
     cred::{self, Borrowed},
     oid::{self, NTLM, StaticOid, ensure_ntlm, private},
-    ptr::{Bindings, BufferSet, Bytes, Malloced, Object, Oid, Out, Ref, Slot, Unused},
+    ptr::{Bindings, BufferSet, Bytes, Object, Oid, Out, Ref, Slot, Unused},
 };
 use crate::{
     context::{AcceptRequest, Context, ContextFlags, InitiateRequest},
@@ -17,7 +17,7 @@ use crate::{
     error::{ApiMisuse, Error, Result},
     name::Principal,
     session::{Role, Way},
-    sys::{self, is_judging_spnego},
+    sys::{self, Malloced, is_judging_spnego},
 };
 
 /// What a context handle stands for. Two threads in one context wait for each other.

@@ -7,14 +7,14 @@ use libgssapi_sys as g;
 use super::{
     COMPLETE, Major,
     oid::{self, NTLM, OidSet, ensure_ntlm, private},
-    ptr::{Bytes, KeyValues, Malloced, Object, Oid, Out, Ref, Slot, Unused},
+    ptr::{Bytes, KeyValues, Object, Oid, Out, Ref, Slot, Unused},
 };
 use crate::{
     cred::{CredStore, Credential, Env, Usage},
     error::{ApiMisuse, Result},
     host::Host as _,
     name::Principal,
-    sys::{self, System, is_judging_spnego},
+    sys::{self, Malloced, System, is_judging_spnego},
 };
 
 impl Object for Credential {

@@ -13,12 +13,12 @@ use super::{
     iov, mech, message, name,
     oid::{self, OidSet, OidVariable, StaticOid},
     ptr::{
-        Argument, Bindings, BufferSet, Bytes, ConstOid, IovArray, IovCount, KeyValues, Malloced, Oid, Out, Promise,
-        Ref, Slot, Unused,
+        Argument, Bindings, BufferSet, Bytes, ConstOid, IovArray, IovCount, KeyValues, Oid, Out, Promise, Ref, Slot,
+        Unused,
     },
     status,
 };
-use crate::{cred::Credential, name::Principal};
+use crate::{cred::Credential, name::Principal, sys::Malloced};
 
 /// Exports functions: `name(types of its arguments) => function, guard;`.
 ///

@@ -11,11 +11,12 @@ use super::{
     COMPLETE, Major,
     context::ContextHandle,
     message::ensure_default_qop,
-    ptr::{IovArray, IovCount, IovPlace, Malloced, Out, Output as _, Ref, Unused},
+    ptr::{IovArray, IovCount, IovPlace, Out, Output as _, Ref, Unused},
 };
 use crate::{
     error::{ApiMisuse, Result},
     session::{self, SIGNATURE_LEN, split_token_mut},
+    sys::Malloced,
 };
 
 /// What a buffer of the caller's is for: GSS_IOV_BUFFER_TYPE_*.
@@ -87,18 +88,8 @@ impl IovBuffer {
 
     /// The bytes of a buffer that is not written to during the call.
     fn bytes(&self) -> Result<&[u8]> {
-        // SAFETY: `bytes_mut` is used only for buffers that share no byte with others.
+        // SAFETY: only buffers that share no byte with others are written to.
         unsafe { self.place.bytes() }
-    }
-
-    /// The bytes of a buffer that is written to.
-    ///
-    /// # Safety
-    /// [`IovBuffers::ensure_apart`] was told that it is written to, and no other slice of it is in use.
-    #[expect(clippy::mut_from_ref, reason = "they are bytes of the caller's")]
-    unsafe fn bytes_mut(&self) -> Result<&mut [u8]> {
-        // SAFETY: that is what this function was promised.
-        unsafe { self.place.bytes_mut() }
     }
 }
 
@@ -183,7 +174,7 @@ impl IovBuffers {
                 BufferType::Data => message.push(session::Buffer::Data(match data.take() {
                     Some(data) => data,
                     // SAFETY: that is what this function was promised, and each buffer is taken once.
-                    None => unsafe { buffer.bytes_mut() }?,
+                    None => unsafe { buffer.place.bytes_mut() }?,
                 })),
                 BufferType::SignOnly => message.push(session::Buffer::SignOnly(buffer.bytes()?)),
                 BufferType::Ignored
@@ -208,7 +199,7 @@ impl<'call> SignaturePlace<'call> {
     /// The place, with memory if the mechanism is to allocate it.
     ///
     /// # Safety
-    /// As [`IovBuffer::bytes_mut`].
+    /// [`IovBuffers::ensure_apart`] was told that the buffer is written to, and no other slice of it is in use.
     unsafe fn new(buffer: &'call IovBuffer) -> Result<Self> {
         if buffer.is_to_allocate() {
             return Ok(Self::Allocated(buffer, Malloced::copy(&[0; SIGNATURE_LEN])?));
@@ -220,7 +211,7 @@ impl<'call> SignaturePlace<'call> {
             return Err(ApiMisuse::NullOutput.into());
         }
         // SAFETY: that is what this function was promised.
-        let bytes = unsafe { buffer.bytes_mut() }?;
+        let bytes = unsafe { buffer.place.bytes_mut() }?;
         Ok(Self::OfCaller(buffer, bytes.first_chunk_mut().ok_or(ApiMisuse::BadBuffers)?))
     }
 
@@ -318,7 +309,7 @@ fn unwrap_stream(context: &Ref<ContextHandle>, buffers: &IovBuffers) -> Result<(
     let (stream, data) = (buffers.one(BufferType::Stream)?, buffers.one(BufferType::Data)?);
     buffers.ensure_apart(&[BufferType::SignOnly], |buffer| buffer.kind == BufferType::Stream)?;
     // SAFETY: STREAM has just passed `ensure_apart`.
-    let token = unsafe { stream.bytes_mut() }?;
+    let token = unsafe { stream.place.bytes_mut() }?;
     let (signature, sealed) = split_token_mut(token)?;
     let in_place = g::gss_buffer_desc { length: sealed.len(), value: sealed.as_mut_ptr().cast() };
     let mut copy = if data.is_to_allocate() { Some(Malloced::copy(sealed)?) } else { None };

@@ -7,11 +7,11 @@ use libgssapi_sys as g;
 use super::{
     COMPLETE, Major,
     oid::{NTLM, OidSet, StaticOid, ensure_ntlm, libgssapi, private},
-    ptr::{Bytes, ConstOid, Malloced, Oid, Out, Unused},
+    ptr::{Bytes, ConstOid, Oid, Out, Unused},
 };
 use crate::{
     error::{ApiMisuse, Result},
-    sys::{self, System},
+    sys::{self, Malloced, System},
 };
 
 /// The mechanism's name in SASL (RFC 5801).

@@ -5,11 +5,12 @@ use core::ffi::c_int;
 use super::{
     COMPLETE, Major,
     context::ContextHandle,
-    ptr::{Bytes, Malloced, Out, Ref, Unused},
+    ptr::{Bytes, Out, Ref, Unused},
 };
 use crate::{
     error::{ApiMisuse, Result},
     session::{Buffer, split_token, unsealed_token},
+    sys::Malloced,
 };
 
 /// `gss_get_mic`, RFC 2744 5.15.

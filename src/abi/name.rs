@@ -6,14 +6,14 @@ use libgssapi_sys as g;
 
 use super::{
     COMPLETE, Major,
-    oid::{self, StaticOid, libgssapi, name_type},
-    ptr::{Bytes, Malloced, Object, Oid, Out, Ref, Slot},
+    oid::{StaticOid, libgssapi, name_type},
+    ptr::{Bytes, Object, Oid, Out, Ref, Slot},
 };
 use crate::{
     error::{ApiMisuse, Result},
     host::Host as _,
     name::{Name, Principal},
-    sys::{self, System},
+    sys::{self, Malloced, System},
 };
 
 impl Object for Principal {
@@ -43,10 +43,7 @@ fn read(bytes: &[u8], kind: &[u8]) -> Result<Name> {
         name_type::USER => Name::parse_user(text()?),
         name_type::SERVICE | name_type::SERVICE_X => Name::parse_service(text()?, &System.names().host_name),
         name_type::ANONYMOUS => Ok(Name::Anonymous),
-        name_type::EXPORT_NAME => {
-            let text = exported_text(bytes).and_then(|text| str::from_utf8(text).ok()).ok_or(ApiMisuse::BadName)?;
-            Name::parse_canonical(text)
-        }
+        name_type::EXPORT_NAME => Name::from_exported(bytes),
         name_type::STRING_UID | name_type::MACHINE_UID => {
             let account = uid(bytes, kind).and_then(sys::user_name).ok_or(ApiMisuse::BadName)?;
             Name::parse_user(&account)
@@ -69,23 +66,10 @@ fn without_nul(bytes: &[u8]) -> &[u8] {
     bytes.strip_suffix(b"\0").unwrap_or(bytes)
 }
 
-/// The TOK_ID and, in DER, the mechanism of an exported name (RFC 2743 3.2), each behind its length but the TOK_ID.
-fn exported_head() -> Vec<u8> {
-    [&[0x04, 0x01, 0, 12, 0x06, 10][..], &oid::NTLM_BYTES].concat()
-}
-
-/// The name in an exported name, which has to be all of it.
-fn exported_text(token: &[u8]) -> Option<&[u8]> {
-    let (length, text) = token.strip_prefix(&exported_head()[..])?.split_first_chunk()?;
-    (usize::try_from(u32::from_be_bytes(*length)) == Ok(text.len())).then_some(text)
-}
-
 /// `gss_export_name`, RFC 2744 5.13.
 pub(super) fn export(name: Ref<Principal>, exported: Out<Malloced>) -> Result<Major> {
     exported.ensure_given()?;
-    let text = name.required()?.name.canonical();
-    let length = u32::try_from(text.len()).map_err(|_| ApiMisuse::BadName)?.to_be_bytes();
-    exported.put(Malloced::concat(&[&exported_head(), &length, text.as_bytes()])?);
+    exported.put(Malloced::copy(&name.required()?.name.to_exported()?)?);
     Ok(COMPLETE)
 }
 
@@ -120,19 +104,4 @@ pub(super) fn duplicate(name: Ref<Principal>, copy: Out<Box<Principal>>) -> Resu
     copy.ensure_given()?;
     copy.put(Box::new(name.required()?.clone()));
     Ok(COMPLETE)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_exported_name_is_all_of_its_token() {
-        let token = [&exported_head()[..], &[0, 0, 0, 6], b"DOM\\al"].concat();
-        assert_eq!(read(&token, name_type::EXPORT_NAME), Name::parse_user("DOM\\al"));
-        for len in 0..token.len() {
-            assert!(read(&token[..len], name_type::EXPORT_NAME).is_err(), "accepted {len} bytes");
-        }
-        assert!(read(&[&token[..], b"x"].concat(), name_type::EXPORT_NAME).is_err());
-    }
 }

@@ -14,11 +14,11 @@ use core::{
 };
 
 use libgssapi_sys as g;
-use zeroize::Zeroize as _;
 
 use crate::{
     context::ChannelBindings,
     error::{ApiMisuse, HostError, Result},
+    sys::Malloced,
 };
 
 /// The promise of a caller of an exported function: each argument is what the header says, and stays so during the call.
@@ -367,74 +367,18 @@ impl<V: Output> Out<V> {
     }
 }
 
-/// Memory that the caller will free with `free`, ours until then.
-pub(super) struct Malloced {
-    value: NonNull<u8>,
-    length: usize,
-}
-
-impl Malloced {
-    /// A copy of the parts, one after the other.
-    pub(super) fn concat(parts: &[&[u8]]) -> Result<Self> {
-        let length = total(parts.iter().map(|part| part.len())).ok_or(HostError::Memory)?;
-        // SAFETY: malloc takes any length; for 0 it could give NULL.
-        let value = unsafe { libc::malloc(length.max(1)) };
-        let value = NonNull::new(value.cast::<u8>()).ok_or(HostError::Memory)?;
-        let mut at = value;
-        for part in parts {
-            // SAFETY: `at` is as far into the fresh memory as the parts before are long, and it has room for all of them.
-            unsafe { at.as_ptr().copy_from_nonoverlapping(part.as_ptr(), part.len()) };
-            // SAFETY: the part was copied to there, so this is inside the memory or one past its end.
-            at = unsafe { at.add(part.len()) };
-        }
-        Ok(Self { value, length })
-    }
-
-    /// A copy of `bytes`.
-    pub(super) fn copy(bytes: &[u8]) -> Result<Self> {
-        Self::concat(&[bytes])
-    }
-
-    /// A copy of `text`, with a NUL behind it that the length does not count.
-    pub(super) fn text(text: &str) -> Result<Self> {
-        let mut memory = Self::concat(&[text.as_bytes(), b"\0"])?;
-        memory.length = text.len();
-        Ok(memory)
-    }
-
-    /// The bytes.
-    pub(super) const fn as_mut_slice(&mut self) -> &mut [u8] {
-        // SAFETY: `concat` initialised at least that many bytes, and they are ours.
-        unsafe { core::slice::from_raw_parts_mut(self.value.as_ptr(), self.length) }
-    }
-}
-
 impl Output for Malloced {
     type C = g::gss_buffer_desc;
     const CLEARED: g::gss_buffer_desc = g::gss_buffer_desc { length: 0, value: null_mut() };
 
     /// Where there are no bytes there is no memory either: `gss_release_buffer` would not free it.
     fn into_c(self) -> g::gss_buffer_desc {
-        if self.length == 0 {
+        if self.is_empty() {
             return Self::CLEARED;
         }
-        let given = ManuallyDrop::new(self);
-        g::gss_buffer_desc { length: given.length, value: given.value.as_ptr().cast() }
+        let (value, length) = self.into_raw();
+        g::gss_buffer_desc { length, value: value.as_ptr().cast() }
     }
-}
-
-/// What never reached the caller may be clear text.
-impl Drop for Malloced {
-    fn drop(&mut self) {
-        self.as_mut_slice().zeroize();
-        // SAFETY: it came from malloc and was given to nobody.
-        unsafe { libc::free(self.value.as_ptr().cast()) };
-    }
-}
-
-/// The sum of the lengths of parts, unless it is more than an object has, which two of them can be where addresses have 32 bits.
-fn total(lengths: impl IntoIterator<Item = usize>) -> Option<usize> {
-    lengths.into_iter().try_fold(0_usize, usize::checked_add).filter(|sum| isize::try_from(*sum).is_ok())
 }
 
 /// A set of buffers that the caller will free with `gss_release_buffer_set`, ours until then; NULL if it has no member.
@@ -565,14 +509,6 @@ mod tests {
             let g::gss_buffer_desc { length, value } = empty.unwrap().into_c();
             assert_eq!((length, value), (0, null_mut()));
         }
-    }
-
-    #[test]
-    fn no_memory_is_longer_than_an_object() {
-        let longest = isize::MAX.cast_unsigned();
-        assert_eq!(total([longest - 16, 16]), Some(longest));
-        assert_eq!(total([longest, 1]), None);
-        assert_eq!(total([usize::MAX, 2]), None);
     }
 
     #[test]

@@ -7,12 +7,12 @@ use libgssapi_sys as g;
 use super::{
     COMPLETE, Major,
     oid::ensure_ntlm,
-    ptr::{Malloced, Oid, Out},
+    ptr::{Oid, Out},
 };
 use crate::{
     error::{ApiMisuse, Code, Error, Result, major},
     host::Host as _,
-    sys::System,
+    sys::{Malloced, System},
 };
 
 type Minor = g::OM_uint32;

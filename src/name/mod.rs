@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod attribute;
+mod exported;
 
 use core::fmt;
 

@@ -4,6 +4,7 @@ mod allocator;
 mod descriptor;
 mod environment;
 mod log;
+mod malloced;
 mod once_box;
 mod random;
 mod signal;
@@ -17,6 +18,7 @@ use std::ffi::{CStr, CString};
 use self::once_box::OnceBox;
 use self::winbind::Winbind;
 pub(crate) use self::{
+    malloced::Malloced,
     spnego::{is_finding_out as is_judging_spnego, note as note_spnego},
     trace::trace_to,
 };
