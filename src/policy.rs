@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn each_level_sends_and_accepts_what_windows_means_by_it() {
+    fn each_level_means_what_it_means_to_windows() {
         let of = |number| LmLevel::new(number).unwrap();
         let levels = [0, 1, 2, 3, 4, 5].map(of);
         assert_eq!(levels.map(LmLevel::sends_ntlm_v2), [false, false, false, true, true, true]);

@@ -17,7 +17,7 @@ use crate::{
     error::{ApiMisuse, Error, Result},
     name::Principal,
     session::{Role, Way},
-    sys::{self, Malloced, is_judging_spnego},
+    sys::{self, Malloced, is_probing_spnego},
 };
 
 /// What a context handle stands for. Two threads in one context wait for each other.
@@ -138,7 +138,7 @@ pub(super) fn accept(
         let bindings = bindings.get()?;
         let env = sys::env()?;
         let take = |context: &mut Context| {
-            if is_judging_spnego() {
+            if is_probing_spnego() {
                 // Another part than ours is judged: any answer will do.
                 return Ok(token.to_vec());
             }

@@ -14,7 +14,7 @@ use crate::{
     error::{ApiMisuse, Result},
     host::Host as _,
     name::Principal,
-    sys::{self, Malloced, System, is_judging_spnego},
+    sys::{self, Malloced, System, is_probing_spnego},
 };
 
 impl Object for Credential {
@@ -87,7 +87,7 @@ impl Acquired {
         let store = store.unwrap_or_default();
         let acquire = || Credential::acquire(name, usage, &store, &sys::env()?);
         let credential = match usage {
-            _ if is_judging_spnego() => Credential::anonymous(),
+            _ if is_probing_spnego() => Credential::anonymous(),
             Usage::Initiate => match acquire() {
                 Err(error) if is_default && error.is_misconfiguration() => Credential::deferred(error),
                 acquired => acquired?,

@@ -19,7 +19,7 @@ use self::once_box::OnceBox;
 use self::winbind::Winbind;
 pub(crate) use self::{
     malloced::Malloced,
-    spnego::{is_finding_out as is_judging_spnego, note as note_spnego},
+    spnego::{is_probing as is_probing_spnego, note as note_spnego},
     trace::trace_to,
 };
 use crate::{

@@ -20,7 +20,7 @@ pub(super) fn loses_mech_list_mic() -> bool {
     match FOUND.load(Ordering::Relaxed) {
         SOUND => false,
         LOSES => true,
-        _ => find_out(),
+        _ => probe(),
     }
 }
 
@@ -48,12 +48,12 @@ pub(crate) fn note() {
 }
 
 /// Whether this thread is finding out. If so, the C edge answers at once, without a credential.
-pub(crate) fn is_finding_out() -> bool {
-    FINDING_OUT.get()
+pub(crate) fn is_probing() -> bool {
+    IS_PROBING.get()
 }
 
 thread_local! {
-    static FINDING_OUT: Cell<bool> = const { Cell::new(false) };
+    static IS_PROBING: Cell<bool> = const { Cell::new(false) };
 }
 
 const NO_SPNEGO: u8 = 0;
@@ -63,10 +63,10 @@ const LOSES: u8 = 3;
 /// There is no lock: threads that find out at the same time find the same, and a forked child waits for no thread.
 static FOUND: AtomicU8 = AtomicU8::new(NO_SPNEGO);
 
-fn find_out() -> bool {
-    FINDING_OUT.set(true);
+fn probe() -> bool {
+    IS_PROBING.set(true);
     let loses = mechglue().and_then(|mechglue| mechglue.loses_mech_list_mic());
-    FINDING_OUT.set(false);
+    IS_PROBING.set(false);
     System.trace(format_args!(
         "SPNEGO: {}",
         match loses {

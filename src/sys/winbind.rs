@@ -503,7 +503,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_goes_to_the_domain_whole_or_not_at_all() {
+    fn a_claim_that_libwbclient_would_change_is_not_sent() {
         let sent = |user: &str, proof| logon(&claim(&to_utf16le(user), proof));
         let of_v2 = sent("alice@ad.example", v2()).unwrap();
         assert_eq!((&*of_v2.nt_response, &*of_v2.lm_response), (&[&[2; 16][..], b"temp"].concat()[..], &[][..]));
@@ -525,7 +525,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_is_called_as_the_domain_calls_it() {
+    fn an_account_has_the_name_that_the_domain_gives() {
         let verdict = judged(account(), v2(), &Policy::default()).unwrap();
         assert_eq!(Name::User(verdict.account).to_string(), "AD\\Alice");
         assert_eq!(verdict.session_base_key.expose(), &[7; 16]);
@@ -537,7 +537,7 @@ mod tests {
     }
 
     #[test]
-    fn half_an_answer_is_none() {
+    fn an_incomplete_answer_is_an_error() {
         for spoilt in [
             Account { user: String::new(), ..account() },
             Account { domain: String::new(), ..account() },
@@ -555,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_is_as_good_as_anonymous() {
+    fn a_guest_is_treated_like_an_anonymous_client() {
         let guest = || Account { is_guest: true, ..account() };
         assert_eq!(judged(guest(), v2(), &Policy::default()).err(), Some(PolicyError::Guest.into()));
         let verdict = judged(guest(), v2(), &Policy { anonymous: true, ..Policy::default() }).unwrap();
@@ -565,7 +565,7 @@ mod tests {
     }
 
     #[test]
-    fn lm_keys_come_from_lm_hashes_or_not_at_all() {
+    fn an_lm_key_needs_an_lm_hash() {
         let proof = || Proof::Lm { challenge: CHALLENGE, response: &[3; 24] };
         assert_eq!(judged(account(), proof(), &Policy::default()).err(), Some(PeerIncompatible::NoLmHash.into()));
         let mut lm_hash = [0; 16];
@@ -576,7 +576,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_trace_tells_an_unknown_user_from_a_wrong_password() {
+    fn only_the_trace_tells_an_unknown_user_from_a_wrong_password() {
         let why = |failure| Winbind.logon_error(failure, &claim(b"", v2()), &Silent::default());
         let refused = |status| why(Failure::Refused { status, name: String::new() });
         for status in [0xC000_0064, 0xC000_006A, 0xC000_006D] {
