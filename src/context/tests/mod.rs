@@ -464,7 +464,7 @@ fn the_credential_of_the_first_call_counts_in_every_later_one() {
 #[test]
 fn without_a_credential_the_default_one_is_acquired_once() {
     let pair = Pair::new();
-    let host = WithUserFile(&pair._user_file.0);
+    let host = Special { user_file: Some(pair._user_file.0.clone()), ..Special::default() };
     let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
     let accept = |server: &mut Context, token: &[u8], host: &dyn Host| {
         let env = &Env::without_domain(pair.server_policy, host);
@@ -481,10 +481,16 @@ fn without_a_credential_the_default_one_is_acquired_once() {
     }
 }
 
-/// A host whose environment names a user file.
-struct WithUserFile<'a>(&'a std::path::Path);
+/// A host like [`Fixed`], but with these differences.
+#[derive(Default)]
+struct Special {
+    /// What NTLM_USER_FILE names.
+    user_file: Option<PathBuf>,
+    /// Whether its SPNEGO loses the mechListMIC.
+    is_lossy: bool,
+}
 
-impl Host for WithUserFile<'_> {
+impl Host for Special {
     fn now(&self) -> FileTime {
         Fixed(NOW).now()
     }
@@ -502,7 +508,15 @@ impl Host for WithUserFile<'_> {
     }
 
     fn variable(&self, name: &'static str) -> Option<String> {
-        (name == "NTLM_USER_FILE").then(|| self.0.display().to_string())
+        self.user_file.as_ref().filter(|_| name == "NTLM_USER_FILE").map(|path| path.display().to_string())
+    }
+
+    fn spnego_loses_mic(&self) -> bool {
+        self.is_lossy
+    }
+
+    fn is_called_by_lossy_spnego(&self) -> bool {
+        self.is_lossy
     }
 
     fn trace(&self, _: core::fmt::Arguments<'_>) {}
@@ -574,44 +588,10 @@ fn a_credential_of_the_other_usage_changes_nothing() {
     pair.accept(&mut server, &authenticate).unwrap();
 }
 
-/// A host with an SPNEGO that loses the mechListMIC.
-struct Lossy;
-
-impl Host for Lossy {
-    fn now(&self) -> FileTime {
-        Fixed(NOW).now()
-    }
-
-    fn random(&self, out: &mut [u8]) -> Result<()> {
-        Fixed(NOW).random(out)
-    }
-
-    fn names(&self) -> LocalNames {
-        Fixed(NOW).names()
-    }
-
-    fn version(&self) -> [u8; 8] {
-        Fixed(NOW).version()
-    }
-
-    fn variable(&self, name: &'static str) -> Option<String> {
-        Fixed(NOW).variable(name)
-    }
-
-    fn spnego_loses_mic(&self) -> bool {
-        true
-    }
-
-    fn is_called_by_lossy_spnego(&self) -> bool {
-        true
-    }
-
-    fn trace(&self, _: core::fmt::Arguments<'_>) {}
-}
-
 /// A handshake through SPNEGO; a side whose `is_lossy` is set loses the mechListMIC.
 fn handshake_through_spnego(pair: &Pair, [client_is_lossy, server_is_lossy]: [bool; 2]) -> (Context, Context) {
-    let host = |is_lossy| -> &dyn Host { if is_lossy { &Lossy } else { &Fixed(NOW) } };
+    let [client_host, server_host] =
+        [client_is_lossy, server_is_lossy].map(|is_lossy| Special { is_lossy, ..Special::default() });
     let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
     let initiate = |client: &mut Context, token: &[u8]| {
         let request = InitiateRequest {
@@ -620,7 +600,7 @@ fn handshake_through_spnego(pair: &Pair, [client_is_lossy, server_is_lossy]: [bo
             requested: pair.requested,
             bindings: None,
             token,
-            env: &Env { policy: pair.client_policy, host: host(client_is_lossy), domain: pair.client_domain },
+            env: &Env { policy: pair.client_policy, host: &client_host, domain: pair.client_domain },
         };
         client.initiate(&request).unwrap()
     };
@@ -629,7 +609,7 @@ fn handshake_through_spnego(pair: &Pair, [client_is_lossy, server_is_lossy]: [bo
             credential: Some(&pair.server),
             bindings: None,
             token,
-            env: &Env::without_domain(pair.server_policy, host(server_is_lossy)),
+            env: &Env::without_domain(pair.server_policy, &server_host),
         };
         server.accept(&request).unwrap()
     };
