@@ -3,9 +3,10 @@
 use std::{borrow::Cow, sync::Arc};
 
 use crate::{
-    cred::{Acceptor, Claim, CredStore, Credential, Env, Usage},
+    cred::{Acceptor, Claim, CredStore, Credential, Env, Options, Usage},
     crypto::{ExportedSessionKey, KeyExchangeKey, keys},
     error::{Fault, FieldName, InvalidMessage, Message, PeerMisbehaved, PolicyError, Result},
+    host::HostNames,
     name::{Attribute, Name, Principal},
     policy::{MicPolicy, TargetNamePolicy},
     session::{Role, Session},
@@ -65,7 +66,6 @@ struct Authenticated {
 /// Answers the NEGOTIATE_MESSAGE ([MS-NLMP] 3.2.5.1.1), or starts without one (3.2.5.2.1).
 pub(super) fn start(request: &AcceptRequest<'_>) -> Result<ExpectAuthenticate> {
     let AcceptRequest { token, env, .. } = *request;
-    let Env { policy, host, .. } = env;
     let default;
     let credential = match request.credential {
         Some(credential) => credential,
@@ -75,15 +75,28 @@ pub(super) fn start(request: &AcceptRequest<'_>) -> Result<ExpectAuthenticate> {
         }
     };
     let acceptor = Arc::clone(credential.acceptor()?);
-    let flags = if token.is_empty() || token == EMPTY_TOKEN_OF_NTLM || token == SIGNATURE {
-        host.trace(format_args!("acceptor: starts a connectionless handshake"));
-        flags::datagram_challenge_flags(credential.options(), policy)?
-    } else {
-        let negotiate = Negotiate::decode(token)?;
-        host.trace(format_args!("acceptor: got NEGOTIATE_MESSAGE, flags {}", negotiate.flags));
-        flags::challenge_flags(negotiate.flags, credential.options(), policy)?
-    };
+    let flags = challenge_flags(token, credential.options(), env)?;
+    let challenge = encode_challenge(flags, env)?;
+    // The MIC does not cover a token that started a connectionless handshake ([MS-NLMP] 3.1.5.2.1).
+    let negotiate = if flags.contains(NegotiateFlags::DATAGRAM) { Vec::new() } else { token.to_vec() };
+    Ok(ExpectAuthenticate { negotiate, challenge, seq_num: None, acceptor })
+}
 
+/// The flags of the CHALLENGE_MESSAGE that answers `token`, but for the type of its TargetName.
+fn challenge_flags(token: &[u8], options: Options, env: &Env<'_>) -> Result<NegotiateFlags> {
+    let Env { policy, host, .. } = env;
+    if token.is_empty() || token == EMPTY_TOKEN_OF_NTLM || token == SIGNATURE {
+        host.trace(format_args!("acceptor: starts a connectionless handshake"));
+        return flags::datagram_challenge_flags(options, policy);
+    }
+    let negotiate = Negotiate::decode(token)?;
+    host.trace(format_args!("acceptor: got NEGOTIATE_MESSAGE, flags {}", negotiate.flags));
+    flags::challenge_flags(negotiate.flags, options, policy)
+}
+
+/// Makes the CHALLENGE_MESSAGE.
+fn encode_challenge(flags: NegotiateFlags, env: &Env<'_>) -> Result<Vec<u8>> {
+    let host = env.host;
     let mut server_challenge = [0; 8];
     host.random(&mut server_challenge)?;
     let names = env.names();
@@ -95,37 +108,38 @@ pub(super) fn start(request: &AcceptRequest<'_>) -> Result<ExpectAuthenticate> {
         (&*names.computer, NegotiateFlags::TARGET_TYPE_SERVER)
     };
     let flags = flags | target_type;
-    let mut info = TargetInfoBuilder::with_capacity(256);
-    info.push(AvId::MsvAvNbDomainName, &to_utf16le(&names.domain))?;
-    info.push(AvId::MsvAvNbComputerName, &to_utf16le(&names.computer))?;
-    for (id, name) in [
-        (AvId::MsvAvDnsDomainName, names.dns_domain),
-        (AvId::MsvAvDnsComputerName, names.dns_computer),
-        (AvId::MsvAvDnsTreeName, names.dns_tree),
-    ] {
-        if !name.is_empty() {
-            info.push(id, &to_utf16le(&name))?;
-        }
-    }
-    if tells_time(flags, env) {
-        info.push(AvId::MsvAvTimestamp, &host.now().to_bytes())?;
-    } else {
-        host.trace(format_args!("acceptor: does not tell its time, so that the client sends no MIC"));
-    }
-
     let challenge = Challenge {
         flags,
         server_challenge,
         // If OEM letters cannot spell the name, it is only in the target info.
         target_name: &flags.charset().encode(target_name).unwrap_or_default(),
-        target_info: &info.finish(),
+        target_info: &target_info(&names, flags, env)?,
         version: flags.contains(NegotiateFlags::VERSION).then(|| Version(host.version())),
-    }
-    .encode()?;
+    };
     host.trace(format_args!("acceptor: sends CHALLENGE_MESSAGE, flags {flags}"));
-    // The MIC does not cover a token that started a connectionless handshake ([MS-NLMP] 3.1.5.2.1).
-    let negotiate = if flags.contains(NegotiateFlags::DATAGRAM) { Vec::new() } else { token.to_vec() };
-    Ok(ExpectAuthenticate { negotiate, challenge, seq_num: None, acceptor })
+    challenge.encode()
+}
+
+/// The AV_PAIRs of the CHALLENGE_MESSAGE.
+fn target_info(names: &HostNames, flags: NegotiateFlags, env: &Env<'_>) -> Result<Vec<u8>> {
+    let mut info = TargetInfoBuilder::with_capacity(256);
+    info.push(AvId::MsvAvNbDomainName, &to_utf16le(&names.domain))?;
+    info.push(AvId::MsvAvNbComputerName, &to_utf16le(&names.computer))?;
+    for (id, name) in [
+        (AvId::MsvAvDnsDomainName, &names.dns_domain),
+        (AvId::MsvAvDnsComputerName, &names.dns_computer),
+        (AvId::MsvAvDnsTreeName, &names.dns_tree),
+    ] {
+        if !name.is_empty() {
+            info.push(id, &to_utf16le(name))?;
+        }
+    }
+    if tells_time(flags, env) {
+        info.push(AvId::MsvAvTimestamp, &env.host.now().to_bytes())?;
+    } else {
+        env.host.trace(format_args!("acceptor: does not tell its time, so that the client sends no MIC"));
+    }
+    Ok(info.finish())
 }
 
 /// Whether the CHALLENGE_MESSAGE gets a MsvAvTimestamp. A client that finds one sends a MIC and, inside SPNEGO, a mechListMIC.
