@@ -381,4 +381,29 @@ mod tests {
         assert_eq!(of(NegotiateFlags::SIGN | NegotiateFlags::BITS_128), 1);
         assert_eq!(of(NegotiateFlags::BITS_128), 0);
     }
+
+    #[test]
+    fn no_exported_session_is_longer_than_the_greatest_length() {
+        let exported_len = |flags| {
+            let mut out = Vec::new();
+            Session::new(Role::Initiator, flags, ExportedSessionKey::new([0; 16]), None).export(&mut out);
+            out.len()
+        };
+        let longest = exported_len(NegotiateFlags::SIGN | NegotiateFlags::EXTENDED_SESSIONSECURITY);
+        assert_eq!(longest, Session::EXPORTED_MAX);
+        for flags in [NegotiateFlags::empty(), NegotiateFlags::SIGN, NegotiateFlags::SEAL] {
+            assert!(exported_len(flags) < longest, "{flags}");
+        }
+    }
+
+    #[test]
+    fn a_session_is_printed_without_its_keys() {
+        let flags = NegotiateFlags::SIGN;
+        let session = Session::new(Role::Initiator, flags, ExportedSessionKey::new([0x55; 16]), None);
+        assert_eq!(
+            format!("{session:?}"),
+            "Session { flags: NegotiateFlags(SIGN), seal_key: Whole, is_numbered: false, key: ExportedSessionKey(..), \
+             protection: Some(Protection { send: Half { seq_num: 0, .. }, receive: None }) }"
+        );
+    }
 }

@@ -355,6 +355,36 @@ mod tests {
     }
 
     #[test]
+    fn every_protected_session_wraps_but_a_connectionless_one_must_be_able_to_seal() {
+        let (sign, seal) = (NegotiateFlags::SIGN, NegotiateFlags::SEAL);
+        let (extended, datagram) = (NegotiateFlags::EXTENDED_SESSIONSECURITY, NegotiateFlags::DATAGRAM);
+        for (flags, can_wrap) in [
+            (sign, true),
+            (seal, true),
+            (sign | extended, true),
+            (sign | datagram, false),
+            (seal | datagram, true),
+            (sign | extended | datagram, true),
+            (extended | datagram, false),
+            (NegotiateFlags::ALWAYS_SIGN, false),
+        ] {
+            let (mut client, mut server) = pair(flags);
+            if flags.contains(datagram) {
+                client.set_seq_num(1).unwrap();
+                server.set_seq_num(1).unwrap();
+            }
+            let mut data = *b"data";
+            let wrapped = client.wrap(&mut [Buffer::Data(&mut data)]);
+            assert_eq!(wrapped.as_ref().err(), (!can_wrap).then_some(&ApiMisuse::NoProtection.into()), "{flags}");
+            assert_eq!(client.ensure_can_wrap().is_ok(), can_wrap, "{flags}");
+            if let Ok(signature) = wrapped {
+                server.unwrap(&mut [Buffer::Data(&mut data)], &signature).unwrap();
+                assert_eq!(&data, b"data", "{flags}");
+            }
+        }
+    }
+
+    #[test]
     fn a_reflected_message_is_refused() {
         let (mut client, _) = pair(FULL);
         let signature = client.get_mic(&[b"hello"]).unwrap();
