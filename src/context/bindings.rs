@@ -67,6 +67,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn lengths_are_part_of_what_is_hashed() {
+        let bindings = ChannelBindings {
+            initiator_addrtype: 2,
+            initiator_address: b"a",
+            acceptor_addrtype: 0x0102_0304,
+            acceptor_address: b"",
+            application_data: &[b'x'; 258],
+        };
+        let header = *b"\x02\0\0\0\x01\0\0\0a\x04\x03\x02\x01\0\0\0\0\x02\x01\0\0";
+        assert_eq!(bindings.encode(), [&header[..], &[b'x'; 258]].concat());
+    }
+
+    #[test]
     fn a_missing_address_is_hashed_as_in_windows() {
         let plain = ChannelBindings { application_data: b"tls-unique:x", ..ChannelBindings::default() };
         let null = ChannelBindings { initiator_addrtype: 255, acceptor_addrtype: 255, ..plain };

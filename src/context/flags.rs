@@ -404,6 +404,25 @@ mod tests {
     }
 
     #[test]
+    fn a_connectionless_handshake_always_identifies_and_exchanges_a_key() {
+        let added = NegotiateFlags::DATAGRAM | NegotiateFlags::KEY_EXCH | NegotiateFlags::IDENTIFY;
+        for asked in [ContextFlags::empty(), ContextFlags::IDENTIFY] {
+            let plain = offered(asked);
+            assert_eq!(
+                plain & added,
+                if asked.is_empty() { NegotiateFlags::empty() } else { NegotiateFlags::IDENTIFY }
+            );
+            assert_eq!(plain - NegotiateFlags::IDENTIFY, offered(ContextFlags::empty()));
+            for neg_flags in [None, Some(u32::MAX)] {
+                let options = Options { neg_flags, no_ci_flags: false };
+                let asked = asked | ContextFlags::DATAGRAM;
+                let flags = negotiate_flags(asked, options, &Policy::default(), &account(None));
+                assert!(flags.contains(added), "{flags}");
+            }
+        }
+    }
+
+    #[test]
     fn without_ci_flags_replay_detection_asks_for_nothing() {
         let options = Options { no_ci_flags: true, neg_flags: None };
         assert!(

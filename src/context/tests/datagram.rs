@@ -106,8 +106,24 @@ fn a_number_set_during_the_handshake_counts_and_is_exported() {
     for _ in 0..2 {
         verify(&mut server, b"x", &signature).unwrap();
     }
-    let mut connected = Pair::new().handshake(|_, _| ()).unwrap().0;
-    assert_eq!(connected.set_seq_num(100), Err(ApiMisuse::NotDatagram.into()));
+}
+
+#[test]
+fn a_connection_oriented_context_takes_no_number_in_any_state() {
+    let pair = Pair::new();
+    let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
+    let refused = |context: &mut Context, error: ApiMisuse| {
+        assert!(!context.is_failed());
+        assert_eq!(context.set_seq_num(100), Err(error.into()));
+    };
+    refused(&mut client, ApiMisuse::NoContext);
+    refused(&mut server, ApiMisuse::NoContext);
+    let challenge = pair.accept(&mut server, &pair.initiate(&mut client, &[]).unwrap()).unwrap();
+    refused(&mut client, ApiMisuse::NotDatagram);
+    refused(&mut server, ApiMisuse::NotDatagram);
+    pair.accept(&mut server, &pair.initiate(&mut client, &challenge).unwrap()).unwrap();
+    refused(&mut client, ApiMisuse::NotDatagram);
+    refused(&mut server, ApiMisuse::NotDatagram);
 }
 
 #[test]

@@ -488,6 +488,8 @@ struct Special {
     user_file: Option<PathBuf>,
     /// Whether its SPNEGO loses the mechListMIC.
     is_lossy: bool,
+    /// How many lines were logged.
+    logged: AtomicU32,
 }
 
 impl Host for Special {
@@ -517,6 +519,10 @@ impl Host for Special {
 
     fn is_called_by_lossy_spnego(&self) -> bool {
         self.is_lossy
+    }
+
+    fn log(&self, _: core::fmt::Arguments<'_>) {
+        self.logged.fetch_add(1, Ordering::Relaxed);
     }
 
     fn trace(&self, _: core::fmt::Arguments<'_>) {}
@@ -568,10 +574,12 @@ fn an_acceptor_without_a_name_compares_no_target() {
     let required = Policy { target_name: TargetNamePolicy::Required, ..Policy::default() };
     let mut pair = Pair { server_policy: required, ..Pair::new() };
     let accounts = pair.server.acceptor().unwrap().accounts.clone();
-    let name = Name::parse_service("@srv", "").unwrap();
-    pair.server = Credential::new(None, Some(Acceptor { name, is_named: false, accounts }));
     pair.target = Name::parse_service("HTTP@other", "").unwrap();
-    assert!(pair.handshake(|_, _| ()).is_ok());
+    for own in ["@srv", "HTTP@srv"] {
+        let (name, accounts) = (Name::parse_service(own, "").unwrap(), accounts.clone());
+        pair.server = Credential::new(None, Some(Acceptor { name, is_named: false, accounts }));
+        assert!(pair.handshake(|_, _| ()).is_ok(), "{own}");
+    }
 }
 
 #[test]
@@ -619,6 +627,19 @@ fn handshake_through_spnego(pair: &Pair, [client_is_lossy, server_is_lossy]: [bo
     let authenticate = initiate(&mut client, &challenge);
     accept(&mut server, &authenticate);
     (client, server)
+}
+
+#[test]
+fn a_required_mic_that_spnego_loses_is_logged() {
+    for (is_lossy, require_mic) in [(true, true), (true, false), (false, true), (false, false)] {
+        let host = Special { is_lossy, ..Special::default() };
+        let pair = Pair::new();
+        let env = &Env::without_domain(Policy { require_mic, ..Policy::default() }, &host);
+        let token = &pair.initiate(&mut Context::new(Role::Initiator), &[]).unwrap();
+        let request = AcceptRequest { credential: Some(&pair.server), bindings: None, token, env };
+        Context::new(Role::Acceptor).accept(&request).unwrap();
+        assert_eq!(host.logged.load(Ordering::Relaxed), u32::from(is_lossy && require_mic), "{is_lossy} {require_mic}");
+    }
 }
 
 #[test]
