@@ -398,6 +398,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_required_twice_is_required() {
+        let (all, chosen) = (Minimum::all(), Options { neg_flags: Some(PROTECTION.bits()), no_ci_flags: false });
+        assert_eq!(required_by(all), PROTECTION);
+        assert_eq!(required(ContextFlags::INTEG | ContextFlags::CONF, chosen, all), PROTECTION);
+    }
+
+    #[test]
+    fn what_the_client_asked_for_stays_in_its_answer() {
+        let offered = offered(ContextFlags::empty());
+        for challenge in [CHALLENGE | NegotiateFlags::REQUEST_TARGET, CHALLENGE - NegotiateFlags::REQUEST_TARGET] {
+            let flags = agree_as_initiator(offered, challenge, NegotiateFlags::empty()).unwrap();
+            assert!(flags.contains(NegotiateFlags::REQUEST_TARGET), "{challenge}");
+        }
+    }
+
+    #[test]
     fn a_key_is_exchanged_only_if_messages_are_protected() {
         assert!(!offered(ContextFlags::empty()).contains(NegotiateFlags::KEY_EXCH));
         assert!(offered(ContextFlags::INTEG).contains(NegotiateFlags::KEY_EXCH));
