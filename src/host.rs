@@ -180,11 +180,12 @@ impl FileTime {
 pub(crate) mod tests {
     use super::*;
 
-    /// A host without trace and log, with the time and the user file that a test sets.
+    /// A host without trace and log, with the time, the user file and the user that a test sets.
     #[derive(Default)]
     pub(crate) struct Silent {
         pub(crate) unix_seconds: u64,
         pub(crate) user_file: Option<String>,
+        pub(crate) user: Option<String>,
     }
 
     impl Host for Silent {
@@ -206,7 +207,11 @@ pub(crate) mod tests {
         }
 
         fn variable(&self, name: &'static str) -> Option<String> {
-            self.user_file.clone().filter(|_| name == "NTLM_USER_FILE")
+            match name {
+                "NTLM_USER_FILE" => self.user_file.clone(),
+                "USER" => self.user.clone(),
+                _ => None,
+            }
         }
 
         fn trace(&self, _: fmt::Arguments<'_>) {}

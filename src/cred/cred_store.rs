@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn ignores_the_keys_of_other_mechanisms() {
         let store = store(&[("client_keytab", b"FILE:/\xff")]).unwrap();
-        assert!(!store.has_secret() && store.key_file.is_none());
+        assert!(!store.has_secret() && store.key_file.is_none() && store.domain.is_none());
         assert_eq!(hash(&[("client_keytab", b"FILE:/\xff")]), Ok(None));
     }
 
@@ -155,10 +155,18 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_password_is_one() {
+    fn reads_the_domain_and_the_user_file() {
+        let store = store(&[("ntlmssp_domain", b"DOM"), ("ntlmssp_keyfile", b"/etc/users")]).unwrap();
+        assert_eq!((store.domain, store.key_file), (Some("DOM"), Some("/etc/users")));
+    }
+
+    #[test]
+    fn a_password_may_be_empty_or_long() {
         for key in ["password", "ntlmssp_password"] {
             assert_eq!(hash(&[(key, b"")]), hash_of(b""), "{key}");
             assert!(store(&[(key, b"")]).unwrap().has_secret(), "{key}");
+            let longest = [b'x'; MAX_PASSWORD];
+            assert_eq!(hash(&[(key, &longest)]), hash_of(&longest), "{key}");
         }
     }
 

@@ -522,10 +522,16 @@ mod tests {
         let no_logon = |name: &str| Error::from(CredentialError::NoCachedLogon { name: name.to_owned() });
         assert_eq!(refused(&silent, domain, Some("bob")), no_logon("bob"));
         assert_eq!(refused(&silent, domain, None), no_logon(""), "the environment names no user either");
+        let of_user = |user: &str| Silent { user: Some(user.to_owned()), ..Silent::default() };
+        assert_eq!(initiator(at(&of_user("alice"), domain), None, &store), cached, "the environment names her");
+        assert_eq!(refused(&of_user("bob"), domain, None), no_logon("bob"));
+        assert_eq!(refused(&of_user(""), domain, None), no_logon(""));
         std::fs::write(&path, "# nobody\n").unwrap();
-        let empty = refused(&with_file, domain, None);
+        let empty = [None, Some("bob".to_owned())].map(|user| {
+            refused(&Silent { user, user_file: with_file.user_file.clone(), ..Silent::default() }, domain, None)
+        });
         std::fs::remove_file(&path).unwrap();
-        assert!(empty.is_misconfiguration(), "{empty:?}");
+        assert!(empty.iter().all(Error::is_misconfiguration), "{empty:?}");
         let gone = Some(TestDomain { is_there: false, ..TestDomain::default() }.domain());
         assert_eq!(refused(&silent, gone, Some("alice")), CredentialError::NoUserFile.into());
         let unreadable = refused(&with_file, domain, Some("alice"));

@@ -645,22 +645,36 @@ mod tests {
     }
 
     #[test]
-    fn a_level_without_lm_hashes_does_not_get_a_reading_with_them() {
-        let path = std::env::temp_dir().join(format!("gss-ntlm-levels-{}", std::process::id()));
-        std::fs::write(&path, "DOM:alice:x\n").unwrap();
-        let changed = u64::try_from(std::fs::metadata(&path).unwrap().ctime()).unwrap();
-        let host = Silent { unix_seconds: changed + 3, ..Silent::default() };
-        let load = |level| {
+    fn each_file_is_kept_for_each_level_it_was_read_for() {
+        let (one, other) = (Written::new("kept-one"), Written::new("kept-other"));
+        let load = |written: &Written, level| {
+            let changed = std::fs::metadata(&written.0).unwrap().ctime();
+            let host = Silent { unix_seconds: u64::try_from(changed + 3).unwrap(), ..Silent::default() };
             let policy = Policy { lm_level: LmLevel::new(level).unwrap(), ..Policy::default() };
-            UserFile::load(&path, &Env::without_domain(policy, &host)).unwrap()
+            UserFile::load(&written.0, &Env::without_domain(policy, &host)).unwrap()
         };
-        let has_lm_hash = |level| load(level).entry("alice", "DOM").unwrap().secret.lm_hash.is_some();
-        // While another test has the lock, nothing is kept.
-        let is_kept = (0..10).any(|_| Arc::ptr_eq(&load(0), &load(0)));
-        let levels = [0, 3, 1, 2].map(has_lm_hash);
-        std::fs::remove_file(&path).unwrap();
-        assert!(is_kept);
-        assert_eq!(levels, [true, false, true, false]);
+        for written in [&one, &other] {
+            std::fs::write(&written.0, "DOM:alice:x\n").unwrap();
+        }
+        for (file, level) in [(&one, 3), (&other, 0)] {
+            // While another test has the lock, or reads many files, nothing is kept.
+            let is_kept = || Arc::ptr_eq(&load(&one, 0), &[load(file, level), load(&one, 0)][1]);
+            assert!((0..10).any(|_| is_kept()), "level {level}");
+        }
+        let has_lm_hash = |level| load(&one, level).entry("alice", "DOM").unwrap().secret.lm_hash.is_some();
+        assert_eq!([0, 3, 1, 2].map(has_lm_hash), [true, false, true, false]);
+    }
+
+    #[test]
+    fn a_file_may_be_long_but_not_longer_than_sixteen_mebibytes() {
+        let written = Written::new("long");
+        let load = |len| {
+            std::fs::File::create(&written.0).unwrap().set_len(len).unwrap();
+            UserFile::load(&written.0, &Env::without_domain(Policy::default(), &Silent::default()))
+        };
+        assert!(load(2 << 20).unwrap().entries.is_empty());
+        let refused = load((16 << 20) + 1).unwrap_err().to_string();
+        assert!(refused.contains("it is longer than 16 MiB"), "{refused}");
     }
 
     #[test]
