@@ -159,23 +159,25 @@ impl UserFile {
             if line.is_empty() || line.trim_ascii_start().starts_with(b"#") {
                 continue;
             }
-            let entry = if line.len() <= MAX_LINE { parse_line(line, &env.policy) } else { None };
-            let fault = match entry {
-                // It may be the start of a line whose password was never written.
-                Some(entry) if !has_end && entry.secret.is_of_empty_password() => {
-                    flaw = flaw.or(Some(FileFlaw::EmptyPasswordWithoutEnd));
-                    "has an empty password and no end"
+            let fault = if line.len() > MAX_LINE {
+                "is too long"
+            } else {
+                match parse_line(line, &env.policy) {
+                    // It may be the start of a line whose password was never written.
+                    Some(entry) if !has_end && entry.secret.is_of_empty_password() => {
+                        flaw = flaw.or(Some(FileFlaw::EmptyPasswordWithoutEnd));
+                        "has an empty password and no end"
+                    }
+                    Some(entry) => {
+                        entries.push(entry);
+                        continue;
+                    }
+                    None if str::from_utf8(line).is_err() => {
+                        flaw = flaw.or(Some(FileFlaw::NotUtf8 { line: number }));
+                        "is not UTF-8"
+                    }
+                    None => "is not an entry",
                 }
-                Some(entry) => {
-                    entries.push(entry);
-                    continue;
-                }
-                None if line.len() > MAX_LINE => "is too long",
-                None if str::from_utf8(line).is_err() => {
-                    flaw = flaw.or(Some(FileFlaw::NotUtf8 { line: number }));
-                    "is not UTF-8"
-                }
-                None => "is not an entry",
             };
             env.host.trace(format_args!("line {number} of the user file {} {fault}: ignored", path.display()));
         }
@@ -454,6 +456,8 @@ mod tests {
             file(&format!("#{}\nD:{}:x\nD:alice:right\n", "x".repeat(MAX_LINE * 2), "D:alice:wrong".repeat(500)));
         assert_eq!(file.entries.len(), 1);
         assert!(has_password(file.entry("alice", "D"), "right"));
+        let longest = self::file(&format!("D:alice:{}\r\n", "x".repeat(MAX_LINE - "D:alice:".len())));
+        assert_eq!(longest.entries.len(), 1);
     }
 
     #[test]
