@@ -178,14 +178,17 @@ impl FileTime {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::sync::Mutex;
+
     use super::*;
 
-    /// A host without trace and log, with the time, the user file and the user that a test sets.
+    /// A host without log, with the time, the user file and the user that a test sets. It keeps its trace.
     #[derive(Default)]
     pub(crate) struct Silent {
         pub(crate) unix_seconds: u64,
         pub(crate) user_file: Option<String>,
         pub(crate) user: Option<String>,
+        pub(crate) traced: Mutex<Vec<String>>,
     }
 
     impl Host for Silent {
@@ -214,7 +217,9 @@ pub(crate) mod tests {
             }
         }
 
-        fn trace(&self, _: fmt::Arguments<'_>) {}
+        fn trace(&self, line: fmt::Arguments<'_>) {
+            self.traced.try_lock().unwrap().push(line.to_string());
+        }
     }
 
     #[test]

@@ -374,6 +374,8 @@ fn utf8(bytes: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use crate::{crypto::ntowf::nt_hash, host::tests::Silent, policy::LmLevel};
 
     use super::*;
@@ -496,6 +498,8 @@ mod tests {
             format!("x:one:{xs}:{HASH}:[U          ]:LCT-0"),
             format!("x:1:{xs}:short:[U          ]:LCT-0"),
             format!("x:1:short:{HASH}:[U          ]:LCT-0"),
+            format!("x:one:{xs}:short:[U          ]:LCT-0"),
+            format!("x:one:short:{HASH}:[U          ]:LCT-0"),
             format!("root:0:{xs}:{xs}:root:/root:/bin/bash"),
             format!("x:1:{xs}:{HASH}: [U          ]:LCT-0"),
             format!("x:1:{xs}:{HASH}"),
@@ -510,6 +514,40 @@ mod tests {
             "DOM:al\0ice:x".to_owned(),
         ] {
             assert_eq!(file(&format!("{line}\n")).entries.len(), 0, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_password_may_look_a_little_like_another_kind_of_line() {
+        let xs = "X".repeat(32);
+        for password in [
+            // passwd(5)
+            "x:1:y:/z",
+            "1:x:y:/z",
+            "1:2:y:z",
+            // smbpasswd(5)
+            &format!("{xs}:short"),
+            &format!("short:{xs}"),
+            &format!("{xs}:short:U:LCT-0"),
+            "a:b:[U          ]:LCT-0",
+        ] {
+            assert!(
+                has_password(file(&format!("DOM:alice:{password}\n")).entry("alice", "DOM"), password),
+                "{password}"
+            );
+        }
+    }
+
+    #[test]
+    fn warns_of_a_file_that_everybody_may_read() {
+        let written = Written::new("mode");
+        std::fs::write(&written.0, "DOM:alice:x\n").unwrap();
+        for (mode, is_warned_of) in [(0o600, false), (0o640, false), (0o644, true), (0o604, true)] {
+            std::fs::set_permissions(&written.0, std::fs::Permissions::from_mode(mode)).unwrap();
+            let host = Silent::default();
+            UserFile::load(&written.0, &Env::without_domain(Policy::default(), &host)).unwrap();
+            let warning = format!("warning: everybody may read the user file {}", written.0.display());
+            assert_eq!(*host.traced.try_lock().unwrap() == [warning], is_warned_of, "{mode:o}");
         }
     }
 
@@ -670,13 +708,13 @@ mod tests {
     }
 
     #[test]
-    fn a_file_may_be_long_but_not_longer_than_sixteen_mebibytes() {
+    fn a_file_may_have_sixteen_mebibytes() {
         let written = Written::new("long");
         let load = |len| {
             std::fs::File::create(&written.0).unwrap().set_len(len).unwrap();
             UserFile::load(&written.0, &Env::without_domain(Policy::default(), &Silent::default()))
         };
-        assert!(load(2 << 20).unwrap().entries.is_empty());
+        assert!(load(16 << 20).unwrap().entries.is_empty());
         let refused = load((16 << 20) + 1).unwrap_err().to_string();
         assert!(refused.contains("it is longer than 16 MiB"), "{refused}");
     }
