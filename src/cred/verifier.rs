@@ -187,11 +187,62 @@ fn verify_proof(claim: &Claim<'_>, secret: &Secret) -> Option<SessionBaseKey> {
 #[cfg(test)]
 mod tests {
     use crate::{
-        cred::DomainService, cred::responder::tests::TestDomain, error::Error, host::tests::Silent, policy::Policy,
+        cred::{DomainService, responder::tests::TestDomain},
+        crypto::ntowf::{lm_hash, nt_hash},
+        error::Error,
+        host::tests::Silent,
+        policy::Policy,
         text::to_utf16le,
     };
 
     use super::*;
+
+    #[test]
+    fn only_the_right_proof_of_an_enabled_account_is_verified() {
+        let secret = |password: &[u8]| Secret { nt_hash: nt_hash(password).unwrap(), lm_hash: lm_hash(password) };
+        let entry = |secret, is_disabled| Entry {
+            name: UserName { user: "alice".to_owned(), domain: "DOM".to_owned() },
+            secret,
+            is_disabled,
+        };
+        let (user, domain, challenge) = (to_utf16le("Alice"), to_utf16le("dom"), [7; 8]);
+        let outcome = |entry: Option<&Entry>, proof| {
+            let host = Silent::default();
+            let claim = Claim { user: &user, domain: &domain, workstation: &[], proof };
+            let verified = verify_against(entry, &claim, &host).map(|verified| verified.account.user);
+            (verified, host.traced.try_lock().unwrap().concat())
+        };
+        let refused = |why: &str| (Err(PeerMisbehaved::LogonFailure.into()), format!("refused dom\\Alice: {why}"));
+        let right = secret(b"right");
+        let by_v2 = ["dom", "DOM", "", "Dom"].map(|domain| {
+            let key = ntowf_v2(&right.nt_hash, &user, &to_utf16le(domain));
+            ntlm_v2(&key, &challenge, b"temp").0
+        });
+        let by_v1 = ntlm_v1(&right.nt_hash, &challenge).0;
+        let by_lm = lm_v1(right.lm_hash.as_ref().unwrap(), &challenge);
+        let by_no_lm = lm_v1(&LmHash::new([0; 16]), &challenge);
+        let of_v2 = |at: usize| Proof::NtlmV2 {
+            server_challenge: &challenge,
+            nt_proof_str: by_v2[at].as_bytes(),
+            temp: b"temp",
+        };
+        let of_v1 = Proof::NtlmV1 { challenge: &challenge, response: &by_v1 };
+        let of_lm = Proof::Lm { challenge: &challenge, response: &by_lm };
+        for proof in [of_v2(0), of_v2(1), of_v2(2), of_v1, of_lm] {
+            let verified = (Ok("alice".to_owned()), String::new());
+            assert_eq!(outcome(Some(&entry(right.copy(), false)), proof), verified);
+            assert_eq!(outcome(Some(&entry(secret(b"wrong"), false)), proof), refused("wrong password"));
+            assert_eq!(outcome(Some(&entry(right.copy(), true)), proof), refused("the account is disabled"));
+            assert_eq!(outcome(None, proof), refused("no such account in the user file"));
+        }
+        let in_another_spelling = outcome(Some(&entry(right.copy(), false)), of_v2(3));
+        assert_eq!(in_another_spelling, refused("wrong password"));
+        for response in [&by_lm, &by_no_lm] {
+            let proof = Proof::Lm { challenge: &challenge, response };
+            let entry = entry(Secret { lm_hash: None, ..right.copy() }, false);
+            assert_eq!(outcome(Some(&entry), proof), refused("wrong password"));
+        }
+    }
 
     #[test]
     fn the_domain_verifies_accounts_that_are_not_in_the_file() {
