@@ -297,6 +297,18 @@ mod tests {
         assert_eq!(Error::sentence_of(ours + 1), None);
     }
     #[test]
+    fn a_setting_or_the_user_file_may_be_misconfigured() {
+        let of = |text: &str| -> Vec<_> {
+            let errors = Error::examples(text).into_iter().filter(Error::is_misconfiguration);
+            errors.map(|error| error.code().minor).collect()
+        };
+        let always = [0x4E54_0036, 0x4E54_0037, 0x4E54_0038, 0x4E54_0051, 0x4E54_0009];
+        // A file without an account for a certain name is in order, a file without any account is not.
+        assert_eq!(of("alice"), always);
+        assert_eq!(of(""), [&always[..2], &[0x4E54_001D], &always[2..]].concat());
+    }
+
+    #[test]
     fn text_from_elsewhere_stays_on_its_line() {
         let hostile = "a\r\nforged\u{85}\u{2028}\u{1b}[2J\u{202e}\0";
         let escaped = "a\\r\\nforged\\u{85}\\u{2028}\\u{1b}[2J\\u{202e}\\u{0}";

@@ -292,16 +292,32 @@ mod tests {
             assert!(Name::parse_user(text).is_err(), "{text}");
         }
         assert!(Name::parse_user(&"x".repeat(MAX_NAME + 1)).is_err());
+        assert!(Name::parse_user(&"x".repeat(MAX_NAME)).is_ok());
+        for text in ["NT AUTHORITY\\alice", "DOM\\Anonymous Logon"] {
+            assert!(Name::parse_user(text).is_ok(), "{text}");
+        }
     }
 
     #[test]
     fn the_display_form_gives_the_same_name_again() {
-        for name in [user("alice", ""), user("alice", "DOM"), user("alice@suffix", ""), user("alice@suffix", "DOM")] {
-            assert_eq!(Name::parse_user(&name.to_string()), Ok(name));
+        for (name, shown) in [
+            (user("alice", ""), "alice"),
+            (user("alice", "DOM"), "DOM\\alice"),
+            (user("alice@suffix", ""), "alice\\@suffix"),
+            (user("alice@suffix", "DOM"), "DOM\\alice@suffix"),
+        ] {
+            assert_eq!(name.to_string(), shown);
+            assert_eq!(Name::parse_user(shown), Ok(name));
         }
-        for text in ["HTTP@www.example", "HTTP", "@www.example", "HTTP/www.example"] {
+        for (text, shown) in [
+            ("HTTP@www.example", "HTTP/www.example"),
+            ("HTTP", "HTTP/local"),
+            ("@www.example", "@www.example"),
+            ("HTTP/www.example", "HTTP/www.example"),
+        ] {
             let name = Name::parse_service(text, "local").unwrap();
-            assert_eq!(Name::parse_service(&name.to_string(), "elsewhere"), Ok(name), "{text}");
+            assert_eq!(name.to_string(), shown);
+            assert_eq!(Name::parse_service(shown, "elsewhere"), Ok(name));
         }
     }
 
