@@ -108,9 +108,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// When the byte before it is neither 0 nor 1, and as `read`.
     pub fn read_optional<T>(
-        &mut self,
-        field: FieldName,
-        read: impl FnOnce(&mut Self) -> Result<T>,
+        &mut self, field: FieldName, read: impl FnOnce(&mut Self) -> Result<T>,
     ) -> Result<Option<T>> {
         if self.boolean(field)? { read(self).map(Some) } else { Ok(None) }
     }
@@ -152,9 +150,7 @@ pub fn write_prefixed(out: &mut Vec<u8>, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// As `write`.
 pub fn write_optional<T>(
-    out: &mut Vec<u8>,
-    value: Option<T>,
-    write: impl FnOnce(&mut Vec<u8>, T) -> Result<()>,
+    out: &mut Vec<u8>, value: Option<T>, write: impl FnOnce(&mut Vec<u8>, T) -> Result<()>,
 ) -> Result<()> {
     out.push(u8::from(value.is_some()));
     value.map_or(Ok(()), |value| write(out, value))

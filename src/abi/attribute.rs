@@ -16,10 +16,7 @@ use crate::{
 
 /// `gss_inquire_name`, RFC 6680 7.4.
 pub(super) fn inquire(
-    name: Ref<Principal>,
-    is_mn: Out<c_int>,
-    mech: Out<StaticOid>,
-    attributes: Out<BufferSet>,
+    name: Ref<Principal>, is_mn: Out<c_int>, mech: Out<StaticOid>, attributes: Out<BufferSet>,
 ) -> Result<Major> {
     let urns = name.required()?.attributes().map(|attribute| attribute.urn().as_bytes());
     attributes.put(BufferSet::of(urns)?);
@@ -35,13 +32,8 @@ const LOCAL_LOGIN_USER: &[u8] = b"local-login-user";
 /// `gss_get_name_attribute`, RFC 6680 7.5. `more` stays 0 and the buffers empty unless there is a value: the mechglue goes on
 /// asking otherwise.
 pub(super) fn get(
-    name: Ref<Principal>,
-    urn: Bytes,
-    authenticated: Out<c_int>,
-    complete: Out<c_int>,
-    value: Out<Malloced>,
-    display_value: Out<Malloced>,
-    _more: Out<c_int>,
+    name: Ref<Principal>, urn: Bytes, authenticated: Out<c_int>, complete: Out<c_int>, value: Out<Malloced>,
+    display_value: Out<Malloced>, _more: Out<c_int>,
 ) -> Result<Major> {
     let principal = name.required()?;
     let urn = urn.required()?;

@@ -53,9 +53,7 @@ fn lock(handle: Option<&ContextHandle>) -> Result<MutexGuard<'_, Context>> {
 /// Takes a step in the context of `slot`, or in a fresh one of `role` that is put there once the step has succeeded and `put`
 /// has put its results.
 fn step(
-    slot: Slot<ContextHandle>,
-    role: Role,
-    take: impl FnOnce(&mut Context) -> Result<Vec<u8>>,
+    slot: Slot<ContextHandle>, role: Role, take: impl FnOnce(&mut Context) -> Result<Vec<u8>>,
     put: impl FnOnce(&Context, &[u8]) -> Result<Major>,
 ) -> Result<Major> {
     if slot.get().is_some() {
@@ -72,18 +70,9 @@ fn step(
 
 /// `gss_init_sec_context`, RFC 2744 5.19.
 pub(super) fn initiate(
-    credential: Ref<Credential>,
-    slot: Slot<ContextHandle>,
-    target: Ref<Principal>,
-    mech: Oid,
-    requested: u32,
-    _time: Unused<u32>,
-    bindings: Bindings,
-    token: Bytes,
-    actual_mech: Out<StaticOid>,
-    output: Out<Malloced>,
-    flags: Out<u32>,
-    time: Out<u32>,
+    credential: Ref<Credential>, slot: Slot<ContextHandle>, target: Ref<Principal>, mech: Oid, requested: u32,
+    _time: Unused<u32>, bindings: Bindings, token: Bytes, actual_mech: Out<StaticOid>, output: Out<Malloced>,
+    flags: Out<u32>, time: Out<u32>,
 ) -> Result<Major> {
     output.ensure_given()?;
     slot.ensure_given()?;
@@ -120,15 +109,8 @@ pub(super) fn initiate(
 
 /// `gss_accept_sec_context`, RFC 2744 5.1. NTLM delegates no credential.
 pub(super) fn accept(
-    slot: Slot<ContextHandle>,
-    credential: Ref<Credential>,
-    token: Bytes,
-    bindings: Bindings,
-    source: Out<Box<Principal>>,
-    mech: Out<StaticOid>,
-    output: Out<Malloced>,
-    flags: Out<u32>,
-    time: Out<u32>,
+    slot: Slot<ContextHandle>, credential: Ref<Credential>, token: Bytes, bindings: Bindings,
+    source: Out<Box<Principal>>, mech: Out<StaticOid>, output: Out<Malloced>, flags: Out<u32>, time: Out<u32>,
     _delegated: Out<Box<Credential>>,
 ) -> Result<Major> {
     let accept = || {
@@ -176,14 +158,8 @@ pub(super) fn time(context: Ref<ContextHandle>, time: Out<u32>) -> Result<Major>
 
 /// `gss_inquire_context`, RFC 2744 5.21.
 pub(super) fn inquire(
-    context: Ref<ContextHandle>,
-    source: Out<Box<Principal>>,
-    target: Out<Box<Principal>>,
-    lifetime: Out<u32>,
-    mech: Out<StaticOid>,
-    flags: Out<u32>,
-    locally_initiated: Out<c_int>,
-    open: Out<c_int>,
+    context: Ref<ContextHandle>, source: Out<Box<Principal>>, target: Out<Box<Principal>>, lifetime: Out<u32>,
+    mech: Out<StaticOid>, flags: Out<u32>, locally_initiated: Out<c_int>, open: Out<c_int>,
 ) -> Result<Major> {
     let context = context.lock()?;
     if let Ok(established) = context.established() {

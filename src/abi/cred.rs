@@ -40,9 +40,7 @@ impl Deref for Borrowed<'_> {
 
 /// The credential that a handle stands for, or the default one for GSS_C_NO_CREDENTIAL.
 pub(super) fn given_or_default<'call>(
-    credential: &'call Ref<Credential>,
-    usage: Usage,
-    env: &Env<'_>,
+    credential: &'call Ref<Credential>, usage: Usage, env: &Env<'_>,
 ) -> Result<Borrowed<'call>> {
     match credential.get() {
         Some(credential) => Ok(Borrowed::Given(credential)),
@@ -103,27 +101,16 @@ impl Acquired {
 
 /// `gss_acquire_cred`, RFC 2744 5.2.
 pub(super) fn acquire(
-    name: Ref<Principal>,
-    _time: Unused<u32>,
-    _mechs: Unused<g::gss_OID_set>,
-    usage: c_int,
-    credential: Out<Box<Credential>>,
-    mechs: Out<OidSet>,
-    time: Out<u32>,
+    name: Ref<Principal>, _time: Unused<u32>, _mechs: Unused<g::gss_OID_set>, usage: c_int,
+    credential: Out<Box<Credential>>, mechs: Out<OidSet>, time: Out<u32>,
 ) -> Result<Major> {
     Acquired { credential, mechs, time }.acquire(&name, usage, None)
 }
 
 /// `gss_acquire_cred_from`, of krb5's `gssapi_ext.h`. A store without elements is as good as none.
 pub(super) fn acquire_from(
-    name: Ref<Principal>,
-    _time: Unused<u32>,
-    _mechs: Unused<g::gss_OID_set>,
-    usage: c_int,
-    elements: KeyValues,
-    credential: Out<Box<Credential>>,
-    mechs: Out<OidSet>,
-    time: Out<u32>,
+    name: Ref<Principal>, _time: Unused<u32>, _mechs: Unused<g::gss_OID_set>, usage: c_int, elements: KeyValues,
+    credential: Out<Box<Credential>>, mechs: Out<OidSet>, time: Out<u32>,
 ) -> Result<Major> {
     let mut store = None;
     for element in elements.get() {
@@ -135,14 +122,8 @@ pub(super) fn acquire_from(
 
 /// `gss_acquire_cred_with_password`, of krb5's `gssapi_ext.h`.
 pub(super) fn acquire_with_password(
-    name: Ref<Principal>,
-    password: Bytes,
-    _time: Unused<u32>,
-    _mechs: Unused<g::gss_OID_set>,
-    usage: c_int,
-    credential: Out<Box<Credential>>,
-    mechs: Out<OidSet>,
-    time: Out<u32>,
+    name: Ref<Principal>, password: Bytes, _time: Unused<u32>, _mechs: Unused<g::gss_OID_set>, usage: c_int,
+    credential: Out<Box<Credential>>, mechs: Out<OidSet>, time: Out<u32>,
 ) -> Result<Major> {
     let password = password.required()?;
     // Some programs count the NUL of their C string.
@@ -159,11 +140,7 @@ pub(super) fn release(slot: Slot<Credential>) -> Result<Major> {
 
 /// `gss_inquire_cred`, RFC 2744 5.21.
 pub(super) fn inquire(
-    credential: Ref<Credential>,
-    name: Out<Box<Principal>>,
-    lifetime: Out<u32>,
-    usage: Out<c_int>,
-    mechs: Out<OidSet>,
+    credential: Ref<Credential>, name: Out<Box<Principal>>, lifetime: Out<u32>, usage: Out<c_int>, mechs: Out<OidSet>,
 ) -> Result<Major> {
     let credential = given_or_default(&credential, Usage::Both, &sys::env()?)?;
     let (whose, what_for) = (credential.name()?, credential.usage()?);
@@ -176,11 +153,7 @@ pub(super) fn inquire(
 
 /// `gss_inquire_cred_by_mech`, RFC 2744 5.22.
 pub(super) fn inquire_by_mech(
-    credential: Ref<Credential>,
-    mech: Oid,
-    name: Out<Box<Principal>>,
-    initiator: Out<u32>,
-    acceptor: Out<u32>,
+    credential: Ref<Credential>, mech: Oid, name: Out<Box<Principal>>, initiator: Out<u32>, acceptor: Out<u32>,
     usage: Out<c_int>,
 ) -> Result<Major> {
     ensure_ntlm(&mech)?;
@@ -240,27 +213,16 @@ pub(super) fn import(token: Bytes, credential: Out<Box<Credential>>) -> Result<M
 /// A caller that asks what was stored is told so. The mechglue, which stores the parts of a credential one after the other, does
 /// not ask, and would make an answer other than GSS_S_COMPLETE that of the whole.
 pub(super) fn store(
-    _credential: Ref<Credential>,
-    _usage: c_int,
-    _mech: Oid,
-    _overwrite: Unused<u32>,
-    _make_default: Unused<u32>,
-    stored: Out<OidSet>,
-    _stored_usage: Out<c_int>,
+    _credential: Ref<Credential>, _usage: c_int, _mech: Oid, _overwrite: Unused<u32>, _make_default: Unused<u32>,
+    stored: Out<OidSet>, _stored_usage: Out<c_int>,
 ) -> Result<Major> {
     if stored.is_given() { Err(ApiMisuse::NotStored.into()) } else { Ok(COMPLETE) }
 }
 
 /// `gss_store_cred_into`, of krb5's `gssapi_ext.h`: likewise.
 pub(super) fn store_into(
-    credential: Ref<Credential>,
-    usage: c_int,
-    mech: Oid,
-    overwrite: Unused<u32>,
-    make_default: Unused<u32>,
-    _elements: KeyValues,
-    stored: Out<OidSet>,
-    stored_usage: Out<c_int>,
+    credential: Ref<Credential>, usage: c_int, mech: Oid, overwrite: Unused<u32>, make_default: Unused<u32>,
+    _elements: KeyValues, stored: Out<OidSet>, stored_usage: Out<c_int>,
 ) -> Result<Major> {
     store(credential, usage, mech, overwrite, make_default, stored, stored_usage)
 }

@@ -48,9 +48,7 @@ pub(super) fn quiet(minor_status: Out<u32>, body: impl FnOnce() -> Result<Major>
 }
 
 fn guarded(
-    minor_status: Out<u32>,
-    body: impl FnOnce() -> Result<Major>,
-    code_of: impl FnOnce(&Error) -> (Major, u32),
+    minor_status: Out<u32>, body: impl FnOnce() -> Result<Major>, code_of: impl FnOnce(&Error) -> (Major, u32),
 ) -> Major {
     let whole = || body().map_or_else(|error| code_of(&error), |major| (major, 0));
     let (major, minor) = catch_unwind(AssertUnwindSafe(whole)).unwrap_or(status::code(&Error::Internal));

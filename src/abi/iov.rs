@@ -231,11 +231,7 @@ impl<'call> SignaturePlace<'call> {
 
 /// `gss_wrap_iov`, of krb5's `gssapi_ext.h`.
 pub(super) fn wrap(
-    context: Ref<ContextHandle>,
-    _conf_req: Unused<c_int>,
-    qop: u32,
-    conf_state: Out<c_int>,
-    iov: IovArray,
+    context: Ref<ContextHandle>, _conf_req: Unused<c_int>, qop: u32, conf_state: Out<c_int>, iov: IovArray,
     count: IovCount,
 ) -> Result<Major> {
     ensure_default_qop(qop)?;
@@ -259,11 +255,7 @@ pub(super) fn wrap(
 
 /// `gss_wrap_iov_length`, of krb5's `gssapi_ext.h`.
 pub(super) fn wrap_length(
-    context: Ref<ContextHandle>,
-    _conf_req: Unused<c_int>,
-    qop: u32,
-    conf_state: Out<c_int>,
-    iov: IovArray,
+    context: Ref<ContextHandle>, _conf_req: Unused<c_int>, qop: u32, conf_state: Out<c_int>, iov: IovArray,
     count: IovCount,
 ) -> Result<Major> {
     ensure_default_qop(qop)?;
@@ -280,11 +272,7 @@ pub(super) fn wrap_length(
 
 /// `gss_unwrap_iov`, of krb5's `gssapi_ext.h`.
 pub(super) fn unwrap(
-    context: Ref<ContextHandle>,
-    conf_state: Out<c_int>,
-    _qop_state: Out<u32>,
-    iov: IovArray,
-    count: IovCount,
+    context: Ref<ContextHandle>, conf_state: Out<c_int>, _qop_state: Out<u32>, iov: IovArray, count: IovCount,
 ) -> Result<Major> {
     let buffers = IovBuffers::new(&iov, &count)?;
     buffers.ensure_none(BufferType::MicToken)?;
@@ -356,10 +344,7 @@ pub(super) fn get_mic_length(context: Ref<ContextHandle>, qop: u32, iov: IovArra
 
 /// `gss_verify_mic_iov`, of krb5's `gssapi_ext.h`.
 pub(super) fn verify_mic(
-    context: Ref<ContextHandle>,
-    _qop_state: Out<u32>,
-    iov: IovArray,
-    count: IovCount,
+    context: Ref<ContextHandle>, _qop_state: Out<u32>, iov: IovArray, count: IovCount,
 ) -> Result<Major> {
     let buffers = IovBuffers::new(&iov, &count)?;
     buffers.ensure_none(BufferType::Stream)?;

@@ -55,10 +55,7 @@ pub(super) fn inquire_attributes(mech: ConstOid, attributes: Out<OidSet>, _known
 
 /// `gss_inquire_saslname_for_mech`, RFC 5801 10.1.
 pub(super) fn inquire_sasl_name(
-    mech: Oid,
-    sasl_name: Out<Malloced>,
-    name: Out<Malloced>,
-    description: Out<Malloced>,
+    mech: Oid, sasl_name: Out<Malloced>, name: Out<Malloced>, description: Out<Malloced>,
 ) -> Result<Major> {
     ensure_ntlm(&mech)?;
     let texts = [SASL_NAME, "NTLM", "NTLM Mechanism"].map(|text| Malloced::copy(text.as_bytes()));

@@ -25,10 +25,7 @@ pub(super) fn get_mic(context: Ref<ContextHandle>, qop: u32, message: Bytes, tok
 
 /// `gss_verify_mic`, RFC 2744 5.32.
 pub(super) fn verify_mic(
-    context: Ref<ContextHandle>,
-    message: Bytes,
-    token: Bytes,
-    _qop_state: Out<u32>,
+    context: Ref<ContextHandle>, message: Bytes, token: Bytes, _qop_state: Out<u32>,
 ) -> Result<Major> {
     let (message, token) = (message.required()?, token.required()?);
     context.lock()?.session()?.verify_mic(&[message], token)?;
@@ -37,11 +34,7 @@ pub(super) fn verify_mic(
 
 /// `gss_wrap`, RFC 2744 5.33: an established context either seals or does not, whatever the caller asks of one message.
 pub(super) fn wrap(
-    context: Ref<ContextHandle>,
-    _conf_req: Unused<c_int>,
-    qop: u32,
-    message: Bytes,
-    conf_state: Out<c_int>,
+    context: Ref<ContextHandle>, _conf_req: Unused<c_int>, qop: u32, message: Bytes, conf_state: Out<c_int>,
     output: Out<Malloced>,
 ) -> Result<Major> {
     output.ensure_given()?;
@@ -58,11 +51,7 @@ pub(super) fn wrap(
 
 /// `gss_unwrap`, RFC 2744 5.31.
 pub(super) fn unwrap(
-    context: Ref<ContextHandle>,
-    token: Bytes,
-    output: Out<Malloced>,
-    conf_state: Out<c_int>,
-    _qop_state: Out<u32>,
+    context: Ref<ContextHandle>, token: Bytes, output: Out<Malloced>, conf_state: Out<c_int>, _qop_state: Out<u32>,
 ) -> Result<Major> {
     output.ensure_given()?;
     let token = token.required()?;
@@ -78,11 +67,7 @@ pub(super) fn unwrap(
 
 /// `gss_wrap_size_limit`, RFC 2744 5.34.
 pub(super) fn wrap_size_limit(
-    context: Ref<ContextHandle>,
-    _conf_req: Unused<c_int>,
-    qop: u32,
-    output_size: u32,
-    limit: Out<u32>,
+    context: Ref<ContextHandle>, _conf_req: Unused<c_int>, qop: u32, output_size: u32, limit: Out<u32>,
 ) -> Result<Major> {
     limit.ensure_given()?;
     ensure_default_qop(qop)?;

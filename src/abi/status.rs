@@ -59,11 +59,7 @@ fn sentence(minor: Minor) -> Option<String> {
 
 /// `gss_display_status`, RFC 2744 5.11.
 pub(super) fn display(
-    status: u32,
-    status_type: core::ffi::c_int,
-    mech: Oid,
-    _message_context: Out<u32>,
-    text: Out<Malloced>,
+    status: u32, status_type: core::ffi::c_int, mech: Oid, _message_context: Out<u32>, text: Out<Malloced>,
 ) -> Result<Major> {
     text.ensure_given()?;
     ensure_ntlm(&mech)?;

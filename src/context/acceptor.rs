@@ -313,9 +313,7 @@ fn encrypted_key(authenticate: &Authenticate<'_>, flags: NegotiateFlags) -> Resu
 /// What the ExportedSessionKey may be, likeliest first. Without SIGN and SEAL it is the KeyExchangeKey in the specification
 /// and in Windows, and the decrypted key for other clients: only the MIC tells which.
 fn exported_keys(
-    key: KeyExchangeKey,
-    encrypted: Option<[u8; 16]>,
-    flags: NegotiateFlags,
+    key: KeyExchangeKey, encrypted: Option<[u8; 16]>, flags: NegotiateFlags,
 ) -> [Option<ExportedSessionKey>; 2] {
     let plain = ExportedSessionKey::new(*key.expose());
     match encrypted.map(|encrypted| keys::decrypt_session_key(&key, encrypted)) {

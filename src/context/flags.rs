@@ -55,10 +55,7 @@ const PROTECTION: NegotiateFlags = NegotiateFlags::SIGN
 
 /// The flags of the NEGOTIATE_MESSAGE of an `initiator`, when the application asks for `requested`.
 pub(super) fn negotiate_flags(
-    requested: ContextFlags,
-    options: Options,
-    policy: &Policy,
-    initiator: &Initiator,
+    requested: ContextFlags, options: Options, policy: &Policy, initiator: &Initiator,
 ) -> NegotiateFlags {
     let level = policy.lm_level;
     let mut flags = chosen(options).unwrap_or_else(|| {
@@ -144,9 +141,7 @@ fn required_by(minimum: Minimum) -> NegotiateFlags {
 /// # Errors
 /// [`PeerIncompatible`] when a flag is missing that is `required` or that session security needs.
 pub(super) fn agree_as_initiator(
-    offered: NegotiateFlags,
-    challenge: NegotiateFlags,
-    required: NegotiateFlags,
+    offered: NegotiateFlags, challenge: NegotiateFlags, required: NegotiateFlags,
 ) -> Result<NegotiateFlags> {
     ensure_charset(Message::Challenge, challenge)?;
     ensure_datagram_is_whole(offered, offered & challenge)?;
@@ -172,9 +167,7 @@ pub(super) fn agree_as_initiator(
 /// # Errors
 /// [`PeerIncompatible`] when a flag that is `required` is missing.
 pub(super) fn forwarded(
-    agreed: NegotiateFlags,
-    answered: Option<NegotiateFlags>,
-    required: NegotiateFlags,
+    agreed: NegotiateFlags, answered: Option<NegotiateFlags>, required: NegotiateFlags,
 ) -> Result<NegotiateFlags> {
     let flags = agreed & answered.unwrap_or(NegotiateFlags::empty());
     ensure_required(flags, required)?;
@@ -238,9 +231,7 @@ fn checked(flags: NegotiateFlags, policy: &Policy) -> Result<NegotiateFlags> {
 /// # Errors
 /// As [`agree_as_initiator`].
 pub(super) fn agree_as_acceptor(
-    challenge: NegotiateFlags,
-    authenticate: Option<NegotiateFlags>,
-    minimum: Minimum,
+    challenge: NegotiateFlags, authenticate: Option<NegotiateFlags>, minimum: Minimum,
 ) -> Result<NegotiateFlags> {
     let agreed = challenge & authenticate.unwrap_or(challenge);
     ensure_datagram_is_whole(challenge, agreed)?;

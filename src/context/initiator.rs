@@ -161,10 +161,7 @@ impl ExpectChallenge {
 
     /// Computes the response of an account.
     fn respond(
-        &self,
-        account: &Account,
-        received: &Received<'_>,
-        request: &InitiateRequest<'_>,
+        &self, account: &Account, received: &Received<'_>, request: &InitiateRequest<'_>,
     ) -> Result<SentResponse> {
         let Env { policy, host, .. } = request.env;
         let mut client_challenge = [0; 8];
@@ -239,10 +236,7 @@ impl ExpectChallenge {
 
     /// Makes the context that `answer` establishes.
     fn establish(
-        self,
-        answer: Answer,
-        initiator: &Initiator,
-        request: &InitiateRequest<'_>,
+        self, answer: Answer, initiator: &Initiator, request: &InitiateRequest<'_>,
     ) -> Result<(Established, Vec<u8>)> {
         let Answer { authenticate, flags, key, version, has_mic } = answer;
         let name = initiator.name();
@@ -290,10 +284,7 @@ impl Received<'_> {
 
 /// Writes the AUTHENTICATE_MESSAGE, with zeros in place of its MIC.
 fn encode(
-    received: &Received<'_>,
-    response: &SentResponse,
-    encrypted_key: Option<[u8; 16]>,
-    initiator: &Initiator,
+    received: &Received<'_>, response: &SentResponse, encrypted_key: Option<[u8; 16]>, initiator: &Initiator,
     host: &dyn Host,
 ) -> Result<Vec<u8>> {
     let flags = received.flags;
@@ -367,9 +358,7 @@ fn client_info(server: Option<&TargetInfo<'_>>, has_mic: bool, request: &Initiat
 
 /// ExportedSessionKey, and EncryptedRandomSessionKey where keys are exchanged ([MS-NLMP] 3.1.5.1.2).
 fn exported_key(
-    flags: NegotiateFlags,
-    key: &KeyExchangeKey,
-    host: &dyn Host,
+    flags: NegotiateFlags, key: &KeyExchangeKey, host: &dyn Host,
 ) -> Result<(ExportedSessionKey, Option<[u8; 16]>)> {
     if !(flags.contains(NegotiateFlags::KEY_EXCH) && flags.protects()) {
         return Ok((ExportedSessionKey::new(*key.expose()), None));

@@ -63,10 +63,7 @@ impl SentResponse {
     /// # Errors
     /// As [`KeyMaterial::kxkey_v1`].
     pub(super) fn ntlm_v1(
-        account: &Account,
-        flags: NegotiateFlags,
-        challenges: Challenges<'_>,
-        level: LmLevel,
+        account: &Account, flags: NegotiateFlags, challenges: Challenges<'_>, level: LmLevel,
     ) -> Result<Self> {
         let is_extended = flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY);
         let challenge = if is_extended {
@@ -112,10 +109,7 @@ impl<'a> ReceivedResponse<'a> {
     /// # Errors
     /// When there is no response, or one that the policy does not allow.
     pub(super) fn read(
-        authenticate: &Authenticate<'a>,
-        flags: NegotiateFlags,
-        server_challenge: &[u8; 8],
-        policy: &Policy,
+        authenticate: &Authenticate<'a>, flags: NegotiateFlags, server_challenge: &[u8; 8], policy: &Policy,
     ) -> Result<Self> {
         let Authenticate { nt_response, lm_response, .. } = *authenticate;
         let level = policy.lm_level;

@@ -64,11 +64,8 @@ impl MicChecked {
     /// Verifies the MIC if the AV_PAIRs, which the client's proof covers, say that there is one ([MS-NLMP] 3.2.5.1.2). Returns
     /// the first of `keys` that the MIC is right with or, without a MIC, the first.
     pub(super) fn check(
-        target_info: Option<&TargetInfo<'_>>,
-        transcript: &Transcript<'_>,
-        offset: Option<usize>,
-        mut keys: impl Iterator<Item = ExportedSessionKey>,
-        policy: &Policy,
+        target_info: Option<&TargetInfo<'_>>, transcript: &Transcript<'_>, offset: Option<usize>,
+        mut keys: impl Iterator<Item = ExportedSessionKey>, policy: &Policy,
     ) -> Result<(Self, ExportedSessionKey)> {
         if !target_info.is_some_and(|info| info.flags().contains(AvFlags::MIC)) {
             if policy.require_mic {
@@ -93,9 +90,7 @@ impl MicChecked {
 impl BindingsChecked {
     /// Compares the client's channel bindings with this side's, as `policy` says.
     pub(super) fn check(
-        target_info: Option<&TargetInfo<'_>>,
-        own: Option<&ChannelBindings<'_>>,
-        policy: BindingsPolicy,
+        target_info: Option<&TargetInfo<'_>>, own: Option<&ChannelBindings<'_>>, policy: BindingsPolicy,
     ) -> Result<Self> {
         match (policy, own, target_info.and_then(TargetInfo::channel_bindings)) {
             (BindingsPolicy::Off, ..) => Ok(Self { is_bound: false }),

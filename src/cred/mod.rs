@@ -308,10 +308,7 @@ impl Initiator {
     /// The cached logon of the account asked for; by default that of NTLMUSER or USER. If the domain is not there, the error is
     /// `error`, that of the user file.
     fn cached_logon(
-        asked: Option<UserName>,
-        domain: &'static dyn DomainService,
-        error: Error,
-        env: &Env<'_>,
+        asked: Option<UserName>, domain: &'static dyn DomainService, error: Error, env: &Env<'_>,
     ) -> Result<Self> {
         if domain.reach(env).is_err() {
             return Err(error);

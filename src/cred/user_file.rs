@@ -341,11 +341,7 @@ fn is_number(digits: &[u8]) -> bool {
 
 /// The entry of a line of smbpasswd(5), which must have all of its fields, and a hash or the flag `N`.
 fn smbpasswd_entry(
-    name: &[u8],
-    uid: &[u8],
-    [lm_hash, nt_hash]: [&[u8]; 2],
-    rest: &[&[u8]],
-    policy: &Policy,
+    name: &[u8], uid: &[u8], [lm_hash, nt_hash]: [&[u8]; 2], rest: &[&[u8]], policy: &Policy,
 ) -> Option<Entry> {
     let [flags, _last_change] = rest else { return None };
     let flags = flags.strip_prefix(b"[")?.strip_suffix(b"]")?;

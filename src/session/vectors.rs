@@ -10,10 +10,7 @@ use super::{Keys, Protection, SealKey, Session};
 /// SEALKEY, [MS-NLMP] 3.4.5.3, with the `version` of the AUTHENTICATE_MESSAGE.
 #[must_use]
 pub fn seal_key(
-    flags: NegotiateFlags,
-    key: &ExportedSessionKey,
-    direction: Direction,
-    version: Option<Version>,
+    flags: NegotiateFlags, key: &ExportedSessionKey, direction: Direction, version: Option<Version>,
 ) -> SealingKey {
     SealKey::of(flags, version).make(flags, key, direction)
 }

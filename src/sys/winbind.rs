@@ -338,9 +338,7 @@ impl Backoff {
 
 /// Runs `question` with a new connection to winbindd, and waits for the answer for at most `timeout`.
 fn ask<T: Send + 'static>(
-    timeout: Duration,
-    host: &dyn Host,
-    question: impl FnOnce(&Connection) -> T + Send + 'static,
+    timeout: Duration, host: &dyn Host, question: impl FnOnce(&Connection) -> T + Send + 'static,
 ) -> Result<T> {
     let library = library::get(host).ok_or(CredentialError::NoUserFile)?;
     if ABANDONED.count(process::id()) >= MAX_ABANDONED {

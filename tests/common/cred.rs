@@ -89,10 +89,7 @@ impl Cred {
 
     /// As a program that has a credential store does it, with the keys of all its mechanisms.
     pub(crate) fn acquire_from(
-        name: Option<&Name>,
-        usage: Usage,
-        store: &[(&str, &str)],
-        mech: &'static Oid,
+        name: Option<&Name>, usage: Usage, store: &[(&str, &str)], mech: &'static Oid,
     ) -> Gss<Self> {
         let text = |value: &str| CString::new(value).expect("no NUL in a store's texts");
         let texts: Vec<_> = store.iter().map(|(key, value)| (text(key), text(value))).collect();
@@ -133,11 +130,7 @@ impl Cred {
     }
 
     fn add_to(
-        &self,
-        name: Option<&Name>,
-        usage: Usage,
-        mech: &'static Oid,
-        output: *mut sys::gss_cred_id_t,
+        &self, name: Option<&Name>, usage: Usage, mech: &'static Oid, output: *mut sys::gss_cred_id_t,
     ) -> Gss<u32> {
         let name = name.map_or(null_mut(), Name::ptr);
         let (mut initiator, mut acceptor) = (0, 0);

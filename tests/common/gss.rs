@@ -187,8 +187,7 @@ pub(crate) fn lend(bytes: &[u8]) -> gss_buffer_desc {
 
 /// Buffers as a set that libgssapi allocated.
 pub(super) fn buffer_set(
-    what: &'static str,
-    fill: impl FnOnce(&mut u32, &mut sys::gss_buffer_set_t) -> u32,
+    what: &'static str, fill: impl FnOnce(&mut u32, &mut sys::gss_buffer_set_t) -> u32,
 ) -> Gss<Vec<Vec<u8>>> {
     let mut set: sys::gss_buffer_set_t = null_mut();
     let outcome = call(what, |minor| fill(minor, &mut set));
@@ -210,8 +209,7 @@ pub(super) fn buffer_set(
 
 /// OIDs as a set that libgssapi allocated.
 pub(super) fn oid_set(
-    what: &'static str,
-    fill: impl FnOnce(&mut u32, &mut sys::gss_OID_set) -> u32,
+    what: &'static str, fill: impl FnOnce(&mut u32, &mut sys::gss_OID_set) -> u32,
 ) -> Gss<Vec<Vec<u8>>> {
     let mut set: sys::gss_OID_set = null_mut();
     call(what, |minor| fill(minor, &mut set))?;

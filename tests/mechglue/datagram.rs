@@ -65,9 +65,7 @@ fn shake_hands(handshake: &Handshake, start: &[u8]) -> Result<Pair, Refused> {
 
 /// The handshake that begins with `start` at the acceptor, and whose last message somebody changes on the way.
 fn shake_hands_changing(
-    handshake: &Handshake,
-    start: &[u8],
-    change: impl FnOnce(Vec<u8>) -> Vec<u8>,
+    handshake: &Handshake, start: &[u8], change: impl FnOnce(Vec<u8>) -> Vec<u8>,
 ) -> Result<Pair, Refused> {
     let (mut initiator, mut acceptor) = (handshake.initiator(), handshake.acceptor());
     let nothing = initiator.step(None).map_err(Refused::ByInitiator)?;

@@ -28,9 +28,7 @@ fn outcome(initiator: u8, acceptor: u8) -> Option<&'static str> {
 /// A handshake in which `change` may change the tokens. The credential is the initiator's from the start, for at low levels it
 /// has an LM hash.
 fn shake_hands(
-    [initiator, acceptor]: [u8; 2],
-    make: impl FnOnce() -> Handshake,
-    mut change: impl FnMut(usize, Vec<u8>) -> Vec<u8>,
+    [initiator, acceptor]: [u8; 2], make: impl FnOnce() -> Handshake, mut change: impl FnMut(usize, Vec<u8>) -> Vec<u8>,
 ) -> Result<Pair, Refused> {
     set_lm_level(initiator);
     make().run_changing(|number, token| {

@@ -171,10 +171,7 @@ pub(crate) fn kxkey(inputs: Map<'_>, expected: Map<'_>) -> Outcome {
 
 /// KXKEY of NTLMv1, [MS-NLMP] 3.4.5.1; without any of its flags also of NTLMv2.
 pub(crate) fn key_exchange_key(
-    flags: NegotiateFlags,
-    session_base_key: &SessionBaseKey,
-    lm_hash: &LmHash,
-    server_challenge: &[u8; 8],
+    flags: NegotiateFlags, session_base_key: &SessionBaseKey, lm_hash: &LmHash, server_challenge: &[u8; 8],
     lm_response: &[u8],
 ) -> KeyExchangeKey {
     let lm_response = lm_response.first_chunk().unwrap_or(&[0; 8]);

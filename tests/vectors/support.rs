@@ -166,9 +166,7 @@ impl<'a> Map<'a> {
 }
 
 pub(crate) fn same<T: PartialEq<U> + fmt::Debug + ?Sized, U: fmt::Debug + ?Sized>(
-    what: &str,
-    got: &T,
-    expected: &U,
+    what: &str, got: &T, expected: &U,
 ) -> Outcome {
     if got == expected { Ok(()) } else { Err(format!("{what} is {got:02x?}, not {expected:02x?}")) }
 }

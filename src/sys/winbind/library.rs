@@ -451,11 +451,7 @@ impl Connection {
 
     /// winbindd's answer to `challenge` for that account: AUTHENTICATE_MESSAGE and ExportedSessionKey.
     pub(super) fn respond(
-        &self,
-        user: &CStr,
-        domain: &CStr,
-        negotiate: &[u8],
-        challenge: &[u8],
+        &self, user: &CStr, domain: &CStr, negotiate: &[u8], challenge: &[u8],
     ) -> Result<(Vec<u8>, Key), Failure> {
         let blob = |name: &'static CStr, data: &[u8]| NamedBlob {
             name: name.as_ptr(),
@@ -499,10 +495,7 @@ impl Connection {
     }
 
     fn use_cached_logon(
-        &self,
-        user: &CStr,
-        domain: &CStr,
-        blobs: &mut [NamedBlob],
+        &self, user: &CStr, domain: &CStr, blobs: &mut [NamedBlob],
     ) -> Result<Owned<CredentialCacheInfo>, Failure> {
         let mut params = CredentialCacheParams {
             account_name: user.as_ptr(),
