@@ -9,7 +9,7 @@ use super::{
     attribute,
     context::{self, ContextHandle},
     cred,
-    guard::{plain, quiet, wiping},
+    guard::{ACQUIRE, handshake, plain, quiet, wiping},
     iov, mech, message, name,
     oid::{self, OidSet, OidVariable, StaticOid},
     ptr::{
@@ -60,11 +60,9 @@ macro_rules! export {
     }};
 }
 
-// How deep in the stack keys and hashes are left by the steps of a handshake, by what gets a credential, and by what exports or
-// imports something.
+// How deep in the stack keys and hashes are left by the last step of a handshake, and by what exports or imports something.
 const INITIATE: usize = 11 << 10;
 const ACCEPT: usize = 10 << 10;
-const ACQUIRE: usize = 17 << 8;
 const ACQUIRE_WITH_PASSWORD: usize = 3 << 10;
 const IMPORT_CONTEXT: usize = 6 << 10;
 const IMPORT_CRED: usize = 3 << 9;
@@ -75,7 +73,7 @@ export! {
     gss_accept_sec_context(
         Slot<ContextHandle>, Ref<Credential>, Bytes, Bindings, Out<Box<Principal>>, Out<StaticOid>, Out<Malloced>, Out<u32>,
         Out<u32>, Out<Box<Credential>>
-    ) => context::accept, wiping::<ACCEPT>;
+    ) => context::accept, handshake::<ACCEPT>;
     gss_acquire_cred(
         Ref<Principal>, Unused<u32>, Unused<g::gss_OID_set>, c_int, Out<Box<Credential>>, Out<OidSet>, Out<u32>
     ) => cred::acquire, wiping::<ACQUIRE>;
@@ -103,7 +101,7 @@ export! {
     gss_init_sec_context(
         Ref<Credential>, Slot<ContextHandle>, Ref<Principal>, Oid, u32, Unused<u32>, Bindings, Bytes, Out<StaticOid>,
         Out<Malloced>, Out<u32>, Out<u32>
-    ) => context::initiate, wiping::<INITIATE>;
+    ) => context::initiate, handshake::<INITIATE>;
     gss_inquire_context(
         Ref<ContextHandle>, Out<Box<Principal>>, Out<Box<Principal>>, Out<u32>, Out<StaticOid>, Out<u32>, Out<c_int>,
         Out<c_int>

@@ -6,12 +6,17 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use libgssapi_sys as g;
+
 use super::{Major, ptr::Out, status};
 use crate::{
     error::{Error, Result},
     host::Host as _,
     sys::System,
 };
+
+/// How deep in the stack the acquisition of a credential leaves passwords and hashes.
+pub(super) const ACQUIRE: usize = 17 << 8;
 
 /// Runs the body of a function. The error is remembered for `gss_display_status`.
 #[inline(never)]
@@ -28,6 +33,17 @@ pub(super) fn plain(minor_status: Out<u32>, body: impl FnOnce() -> Result<Major>
 pub(super) fn wiping<const DEPTH: usize>(minor_status: Out<u32>, body: impl FnOnce() -> Result<Major>) -> Major {
     let major = plain(minor_status, body);
     wipe_stack::<DEPTH>();
+    major
+}
+
+/// The same for a step of a handshake. One that is not the last has no keys, but it may have acquired a default credential.
+pub(super) fn handshake<const DEPTH: usize>(minor_status: Out<u32>, body: impl FnOnce() -> Result<Major>) -> Major {
+    let major = plain(minor_status, body);
+    if major == g::_GSS_S_CONTINUE_NEEDED {
+        wipe_stack::<ACQUIRE>()
+    } else {
+        wipe_stack::<DEPTH>()
+    }
     major
 }
 
