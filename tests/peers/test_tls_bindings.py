@@ -285,7 +285,7 @@ class TlsBindings(TlsTest):
         if policy == "required" and not (bound and server.binding):
             self.assertBadBindings(status, server, "There are no channel bindings")
         elif policy != "off" and bound and server.binding and is_relayed:
-            self.assertBadBindings(status, server, "The channel bindings differ")
+            self.assertBadBindings(status, server, "The channel bindings of client and server differ")
         else:
             self.assertServed(status, server, policy != "off" and bound and server.binding is not None)
 
@@ -330,7 +330,7 @@ class TlsBindings(TlsTest):
             server.binding = binding
             for name, client in self.clients():
                 with self.subTest(binding=binding, client=name):
-                    self.assertBadBindings(client(server, True), server, "The channel bindings differ")
+                    self.assertBadBindings(client(server, True), server, "The channel bindings of client and server differ")
 
     def test_refuses_bindings_that_were_changed_on_the_way(self):
         server = self.serve(self.certificate)
