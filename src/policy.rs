@@ -336,24 +336,48 @@ mod tests {
     }
 
     #[test]
-    fn every_switch_is_read() {
-        assert_eq!(with("GSS_NTLM_MIC", "off").unwrap().mic, MicPolicy::Off);
-        assert_eq!(with("GSS_NTLM_MIC", "always").unwrap().mic, MicPolicy::Always);
-        assert_eq!(with("GSS_NTLM_MIC", "raw-only").unwrap().mic, MicPolicy::RawOnly);
-        assert!(with("GSS_NTLM_REQUIRE_MIC", "yes").unwrap().require_mic);
-        assert!(with("GSS_NTLM_ANONYMOUS", "yes").unwrap().anonymous);
-        assert_eq!(with("LM_COMPAT_LEVEL", "1").unwrap().lm_level, LmLevel(1));
-        assert_eq!(with("GSS_NTLM_CHANNEL_BINDINGS", "off").unwrap().channel_bindings, BindingsPolicy::Off);
-        assert_eq!(with("GSS_NTLM_CHANNEL_BINDINGS", "required").unwrap().channel_bindings, BindingsPolicy::Required);
-        assert_eq!(with("GSS_NTLM_TARGET_NAME", "audit").unwrap().target_name, TargetNamePolicy::Audit);
-        assert_eq!(with("GSS_NTLM_TARGET_INFO", "optional").unwrap().target_info, TargetInfoPolicy::Optional);
-        assert_eq!(with("GSS_NTLM_TARGET_INFO", "required"), Ok(Policy::default()));
-        assert_eq!(with("GSS_NTLM_MINIMUM", "128, seal").unwrap().minimum, Minimum::BITS_128 | Minimum::SEAL);
-        assert_eq!(with("GSS_NTLM_MINIMUM", "sign-as-asked").unwrap().minimum, Minimum::empty());
-        assert_eq!(with("GSS_NTLM_MAX_SKEW", "2").unwrap().max_skew_hours, 2);
-        assert!(!with("GSS_NTLM_WINBIND", "no").unwrap().winbind);
-        assert_eq!(with("GSS_NTLM_WINBIND_TIMEOUT", "2").unwrap().winbind_timeout, 2);
-        assert!(with("GSS_NTLM_WINBIND_TIMEOUT", "0").is_err());
+    fn every_value_of_every_switch_sets_its_part() {
+        let default = Policy::default;
+        let minimum = |minimum| Policy { minimum, ..default() };
+        let all = [
+            ("LM_COMPAT_LEVEL", "0", Policy { lm_level: LmLevel(0), ..default() }),
+            ("LM_COMPAT_LEVEL", " 5 ", Policy { lm_level: LmLevel(5), ..default() }),
+            ("GSS_NTLM_MIC", "auto", default()),
+            ("GSS_NTLM_MIC", "always", Policy { mic: MicPolicy::Always, ..default() }),
+            ("GSS_NTLM_MIC", "raw-only", Policy { mic: MicPolicy::RawOnly, ..default() }),
+            ("GSS_NTLM_MIC", "off", Policy { mic: MicPolicy::Off, ..default() }),
+            ("GSS_NTLM_REQUIRE_MIC", "yes", Policy { require_mic: true, ..default() }),
+            ("GSS_NTLM_REQUIRE_MIC", "no", default()),
+            ("GSS_NTLM_CHANNEL_BINDINGS", "when-sent", default()),
+            (
+                "GSS_NTLM_CHANNEL_BINDINGS",
+                "required",
+                Policy { channel_bindings: BindingsPolicy::Required, ..default() },
+            ),
+            ("GSS_NTLM_CHANNEL_BINDINGS", "off", Policy { channel_bindings: BindingsPolicy::Off, ..default() }),
+            ("GSS_NTLM_TARGET_NAME", "off", default()),
+            ("GSS_NTLM_TARGET_NAME", "audit", Policy { target_name: TargetNamePolicy::Audit, ..default() }),
+            ("GSS_NTLM_TARGET_NAME", "required", Policy { target_name: TargetNamePolicy::Required, ..default() }),
+            ("GSS_NTLM_TARGET_INFO", "required", default()),
+            ("GSS_NTLM_TARGET_INFO", "optional", Policy { target_info: TargetInfoPolicy::Optional, ..default() }),
+            ("GSS_NTLM_MINIMUM", "sign-as-asked", default()),
+            ("GSS_NTLM_MINIMUM", "128", minimum(Minimum::BITS_128)),
+            ("GSS_NTLM_MINIMUM", "ess", minimum(Minimum::EXTENDED_SESSIONSECURITY)),
+            ("GSS_NTLM_MINIMUM", "sign", minimum(Minimum::SIGN)),
+            ("GSS_NTLM_MINIMUM", "128, seal,128", minimum(Minimum::BITS_128 | Minimum::SEAL)),
+            ("GSS_NTLM_ANONYMOUS", "yes", Policy { anonymous: true, ..default() }),
+            ("GSS_NTLM_ANONYMOUS", "no", default()),
+            ("GSS_NTLM_MAX_SKEW", "0", Policy { max_skew_hours: 0, ..default() }),
+            ("GSS_NTLM_WINBIND", "no", Policy { winbind: false, ..default() }),
+            ("GSS_NTLM_WINBIND", "yes", default()),
+            ("GSS_NTLM_WINBIND_TIMEOUT", "1", Policy { winbind_timeout: 1, ..default() }),
+        ];
+        for (name, value, policy) in all {
+            assert_eq!(with(name, value), Ok(policy), "{name}={value}");
+        }
+        for Switch { name, .. } in SWITCHES {
+            assert!(all.iter().any(|(tested, ..)| tested == name), "{name}");
+        }
     }
 
     #[test]
@@ -363,6 +387,7 @@ mod tests {
                 assert!(with(name, value).is_err(), "{name}={value}");
             }
         }
+        assert!(with("GSS_NTLM_WINBIND_TIMEOUT", "0").is_err());
     }
 
     #[test]
