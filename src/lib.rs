@@ -12,11 +12,11 @@
 //! | [`name`], [`policy`] | users and services; what is allowed: data and decisions, no I/O | the above |
 //! | [`wire`] | [MS-NLMP] 2.2: bytes to structs and back. No key, no policy, no clock | `error`, `bytes`, `text` |
 //! | [`crypto`] | [MS-NLMP] 3.3, 3.4: bytes to keys. Knows no message | `error`, `bytes`, `text` |
-//! | [`cred`] | where secrets come from, who judges a client; what a domain must be able to do; [`cred::Env`], where a call runs | all above but `wire` |
+//! | [`cred`] | where secrets come from, what verifies a client, what a domain must be able to do; [`cred::Env`], where a call runs | all above but `wire` |
 //! | [`session`] | after the handshake: both directions' keys, numbers and streams | `error`, `bytes`, `wire`, `crypto` |
 //! | [`context`] | the handshake; the only translator between GSS words and MS-NLMP words | all above |
 //! | `sys` | the operating system, and winbind, which is the domain; `unsafe` allowed | all above but `wire`, `session`, `context` |
-//! | `abi` | the C edge; `unsafe` allowed; no protocol | `error`, `host`, `name`, `policy`, `cred`, `session`, `context`, `sys` |
+//! | `abi` | the C edge; `unsafe` in `abi::ptr` for nearly all; no protocol | `error`, `host`, `name`, `policy`, `cred`, `session`, `context`, `sys` |
 //!
 //! Imports go down only, and nobody imports `abi`. `wire` and `crypto` do not know each other. What only `tests/vectors` uses of
 //! a room is in its `vectors.rs`.
@@ -25,15 +25,16 @@
 //!
 //! The initiator's second call: CHALLENGE_MESSAGE in, AUTHENTICATE_MESSAGE out.
 //!
-//! 1. `abi::context`: the arguments become borrowed slices, the outputs are cleared, a panic from here on is a status.
-//! 2. [`context::Context::initiate`] takes the state out and leaves `Failed`: who fails stays failed.
+//! 1. `abi::exports`: the row of the function. Its arguments become types of `abi::ptr`, which reads the inputs; the outputs are
+//!    cleared. `abi::guard`: from here on a panic is a status, and the stack is wiped in the end. `abi::context` makes the request.
+//! 2. [`context::Context::initiate`] takes the state out and leaves `Failed`: a context that fails stays failed.
 //! 3. [`wire::Challenge::decode`]: signature, type, fields inside the message; then its AV_PAIRs, walked once.
 //! 4. `context::flags`: what was offered and what came; the minimum is enforced.
 //! 5. `context::initiator`: our AV_PAIRs added; `context::response`: the response and the keys, computed by [`crypto`]; then the
 //!    message encoded.
 //! 6. `context::transcript`: the MIC over the three messages, put in its place.
 //! 7. [`session::Session::new`]: keys for both directions. The state becomes `Established`.
-//! 8. `abi::context`: the token copied to memory that the caller frees; flags and handle put last.
+//! 8. `abi::context`: the token copied to memory that the caller frees; flags and handle are put last.
 //!
 //! The acceptor's AUTHENTICATE_MESSAGE goes the same way up to 3; then `context::verify` makes the three proofs, without all
 //! of which there is no established context.

@@ -1,6 +1,6 @@
 //! The arguments of C: one type for each kind of them, made where the call comes in and nowhere else.
 //!
-//! Whoever calls an exported function promises that each argument is what the header says. [`Promise`] stands for this, and
+//! The caller of an exported function promises that each argument is what the header says. [`Promise`] stands for this, and
 //! each type carries its part of it, so that what is done with an argument is safe.
 //!
 //! A variable of the caller may be uninitialised, or passed twice, so it is read and written by value, and no reference to it
@@ -313,7 +313,7 @@ pub(super) trait Output {
     /// What is in it after a call that failed.
     const CLEARED: Self::C;
 
-    /// The value for the caller, to whom it belongs from now on.
+    /// The value as the caller gets it, which owns it from now on.
     fn into_c(self) -> Self::C;
 }
 
@@ -352,7 +352,7 @@ impl<V: Output> Out<V> {
         if self.is_given() { Ok(()) } else { Err(ApiMisuse::NullOutput.into()) }
     }
 
-    /// Gives the value to the caller, who frees it; one that is not wanted is dropped.
+    /// Gives the value to the caller, which frees it; a value that is not wanted is dropped.
     pub(super) fn put(&self, value: V) {
         if self.0.is_some() {
             self.write(value.into_c());

@@ -1,4 +1,4 @@
-//! Memory for a caller who frees it with `free`.
+//! Memory that the caller frees with `free`.
 
 use core::{mem::ManuallyDrop, ptr::NonNull};
 
@@ -52,7 +52,7 @@ impl Malloced {
         self.length == 0
     }
 
-    /// Where the bytes are and how many, for whoever frees them.
+    /// Where the bytes are and how many, for the caller, which frees them.
     pub(crate) fn into_raw(self) -> (NonNull<u8>, usize) {
         let given = ManuallyDrop::new(self);
         (given.value, given.length)
