@@ -50,20 +50,44 @@ fn lock(handle: Option<&ContextHandle>) -> Result<MutexGuard<'_, Context>> {
     if context.is_failed() { Err(ApiMisuse::NoContext.into()) } else { Ok(context) }
 }
 
-/// Takes a step in the context of `slot`, or in a fresh one of `role` that is put there once the step has succeeded and `put`
-/// has put its results.
+/// Where a step puts its results.
+struct Results {
+    /// The initiator's name, on the acceptor.
+    source: Option<Out<Box<Principal>>>,
+    mech: Out<StaticOid>,
+    token: Out<Malloced>,
+    flags: Out<u32>,
+    time: Out<u32>,
+}
+
+impl Results {
+    fn put(self, context: &Context, token: &[u8]) -> Result<Major> {
+        let token = Malloced::copy(token)?;
+        let established = context.established();
+        if let (Some(source), Ok(established)) = (&self.source, &established) {
+            source.put(Box::new(established.initiator.clone()));
+        }
+        self.mech.put(NTLM);
+        self.token.put(token);
+        self.flags.put(context.flags().bits());
+        self.time.put(g::_GSS_C_INDEFINITE);
+        Ok(if established.is_ok() { COMPLETE } else { g::_GSS_S_CONTINUE_NEEDED })
+    }
+}
+
+/// Takes a step in the context of `slot`, or in a fresh one of `role` that is put there once the step has succeeded and its
+/// results are put.
 fn step(
-    slot: Slot<ContextHandle>, role: Role, take: impl FnOnce(&mut Context) -> Result<Vec<u8>>,
-    put: impl FnOnce(&Context, &[u8]) -> Result<Major>,
+    slot: Slot<ContextHandle>, role: Role, take: impl FnOnce(&mut Context) -> Result<Vec<u8>>, results: Results,
 ) -> Result<Major> {
     if slot.get().is_some() {
         let mut context = lock(slot.get())?;
         let token = take(&mut context)?;
-        return put(&context, &token);
+        return results.put(&context, &token);
     }
     let mut context = Context::new(role);
     let token = take(&mut context)?;
-    let major = put(&context, &token)?;
+    let major = results.put(&context, &token)?;
     slot.put(ContextHandle::new(context));
     Ok(major)
 }
@@ -97,14 +121,8 @@ pub(super) fn initiate(
         token: token.unwrap_or(&[]),
         env: &env,
     };
-    let put = |context: &Context, token: &[u8]| {
-        output.put(Malloced::copy(token)?);
-        actual_mech.put(NTLM);
-        flags.put(context.flags().bits());
-        time.put(g::_GSS_C_INDEFINITE);
-        Ok(if context.is_established() { COMPLETE } else { g::_GSS_S_CONTINUE_NEEDED })
-    };
-    step(slot, Role::Initiator, |context| context.initiate(&request), put)
+    let results = Results { source: None, mech: actual_mech, token: output, flags, time };
+    step(slot, Role::Initiator, |context| context.initiate(&request), results)
 }
 
 /// `gss_accept_sec_context`, RFC 2744 5.1. NTLM delegates no credential.
@@ -126,18 +144,8 @@ pub(super) fn accept(
             }
             context.accept(&AcceptRequest { credential: credential.get(), bindings, token, env: &env })
         };
-        let put = |context: &Context, token: &[u8]| {
-            let token = Malloced::copy(token)?;
-            if context.is_established() {
-                source.put(Box::new(context.established()?.initiator.clone()));
-            }
-            output.put(token);
-            mech.put(NTLM);
-            flags.put(context.flags().bits());
-            time.put(g::_GSS_C_INDEFINITE);
-            Ok(if context.is_established() { COMPLETE } else { g::_GSS_S_CONTINUE_NEEDED })
-        };
-        step(slot, Role::Acceptor, take, put)
+        let results = Results { source: Some(source), mech, token: output, flags, time };
+        step(slot, Role::Acceptor, take, results)
     };
     cred::logged(accept())
 }

@@ -97,8 +97,13 @@ impl IovBuffer {
 struct IovBuffers(Vec<IovBuffer>);
 
 impl IovBuffers {
-    fn new(iov: &IovArray, count: &IovCount) -> Result<Self> {
-        iov.get(count)?.map(IovBuffer::new).collect::<Result<_>>().map(Self)
+    /// The buffers of a call that has no place for those of the types in `excluded`.
+    fn new(iov: &IovArray, count: &IovCount, excluded: &[BufferType]) -> Result<Self> {
+        let buffers = iov.get(count)?.map(IovBuffer::new).collect::<Result<Vec<_>>>()?;
+        if buffers.iter().any(|buffer| excluded.contains(&buffer.kind)) {
+            return Err(ApiMisuse::BadBuffers.into());
+        }
+        Ok(Self(buffers))
     }
 
     fn of(&self, kind: BufferType) -> impl Iterator<Item = &IovBuffer> {
@@ -112,10 +117,6 @@ impl IovBuffers {
             (Some(buffer), None) => Ok(buffer),
             _ => Err(ApiMisuse::BadBuffers.into()),
         }
-    }
-
-    fn ensure_none(&self, kind: BufferType) -> Result<()> {
-        if self.of(kind).next().is_some() { Err(ApiMisuse::BadBuffers.into()) } else { Ok(()) }
     }
 
     /// PADDING and TRAILER.
@@ -235,9 +236,7 @@ pub(super) fn wrap(
     count: IovCount,
 ) -> Result<Major> {
     ensure_default_qop(qop)?;
-    let buffers = IovBuffers::new(&iov, &count)?;
-    buffers.ensure_none(BufferType::Stream)?;
-    buffers.ensure_none(BufferType::MicToken)?;
+    let buffers = IovBuffers::new(&iov, &count, &[BufferType::Stream, BufferType::MicToken])?;
     let header = buffers.one(BufferType::Header)?;
     buffers.ensure_apart(&[BufferType::SignOnly], |buffer| {
         buffer.kind == BufferType::Data || buffer.kind == BufferType::Header && !buffer.is_to_allocate()
@@ -259,9 +258,7 @@ pub(super) fn wrap_length(
     count: IovCount,
 ) -> Result<Major> {
     ensure_default_qop(qop)?;
-    let buffers = IovBuffers::new(&iov, &count)?;
-    buffers.ensure_none(BufferType::Stream)?;
-    buffers.ensure_none(BufferType::MicToken)?;
+    let buffers = IovBuffers::new(&iov, &count, &[BufferType::Stream, BufferType::MicToken])?;
     let header = buffers.one(BufferType::Header)?;
     context.lock()?.session()?.ensure_can_wrap()?;
     header.put_length(SIGNATURE_LEN);
@@ -274,8 +271,7 @@ pub(super) fn wrap_length(
 pub(super) fn unwrap(
     context: Ref<ContextHandle>, conf_state: Out<c_int>, _qop_state: Out<u32>, iov: IovArray, count: IovCount,
 ) -> Result<Major> {
-    let buffers = IovBuffers::new(&iov, &count)?;
-    buffers.ensure_none(BufferType::MicToken)?;
+    let buffers = IovBuffers::new(&iov, &count, &[BufferType::MicToken])?;
     buffers.ensure_no_filler()?;
     if buffers.of(BufferType::Stream).next().is_some() {
         unwrap_stream(&context, &buffers)?;
@@ -293,7 +289,9 @@ pub(super) fn unwrap(
 /// A token as `gss_wrap` makes it, in STREAM: its clear text is left there, with DATA pointing at it, or put into memory of its
 /// own if DATA is to be allocated.
 fn unwrap_stream(context: &Ref<ContextHandle>, buffers: &IovBuffers) -> Result<()> {
-    buffers.ensure_none(BufferType::Header)?;
+    if buffers.of(BufferType::Header).next().is_some() {
+        return Err(ApiMisuse::BadBuffers.into());
+    }
     let (stream, data) = (buffers.one(BufferType::Stream)?, buffers.one(BufferType::Data)?);
     buffers.ensure_apart(&[BufferType::SignOnly], |buffer| buffer.kind == BufferType::Stream)?;
     // SAFETY: STREAM has just passed `ensure_apart`.
@@ -316,9 +314,7 @@ fn unwrap_stream(context: &Ref<ContextHandle>, buffers: &IovBuffers) -> Result<(
 /// `gss_get_mic_iov`, of krb5's `gssapi_ext.h`.
 pub(super) fn get_mic(context: Ref<ContextHandle>, qop: u32, iov: IovArray, count: IovCount) -> Result<Major> {
     ensure_default_qop(qop)?;
-    let buffers = IovBuffers::new(&iov, &count)?;
-    buffers.ensure_none(BufferType::Stream)?;
-    buffers.ensure_none(BufferType::Header)?;
+    let buffers = IovBuffers::new(&iov, &count, &[BufferType::Stream, BufferType::Header])?;
     let token = buffers.one(BufferType::MicToken)?;
     buffers.ensure_apart(&[BufferType::Data, BufferType::SignOnly], |buffer| {
         buffer.kind == BufferType::MicToken && !buffer.is_to_allocate()
@@ -333,9 +329,7 @@ pub(super) fn get_mic(context: Ref<ContextHandle>, qop: u32, iov: IovArray, coun
 /// `gss_get_mic_iov_length`, of krb5's `gssapi_ext.h`.
 pub(super) fn get_mic_length(context: Ref<ContextHandle>, qop: u32, iov: IovArray, count: IovCount) -> Result<Major> {
     ensure_default_qop(qop)?;
-    let buffers = IovBuffers::new(&iov, &count)?;
-    buffers.ensure_none(BufferType::Stream)?;
-    buffers.ensure_none(BufferType::Header)?;
+    let buffers = IovBuffers::new(&iov, &count, &[BufferType::Stream, BufferType::Header])?;
     let token = buffers.one(BufferType::MicToken)?;
     context.lock()?.session()?.ensure_can_sign()?;
     token.put_length(SIGNATURE_LEN);
@@ -346,9 +340,7 @@ pub(super) fn get_mic_length(context: Ref<ContextHandle>, qop: u32, iov: IovArra
 pub(super) fn verify_mic(
     context: Ref<ContextHandle>, _qop_state: Out<u32>, iov: IovArray, count: IovCount,
 ) -> Result<Major> {
-    let buffers = IovBuffers::new(&iov, &count)?;
-    buffers.ensure_none(BufferType::Stream)?;
-    buffers.ensure_none(BufferType::Header)?;
+    let buffers = IovBuffers::new(&iov, &count, &[BufferType::Stream, BufferType::Header])?;
     let signature = buffers.one(BufferType::MicToken)?.bytes()?;
     context.lock()?.session()?.verify_mic(&buffers.signed()?, signature)?;
     Ok(COMPLETE)
