@@ -333,6 +333,16 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn a_key_of_128_bits_is_cut_only_without_extended_session_security() {
+        let (bits_128, extended) = (NegotiateFlags::BITS_128, NegotiateFlags::EXTENDED_SESSIONSECURITY);
+        assert_eq!(ensure_required(bits_128, bits_128), Ok(()));
+        for may_cut in [NegotiateFlags::LM_KEY, NegotiateFlags::DATAGRAM] {
+            assert_eq!(ensure_required(bits_128 | may_cut, bits_128), Err(PeerIncompatible::No128.into()));
+            assert_eq!(ensure_required(bits_128 | may_cut | extended, bits_128), Ok(()));
+        }
+    }
+
     const CHALLENGE: NegotiateFlags = ALWAYS.union(NegotiateFlags::TARGET_INFO).union(NegotiateFlags::NTLM);
 
     fn account(lm_hash: Option<LmHash>) -> Initiator {

@@ -375,6 +375,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_key_is_exchanged_only_where_something_is_protected_with_it() {
+        let key = KeyExchangeKey::new([3; 16]);
+        let host = crate::host::tests::Silent::default();
+        let exchanges = |flags| exported_key(flags, &key, &host).unwrap().1.is_some();
+        let (key_exch, sign) = (NegotiateFlags::KEY_EXCH, NegotiateFlags::SIGN);
+        assert_eq!([key_exch, sign, key_exch | sign].map(exchanges), [false, false, true]);
+    }
+
+    #[test]
     fn a_message_without_room_for_the_mic_is_an_internal_error() {
         let (offered, requested) = (NegotiateFlags::empty(), ContextFlags::empty());
         let state = ExpectChallenge { offered, negotiate: vec![1], requested, is_in_spnego: false, seq_num: None };

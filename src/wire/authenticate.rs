@@ -252,6 +252,32 @@ mod tests {
     }
 
     #[test]
+    fn a_message_without_flags_has_a_key_only_if_there_is_one() {
+        let token = sample(None);
+        let short = |key| {
+            let message = Authenticate {
+                flags: None,
+                version: None,
+                encrypted_random_session_key: key,
+                ..decode(&token).unwrap()
+            };
+            message.encode().unwrap()
+        };
+        let (without, with) = (short(&[]), short(&[9; 16]));
+        assert_eq!(with.len(), without.len() + 8 + 16);
+        assert_eq!(decode(&with).unwrap().encrypted_random_session_key, [9; 16]);
+        assert_eq!(decode(&without).unwrap().encrypted_random_session_key, [0; 0]);
+    }
+
+    #[test]
+    fn a_header_without_version_may_have_a_mic() {
+        let token = sample(None);
+        let bytes = Authenticate { version: None, mic_offset: Some(64), ..decode(&token).unwrap() }.encode().unwrap();
+        let message = decode(&bytes).unwrap();
+        assert_eq!((message.mic_offset, message.version), (Some(64), None));
+    }
+
+    #[test]
     fn the_header_ends_where_the_payload_starts() {
         assert_eq!(decode(&sample(None)).unwrap().mic_offset, None);
         assert_eq!(decode(&sample(Some(72))).unwrap().mic_offset, Some(72));

@@ -280,6 +280,21 @@ mod tests {
     }
 
     #[test]
+    fn refuses_a_value_of_another_length_than_its_id_has() {
+        for (id, right) in
+            [(AvId::MsvAvFlags, 4), (AvId::MsvAvTimestamp, 8), (AvId::MsvAvChannelBindings, 16), (AvId(0x1234), 7)]
+        {
+            for len in 0..20 {
+                let mut builder = TargetInfoBuilder::default();
+                builder.push(id, &vec![0; len]).unwrap();
+                assert_eq!(decode(&builder.finish()).is_ok(), len == right || id == AvId(0x1234), "{id:?} of {len}");
+            }
+        }
+        assert!(decode(&[0, 0, 0, 0]).is_ok());
+        assert!(decode(&[0, 0, 1, 0, 0]).is_err(), "an MsvAvEOL with a value");
+    }
+
+    #[test]
     fn refuses_an_id_that_is_there_twice() {
         for id in [AvId::MsvAvFlags, AvId(0xfff0)] {
             let mut builder = TargetInfoBuilder::default();
@@ -288,17 +303,24 @@ mod tests {
             let info = decode(&bytes).unwrap();
             assert!(info.ensure_no_duplicates(Message::Challenge, FieldName::TargetInfo).is_err());
         }
-        let bytes = sample();
-        decode(&bytes).unwrap().ensure_no_duplicates(Message::Challenge, FieldName::TargetInfo).unwrap();
+        let mut builder = TargetInfoBuilder::default();
+        builder.push(AvId(0xfff1), b"").unwrap().push(AvId(0xfff0), b"").unwrap();
+        for bytes in [sample(), builder.finish()] {
+            decode(&bytes).unwrap().ensure_no_duplicates(Message::Challenge, FieldName::TargetInfo).unwrap();
+        }
     }
 
     #[test]
     fn channel_bindings_are_not_shown() {
         let mut builder = TargetInfoBuilder::default();
         builder.push(AvId::MsvAvNbDomainName, b"D\0\n\0").unwrap().push(AvId::MsvAvFlags, &[2, 0, 0, 0]).unwrap();
+        builder.push(AvId::MsvAvTimestamp, &[1, 1, 0, 0, 0, 0, 0, 0]).unwrap();
         builder.push(AvId::MsvAvChannelBindings, &[7; 16]).unwrap();
         let shown = decode(&builder.finish()).unwrap().to_string();
-        assert_eq!(shown, "MsvAvNbDomainName D\\n, MsvAvFlags 0x2, MsvAvChannelBindings(0xa) of 16 bytes");
+        assert_eq!(
+            shown,
+            "MsvAvNbDomainName D\\n, MsvAvFlags 0x2, MsvAvTimestamp 257, MsvAvChannelBindings(0xa) of 16 bytes"
+        );
     }
 
     #[test]

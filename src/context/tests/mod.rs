@@ -25,7 +25,8 @@ use crate::{
     session::{Buffer, Role, SIGNATURE_LEN},
 };
 
-use super::*;
+use super::{response::ReceivedResponse, *};
+use crate::wire::{Authenticate, NegotiateFlags};
 
 /// A host at a fixed time, whose random bytes are all the same.
 struct Fixed(u64);
@@ -597,6 +598,33 @@ fn a_credential_of_the_other_usage_changes_nothing() {
 }
 
 /// A handshake through SPNEGO; a side whose `is_lossy` is set loses the mechListMIC.
+#[test]
+fn what_the_first_call_asks_for_counts() {
+    let asks_nothing = Pair { requested: ContextFlags::empty(), ..Pair::new() };
+    let asks_to_seal = Pair { requested: ContextFlags::CONF, ..Pair::new() };
+    let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
+    let negotiate = asks_nothing.initiate(&mut client, &[]).unwrap();
+    let challenge = asks_nothing.accept(&mut server, &negotiate).unwrap();
+    asks_to_seal.initiate(&mut client, &challenge).unwrap();
+    assert!(!client.flags().contains(ContextFlags::CONF));
+}
+
+#[test]
+fn a_response_without_a_user_is_not_anonymous() {
+    let pair = Pair { server_policy: Policy { anonymous: true, ..Policy::default() }, ..Pair::new() };
+    let messages = pair.messages();
+    let flags = NegotiateFlags::UNICODE;
+    let message = Authenticate::decode(&messages[2], flags).unwrap();
+    let read = |message: &Authenticate<'_>| {
+        ReceivedResponse::read(message, flags, &[0; 8], &Policy::default()).map(|response| response.name())
+    };
+    let nothing = Authenticate { user: b"", nt_response: b"", lm_response: &[0], ..message };
+    assert_eq!(read(&nothing), Ok("anonymous"));
+    assert_eq!(read(&Authenticate { nt_response: message.nt_response, ..nothing }), Ok("NTLMv2"));
+    assert!(read(&Authenticate { user: message.user, ..nothing }).is_err());
+    assert!(read(&Authenticate { lm_response: &[1], ..nothing }).is_err());
+}
+
 fn handshake_through_spnego(pair: &Pair, [client_is_lossy, server_is_lossy]: [bool; 2]) -> (Context, Context) {
     let [client_host, server_host] =
         [client_is_lossy, server_is_lossy].map(|is_lossy| Special { is_lossy, ..Special::default() });
