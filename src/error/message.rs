@@ -181,3 +181,20 @@ impl Fault {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_names_message_field_and_fault() {
+        let shown =
+            |fault| InvalidMessage { message: Message::Challenge, field: FieldName::TargetInfo, fault }.to_string();
+        assert_eq!(
+            shown(Fault::NoEnd),
+            "The CHALLENGE_MESSAGE is malformed, TargetInfo does not end with MsvAvEOL: check whether the token was cut off in \
+             transit, and which program made it"
+        );
+        assert!(shown(Fault::NoKey).contains("log on with an account"));
+    }
+}
