@@ -536,3 +536,36 @@ impl fmt::Display for Reason<'_> {
         f.write_str(or(words, "check its path and permissions"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_logon_says_what_to_do() {
+        for (statuses, words) in [
+            (&[0xC000_0072][..], "enable the account"),
+            (&[0xC000_0234], "unlock"),
+            (&[0xC000_0193], "expired"),
+            (&[0xC000_0071, 0xC000_0224], "change the password"),
+            (&[0xC000_005E, 0xC000_00B5, 0xC000_0233], "domain controller"),
+            (&[0xC000_006E, 0xC000_006F, 0xC000_0070, 0xC000_015B, 0xC000_0413], "when and from where"),
+            (&[0xC000_0001], "the logs of winbindd"),
+        ] {
+            for status in statuses {
+                assert!(remedy(*status).contains(words), "{status:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_entry_says_whose_and_why() {
+        let shown = |name, flaw| Missing { name, flaw }.to_string();
+        assert_eq!(shown("", None), ": add a line DOMAIN:USER:PASSWORD");
+        assert_eq!(shown("alice", None), " for alice: add one, or check whether it is disabled");
+        let line_7 = Some(FileFlaw::NotUtf8 { line: 7 });
+        assert_eq!(shown("alice", line_7), " for alice, and its line 7 is not UTF-8: save the file as UTF-8");
+        assert!(shown("", Some(FileFlaw::JustWritten)).contains("was just written"));
+        assert!(shown("", Some(FileFlaw::EmptyPasswordWithoutEnd)).contains("empty password and no end"));
+    }
+}
