@@ -103,6 +103,18 @@ mod tests {
     }
 
     #[test]
+    fn there_is_a_version_only_with_the_flag_and_room_for_it() {
+        let token = sample();
+        let with = Challenge::decode(&token).unwrap();
+        assert!(with.version.is_some());
+        let flags = with.flags - NegotiateFlags::VERSION;
+        // The eight bytes are there all the same.
+        let mut unflagged = token.clone();
+        unflagged[20..24].copy_from_slice(&flags.bits().to_le_bytes());
+        assert_eq!(Challenge::decode(&unflagged).map(|challenge| challenge.version), Ok(None));
+    }
+
+    #[test]
     fn refuses_every_truncation() {
         let bytes = sample();
         for len in 0..bytes.len() {

@@ -167,6 +167,17 @@ mod tests {
     }
 
     #[test]
+    fn a_token_is_as_long_as_the_limit_at_most() {
+        let mut token = vec![0; MAX_TOKEN];
+        token[..12].copy_from_slice(b"NTLMSSP\0\x02\0\0\0");
+        assert!(open(MESSAGE, 2, &token).is_ok());
+        for len in [MAX_TOKEN + 1, MAX_TOKEN + 2] {
+            token.resize(len, 0);
+            assert!(open(MESSAGE, 2, &token).is_err(), "{len} bytes");
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_into_the_header_is_an_internal_error() {
         let (mut writer, field) = writer();
         writer.field(field).field(field);
