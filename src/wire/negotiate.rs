@@ -109,6 +109,17 @@ mod tests {
     }
 
     #[test]
+    fn a_message_is_as_long_as_the_limit_at_most() {
+        let mut token = vec![0; Negotiate::MAX];
+        token[..12].copy_from_slice(b"NTLMSSP\0\x01\0\0\0");
+        assert!(Negotiate::decode(&token).is_ok());
+        for len in [Negotiate::MAX + 1, Negotiate::MAX + 2] {
+            token.resize(len, 0);
+            assert!(Negotiate::decode(&token).is_err(), "{len} bytes");
+        }
+    }
+
+    #[test]
     fn accepts_every_length_that_clients_send() {
         for (bytes, with_version) in [(16, false), (32, false), (40, true), (60, true)] {
             let mut token = Negotiate {
