@@ -277,7 +277,7 @@ pub(super) fn unwrap(
         unwrap_stream(&context, &buffers)?;
     } else {
         let signature = buffers.one(BufferType::Header)?.bytes()?;
-        buffers.ensure_apart(&[BufferType::SignOnly], |buffer| buffer.kind == BufferType::Data)?;
+        buffers.ensure_apart(&[BufferType::SignOnly, BufferType::Header], |buffer| buffer.kind == BufferType::Data)?;
         // SAFETY: DATA has just passed `ensure_apart`.
         let mut message = unsafe { buffers.message(None) }?;
         context.lock()?.session()?.unwrap(&mut message, signature)?;

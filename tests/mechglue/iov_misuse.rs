@@ -161,8 +161,8 @@ fn no_two_buffers_share_what_is_written() {
         [(HEADER, 0, 16), (DATA, 30, 20), (SIGN_ONLY, 10, 10)],
     ];
     for (number, overlap) in overlaps.into_iter().enumerate() {
-        // What a refused signature reads may lie anywhere.
-        let calls: &[_] = if number < 3 { &["wrap", "unwrap"] } else { &["wrap"] };
+        // Only `wrap` writes to the header; `unwrap` reads it, and may find it in what is signed.
+        let calls: &[_] = if number < 4 { &["wrap", "unwrap"] } else { &["wrap"] };
         for call in calls {
             let mut iov = Iov::new(&[(DATA, &memory), (HEADER, EMPTY), (DATA, EMPTY), (DATA, EMPTY)]);
             let start = iov.descriptors[0].buffer.value.cast::<u8>();
@@ -171,7 +171,8 @@ fn no_two_buffers_share_what_is_written() {
                 descriptor.buffer = sys::gss_buffer_desc { length, value: start.wrapping_add(offset).cast() };
             }
             iov.descriptors.remove(0);
-            assert_refused(&pair, call, &mut iov);
+            // Not for the signature, which is wrong as well.
+            assert_eq!(assert_refused(&pair, call, &mut iov).major, sys::_GSS_S_FAILURE, "{call} {number}");
         }
     }
     assert_in_step(&pair);
