@@ -230,13 +230,24 @@ impl<'call> SignaturePlace<'call> {
     }
 }
 
+/// The buffers of a message to wrap, whose signature goes to HEADER.
+fn buffers_to_wrap(qop: u32, iov: &IovArray, count: &IovCount) -> Result<IovBuffers> {
+    ensure_default_qop(qop)?;
+    IovBuffers::new(iov, count, &[BufferType::Stream, BufferType::MicToken])
+}
+
+/// The buffers of a message to sign, whose signature goes to MIC_TOKEN.
+fn buffers_to_sign(qop: u32, iov: &IovArray, count: &IovCount) -> Result<IovBuffers> {
+    ensure_default_qop(qop)?;
+    IovBuffers::new(iov, count, &[BufferType::Stream, BufferType::Header])
+}
+
 /// `gss_wrap_iov`, of krb5's `gssapi_ext.h`.
 pub(super) fn wrap(
     context: Ref<ContextHandle>, _conf_req: Unused<c_int>, qop: u32, conf_state: Out<c_int>, iov: IovArray,
     count: IovCount,
 ) -> Result<Major> {
-    ensure_default_qop(qop)?;
-    let buffers = IovBuffers::new(&iov, &count, &[BufferType::Stream, BufferType::MicToken])?;
+    let buffers = buffers_to_wrap(qop, &iov, &count)?;
     let header = buffers.one(BufferType::Header)?;
     buffers.ensure_apart(&[BufferType::SignOnly], |buffer| {
         buffer.kind == BufferType::Data || buffer.kind == BufferType::Header && !buffer.is_to_allocate()
@@ -257,8 +268,7 @@ pub(super) fn wrap_length(
     context: Ref<ContextHandle>, _conf_req: Unused<c_int>, qop: u32, conf_state: Out<c_int>, iov: IovArray,
     count: IovCount,
 ) -> Result<Major> {
-    ensure_default_qop(qop)?;
-    let buffers = IovBuffers::new(&iov, &count, &[BufferType::Stream, BufferType::MicToken])?;
+    let buffers = buffers_to_wrap(qop, &iov, &count)?;
     let header = buffers.one(BufferType::Header)?;
     context.lock()?.session()?.ensure_can_wrap()?;
     header.put_length(SIGNATURE_LEN);
@@ -313,8 +323,7 @@ fn unwrap_stream(context: &Ref<ContextHandle>, buffers: &IovBuffers) -> Result<(
 
 /// `gss_get_mic_iov`, of krb5's `gssapi_ext.h`.
 pub(super) fn get_mic(context: Ref<ContextHandle>, qop: u32, iov: IovArray, count: IovCount) -> Result<Major> {
-    ensure_default_qop(qop)?;
-    let buffers = IovBuffers::new(&iov, &count, &[BufferType::Stream, BufferType::Header])?;
+    let buffers = buffers_to_sign(qop, &iov, &count)?;
     let token = buffers.one(BufferType::MicToken)?;
     buffers.ensure_apart(&[BufferType::Data, BufferType::SignOnly], |buffer| {
         buffer.kind == BufferType::MicToken && !buffer.is_to_allocate()
@@ -328,8 +337,7 @@ pub(super) fn get_mic(context: Ref<ContextHandle>, qop: u32, iov: IovArray, coun
 
 /// `gss_get_mic_iov_length`, of krb5's `gssapi_ext.h`.
 pub(super) fn get_mic_length(context: Ref<ContextHandle>, qop: u32, iov: IovArray, count: IovCount) -> Result<Major> {
-    ensure_default_qop(qop)?;
-    let buffers = IovBuffers::new(&iov, &count, &[BufferType::Stream, BufferType::Header])?;
+    let buffers = buffers_to_sign(qop, &iov, &count)?;
     let token = buffers.one(BufferType::MicToken)?;
     context.lock()?.session()?.ensure_can_sign()?;
     token.put_length(SIGNATURE_LEN);
