@@ -62,7 +62,7 @@ fn has_set_user_id(path: &CStr) -> bool {
     failed == 0 && found.f_flag & libc::ST_NOSUID == 0
 }
 
-/// A directory that everybody may use, removed at the end.
+/// A directory that only nobody may use, so that no other user can run the program in it; removed at the end.
 struct Directory(PathBuf);
 
 impl Directory {
@@ -73,10 +73,11 @@ impl Directory {
         let path = Path::new(base.to_str().unwrap()).join(format!("gss-ntlm-set-user-id-{}", id()));
         fs::create_dir(&path).unwrap();
         let directory = Self(path);
+        directory.set_mode("", 0o700);
         fs::copy(env::current_exe().unwrap(), directory.0.join("program")).unwrap();
         fs::copy(&world().plugin, directory.0.join("plugin.so")).unwrap();
         fs::write(directory.0.join("users"), "DOM:alice:Password\n").unwrap();
-        directory.set_mode("", 0o777);
+        std::os::unix::fs::chown(&directory.0, Some(NOBODY), Some(NOBODY)).unwrap();
         directory.set_mode("plugin.so", 0o755);
         directory.set_mode("users", 0o644);
         directory
