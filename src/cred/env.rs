@@ -145,6 +145,18 @@ mod tests {
     }
 
     #[test]
+    fn a_domain_is_not_asked_for_names_that_are_set() {
+        let asked = |host: &Named| {
+            let domain = TestDomain::default();
+            let requests = std::sync::Arc::clone(&domain.requests);
+            let _ = Env { domain: Some(domain.domain()), ..Env::without_domain(Policy::default(), host) }.names();
+            requests.load(core::sync::atomic::Ordering::Relaxed)
+        };
+        assert_eq!(asked(&corp(Some("SRV"), Some("CORP"))), 0);
+        assert_eq!([asked(&corp(Some("SRV"), None)), asked(&corp(None, Some("CORP")))], [1, 1]);
+    }
+
+    #[test]
     fn an_acceptor_shows_what_is_set_then_what_winbind_says_then_the_host_name() {
         let names = |host: &Named, domain| Env { domain, ..Env::without_domain(Policy::default(), host) }.names();
         let member = names(&corp(None, None), winbind(Some(["SRV", "CORP"])));

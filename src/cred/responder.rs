@@ -60,6 +60,11 @@ pub trait DomainService: Verifier + Responder {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    };
+
     use crate::{
         cred::{Claim, VerifiedClaim},
         crypto::SessionBaseKey,
@@ -75,6 +80,8 @@ pub(crate) mod tests {
         pub(crate) membership: Option<Membership>,
         pub(crate) attributes: Attributes,
         pub(crate) respond: fn(&ReceivedChallenge<'_>) -> Result<Response>,
+        /// How often it was asked for the membership.
+        pub(crate) requests: Arc<AtomicU32>,
     }
 
     impl Default for TestDomain {
@@ -88,6 +95,7 @@ pub(crate) mod tests {
                 }),
                 attributes: Attributes::new(),
                 respond: |_| Err(Error::Internal),
+                requests: Arc::default(),
             }
         }
     }
@@ -131,6 +139,7 @@ pub(crate) mod tests {
         }
 
         fn membership(&self, _: &Env<'_>) -> Result<&Membership> {
+            self.requests.fetch_add(1, Ordering::Relaxed);
             self.membership.as_ref().ok_or_else(|| CredentialError::NoDomain.into())
         }
 
