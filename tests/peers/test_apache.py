@@ -28,7 +28,8 @@ from harness import (
     require_program, spnego_loses_mic,
 )
 
-# Debian's default; in mpm_event any thread may serve a connection.
+# Debian's default; in mpm_event any thread may serve a connection. If all threads are busy, or the time is over, it closes
+# connections in the middle of a handshake; so there are more threads than clients, and the time is long.
 MODULES = (
     "mpm_event authn_core authz_core authz_user auth_basic auth_gssapi alias cgi env headers session session_cookie ssl"
 ).split()
@@ -77,17 +78,18 @@ Mutex file:{root}
 {user}
 ServerLimit 2
 StartServers 2
-ThreadLimit 16
-ThreadsPerChild 16
-MaxRequestWorkers 32
+ThreadLimit 64
+ThreadsPerChild 64
+MaxRequestWorkers 128
 MinSpareThreads 1
-MaxSpareThreads 32
+MaxSpareThreads 128
 Listen 127.0.0.1:{port}
 Listen 127.0.0.1:{tls_port} https
 ErrorLog {root}/error.log
 LogLevel info ssl:notice
 DocumentRoot {root}/documents
 MaxKeepAliveRequests 0
+KeepAliveTimeout 60
 ScriptAlias /git/ {git}/
 <Location />
 AuthType GSSAPI
