@@ -26,8 +26,12 @@ pub struct Policy {
     pub target_name: TargetNamePolicy,
     /// Whether an initiator accepts a server that sends no TargetInfo.
     pub target_info: TargetInfoPolicy,
-    /// What every context must have, whether the application asks for it or not.
+    /// What contexts must have, whether the application asks for it or not.
     pub minimum: Minimum,
+    /// When an acceptor starts a connectionless handshake.
+    pub datagram: DatagramPolicy,
+    /// Who may read a user file.
+    pub user_file_mode: UserFileMode,
     /// The largest difference between the time of a CHALLENGE_MESSAGE and the initiator's clock, in hours.
     pub max_skew_hours: u32,
     /// Whether winbind is asked for accounts that are not in the user file.
@@ -117,18 +121,41 @@ pub enum TargetInfoPolicy {
     Optional,
 }
 
+/// GSS_NTLM_DATAGRAM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DatagramPolicy {
+    /// Whenever a first token asks for it.
+    Yes,
+    /// If the application asks for it: by NEG_FLAGS with DATAGRAM or, with fewer rights, by the header token.
+    AsAsked,
+    /// Never.
+    No,
+}
+
+/// GSS_NTLM_USER_FILE_MODE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserFileMode {
+    /// Everybody; the system's log then has a warning.
+    Any,
+    /// Only the owner and the group.
+    Private,
+}
+
 bitflags! {
-    /// GSS_NTLM_MINIMUM: what every context must have. If it is empty, what the application asks for is enough.
+    /// GSS_NTLM_MINIMUM: what contexts must have. If it is empty, what the application asks for is enough.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct Minimum: u8 {
-        /// 128-bit keys.
+        /// 128-bit keys, in every context.
         const BITS_128 = 1;
-        /// Extended session security.
+        /// Extended session security, in every context.
         const EXTENDED_SESSIONSECURITY = 2;
         /// Integrity of messages.
         const SIGN = 4;
         /// Confidentiality of messages.
         const SEAL = 8;
+        /// The default: 128-bit keys and extended session security in each context whose messages are protected, except at
+        /// the levels below 3 and in connectionless contexts that the application asked for.
+        const STRONG_IF_PROTECTED = 16;
     }
 }
 
@@ -142,7 +169,9 @@ impl Default for Policy {
             channel_bindings: BindingsPolicy::WhenSent,
             target_name: TargetNamePolicy::Off,
             target_info: TargetInfoPolicy::Required,
-            minimum: Minimum::empty(),
+            minimum: Minimum::STRONG_IF_PROTECTED,
+            datagram: DatagramPolicy::AsAsked,
+            user_file_mode: UserFileMode::Any,
             max_skew_hours: 36,
             winbind: true,
             winbind_timeout: 60,
@@ -231,6 +260,31 @@ const SWITCHES: &[Switch] = &[
         set: |policy, value| set_if_some(&mut policy.minimum, minimum(value)),
     },
     Switch {
+        name: "GSS_NTLM_DATAGRAM",
+        allowed: "as-asked, yes or no",
+        set: |policy, value| {
+            let datagram = match value {
+                "as-asked" => Some(DatagramPolicy::AsAsked),
+                "yes" => Some(DatagramPolicy::Yes),
+                "no" => Some(DatagramPolicy::No),
+                _ => None,
+            };
+            set_if_some(&mut policy.datagram, datagram)
+        },
+    },
+    Switch {
+        name: "GSS_NTLM_USER_FILE_MODE",
+        allowed: "any or private",
+        set: |policy, value| {
+            let mode = match value {
+                "any" => Some(UserFileMode::Any),
+                "private" => Some(UserFileMode::Private),
+                _ => None,
+            };
+            set_if_some(&mut policy.user_file_mode, mode)
+        },
+    },
+    Switch {
         name: "GSS_NTLM_ANONYMOUS",
         allowed: YES_OR_NO,
         set: |policy, value| set_if_some(&mut policy.anonymous, yes_or_no(value)),
@@ -305,13 +359,14 @@ fn yes_or_no(value: &str) -> Option<bool> {
     }
 }
 
+/// A list adds to the default; only `sign-as-asked` takes the default away.
 fn minimum(value: &str) -> Option<Minimum> {
     if value == "sign-as-asked" {
         return Some(Minimum::empty());
     }
     let mut words = value.split([',', ' ']).filter(|word| !word.is_empty()).peekable();
     words.peek()?;
-    words.try_fold(Minimum::empty(), |sum, word| {
+    words.try_fold(Minimum::STRONG_IF_PROTECTED, |sum, word| {
         Some(
             sum | match word {
                 "128" => Minimum::BITS_128,

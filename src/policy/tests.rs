@@ -16,6 +16,7 @@ fn without_switches_the_policy_is_the_default() {
 fn every_value_of_every_switch_sets_its_part() {
     let default = Policy::default;
     let minimum = |minimum| Policy { minimum, ..default() };
+    let added = |added| minimum(Minimum::STRONG_IF_PROTECTED | added);
     let all = [
         ("LM_COMPAT_LEVEL", "0", Policy { lm_level: LmLevel(0), ..default() }),
         ("LM_COMPAT_LEVEL", " 5 ", Policy { lm_level: LmLevel(5), ..default() }),
@@ -33,11 +34,16 @@ fn every_value_of_every_switch_sets_its_part() {
         ("GSS_NTLM_TARGET_NAME", "required", Policy { target_name: TargetNamePolicy::Required, ..default() }),
         ("GSS_NTLM_TARGET_INFO", "required", default()),
         ("GSS_NTLM_TARGET_INFO", "optional", Policy { target_info: TargetInfoPolicy::Optional, ..default() }),
-        ("GSS_NTLM_MINIMUM", "sign-as-asked", default()),
-        ("GSS_NTLM_MINIMUM", "128", minimum(Minimum::BITS_128)),
-        ("GSS_NTLM_MINIMUM", "ess", minimum(Minimum::EXTENDED_SESSIONSECURITY)),
-        ("GSS_NTLM_MINIMUM", "sign", minimum(Minimum::SIGN)),
-        ("GSS_NTLM_MINIMUM", "128, seal,128", minimum(Minimum::BITS_128 | Minimum::SEAL)),
+        ("GSS_NTLM_MINIMUM", "sign-as-asked", minimum(Minimum::empty())),
+        ("GSS_NTLM_MINIMUM", "128", added(Minimum::BITS_128)),
+        ("GSS_NTLM_MINIMUM", "ess", added(Minimum::EXTENDED_SESSIONSECURITY)),
+        ("GSS_NTLM_MINIMUM", "sign", added(Minimum::SIGN)),
+        ("GSS_NTLM_MINIMUM", "128, seal,128", added(Minimum::BITS_128 | Minimum::SEAL)),
+        ("GSS_NTLM_DATAGRAM", "as-asked", default()),
+        ("GSS_NTLM_DATAGRAM", "yes", Policy { datagram: DatagramPolicy::Yes, ..default() }),
+        ("GSS_NTLM_DATAGRAM", "no", Policy { datagram: DatagramPolicy::No, ..default() }),
+        ("GSS_NTLM_USER_FILE_MODE", "any", default()),
+        ("GSS_NTLM_USER_FILE_MODE", "private", Policy { user_file_mode: UserFileMode::Private, ..default() }),
         ("GSS_NTLM_ANONYMOUS", "yes", Policy { anonymous: true, ..default() }),
         ("GSS_NTLM_ANONYMOUS", "no", default()),
         ("GSS_NTLM_MAX_SKEW", "0", Policy { max_skew_hours: 0, ..default() }),
