@@ -13,7 +13,7 @@ use core::fmt;
 pub use self::{
     message::{Fault, FieldName, InvalidMessage, Message},
     table::{
-        ApiMisuse, BadSignature, Code, CredentialError, DomainError, FileFlaw, HostError, PeerIncompatible,
+        ApiMisuse, BadSignature, Code, CredentialError, DomainError, FileFlaw, HostError, LogonFault, PeerIncompatible,
         PeerMisbehaved, PolicyError,
     },
 };
@@ -225,6 +225,26 @@ mod tests {
         };
         let rows: Vec<_> = Error::examples("").iter().map(row).collect();
         assert_eq!(rows, pinned.map(|(major, minor, variant)| (major, minor, variant.to_owned())));
+    }
+
+    #[test]
+    fn the_sentence_of_a_refused_logon_does_not_tell_why() {
+        let faults = [
+            LogonFault::UnknownUser,
+            LogonFault::BadPassword,
+            LogonFault::DisabledUser,
+            LogonFault::OtherName,
+            LogonFault::OddName,
+            LogonFault::NotTold,
+        ];
+        let told = |fault| {
+            let error = Error::from(PeerMisbehaved::LogonFailure(fault));
+            (error.code(), error.to_string())
+        };
+        for fault in faults {
+            assert_eq!(told(fault), told(LogonFault::UnknownUser));
+            assert!(!told(fault).1.contains(fault.word()));
+        }
     }
 
     #[test]

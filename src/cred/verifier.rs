@@ -11,7 +11,7 @@ use crate::{
         primitive::equal,
         response::{NTLM_V1_LEN, lm_v1, ntlm_v1, ntlm_v2},
     },
-    error::{PeerMisbehaved, Result},
+    error::{LogonFault, PeerMisbehaved, Result},
     host::Host,
     name::{Attribute, Attributes, Name, UserName},
     text::{DisplayUtf16, from_utf16le, upper_utf16le},
@@ -78,8 +78,8 @@ pub trait Verifier: fmt::Debug + Send + Sync {
     /// Verifies `claim`.
     ///
     /// # Errors
-    /// [`PeerMisbehaved::LogonFailure`] if its name or its proof is wrong: only the trace tells unknown users from wrong
-    /// passwords, the peer must not know. Other errors if the account may not log on, or the verifier does not work.
+    /// [`PeerMisbehaved::LogonFailure`] if its name or its proof is wrong: only the system's log and the trace tell unknown users
+    /// from wrong passwords, the peer must not know. Other errors if the account may not log on, or the verifier does not work.
     fn verify(&self, claim: &Claim<'_>, env: &Env<'_>) -> Result<VerifiedClaim>;
 }
 
@@ -130,7 +130,7 @@ fn ensure_not_of_file(file: &UserFile, verified: &VerifiedClaim, host: &dyn Host
         "refused {}: the user file has this account under another name, and the domain must not verify it",
         Name::User(verified.account.clone())
     ));
-    Err(PeerMisbehaved::LogonFailure.into())
+    Err(PeerMisbehaved::LogonFailure(LogonFault::OtherName).into())
 }
 
 /// Verifies a claim against the entry of a user file.
@@ -146,13 +146,13 @@ fn verify_against(entry: Option<&Entry>, claim: &Claim<'_>, host: &dyn Host) -> 
             attributes: Attributes::new(),
         }),
         (entry, _) => {
-            let why = match entry {
-                None => "no such account in the user file",
-                Some(entry) if entry.is_disabled => "the account is disabled",
-                Some(_) => "wrong password",
+            let (fault, why) = match entry {
+                None => (LogonFault::UnknownUser, "no such account in the user file"),
+                Some(entry) if entry.is_disabled => (LogonFault::DisabledUser, "the account is disabled"),
+                Some(_) => (LogonFault::BadPassword, "wrong password"),
             };
             host.trace(format_args!("refused {}\\{}: {why}", DisplayUtf16(claim.domain), DisplayUtf16(claim.user)));
-            Err(PeerMisbehaved::LogonFailure.into())
+            Err(PeerMisbehaved::LogonFailure(fault).into())
         }
     }
 }
@@ -212,7 +212,9 @@ mod tests {
             let verified = verify_against(entry, &claim, &host).map(|verified| verified.account.user);
             (verified, host.traced.try_lock().unwrap().concat())
         };
-        let refused = |why: &str| (Err(PeerMisbehaved::LogonFailure.into()), format!("refused dom\\Alice: {why}"));
+        let refused =
+            |fault, why: &str| (Err(PeerMisbehaved::LogonFailure(fault).into()), format!("refused dom\\Alice: {why}"));
+        let bad_password = || refused(LogonFault::BadPassword, "wrong password");
         let right = secret(b"right");
         let by_v2 = ["dom", "DOM", "", "Dom"].map(|domain| {
             let key = ntowf_v2(&right.nt_hash, &user, &to_utf16le(domain));
@@ -231,16 +233,19 @@ mod tests {
         for proof in [of_v2(0), of_v2(1), of_v2(2), of_v1, of_lm] {
             let verified = (Ok("alice".to_owned()), String::new());
             assert_eq!(outcome(Some(&entry(right.copy(), false)), proof), verified);
-            assert_eq!(outcome(Some(&entry(secret(b"wrong"), false)), proof), refused("wrong password"));
-            assert_eq!(outcome(Some(&entry(right.copy(), true)), proof), refused("the account is disabled"));
-            assert_eq!(outcome(None, proof), refused("no such account in the user file"));
+            assert_eq!(outcome(Some(&entry(secret(b"wrong"), false)), proof), bad_password());
+            assert_eq!(
+                outcome(Some(&entry(right.copy(), true)), proof),
+                refused(LogonFault::DisabledUser, "the account is disabled")
+            );
+            assert_eq!(outcome(None, proof), refused(LogonFault::UnknownUser, "no such account in the user file"));
         }
         let in_another_spelling = outcome(Some(&entry(right.copy(), false)), of_v2(3));
-        assert_eq!(in_another_spelling, refused("wrong password"));
+        assert_eq!(in_another_spelling, bad_password());
         for response in [&by_lm, &by_no_lm] {
             let proof = Proof::Lm { challenge: &challenge, response };
             let entry = entry(Secret { lm_hash: None, ..right.copy() }, false);
-            assert_eq!(outcome(Some(&entry), proof), refused("wrong password"));
+            assert_eq!(outcome(Some(&entry), proof), bad_password());
         }
     }
 
@@ -257,15 +262,22 @@ mod tests {
             let claim = Claim { user: &user, domain: &domain, workstation: &[], proof };
             accounts.verify(&claim, &env).map(|verified| verified.account.user)
         };
-        let (refused, believed) = (Err(PeerMisbehaved::LogonFailure.into()), Ok("somebody".to_owned()));
+        let [unknown, bad, disabled, refused] =
+            [LogonFault::UnknownUser, LogonFault::BadPassword, LogonFault::DisabledUser, LogonFault::OtherName]
+                .map(|fault| Err(PeerMisbehaved::LogonFailure(fault).into()));
+        let believed = Ok("somebody".to_owned());
         let domain = Some(TestDomain::default().domain());
 
         let both = Accounts { user_file: file(), asks_domain: true };
-        for (user, by_both) in
-            [("alice", &refused), ("ALICE", &refused), ("bob", &refused), ("old", &refused), ("carol", &believed)]
-        {
+        for (user, by_both, by_file) in [
+            ("alice", &bad, &bad),
+            ("ALICE", &bad, &bad),
+            ("bob", &bad, &bad),
+            ("old", &disabled, &disabled),
+            ("carol", &believed, &unknown),
+        ] {
             assert_eq!(&verify(&both, user, domain), by_both, "{user}");
-            assert_eq!(verify(&both, user, None), refused, "{user}");
+            assert_eq!(&verify(&both, user, None), by_file, "{user}");
         }
         for (line, by_both) in [
             ("AD:somebody:x\n", &refused),
@@ -290,7 +302,7 @@ mod tests {
             assert_eq!(&verify(&both, "by.another.name@ad.example", talkative), by_both, "{line}");
         }
         let silent = Some(TestDomain { membership: None, ..TestDomain::default() }.domain());
-        assert_eq!(verify(&both, "carol", silent), refused, "as if it were not there");
+        assert_eq!(verify(&both, "carol", silent), unknown, "as if it were not there");
         assert_eq!(
             verify(&Accounts { user_file: None, asks_domain: true }, "alice", silent),
             believed,

@@ -113,8 +113,9 @@ errors! {
     /// A well-formed token that must not be trusted.
     #[derive(Copy)]
     PeerMisbehaved(PeerMisbehaved) {
-        /// Unknown user or wrong password: the peer is never told which.
-        LogonFailure => FAILURE, 0x13,
+        /// Unknown user or wrong password. Only the system's log tells which: the peer must not know, and the sentence is for
+        /// the application, which may pass it on.
+        LogonFailure(_why: LogonFault = LogonFault::UnknownUser) => FAILURE, 0x13,
             "The user name or the password is wrong (STATUS_LOGON_FAILURE): check both; the trace of the server (GSSNTLMSSP_DEBUG) says which of them is wrong";
         /// The MIC of the AUTHENTICATE_MESSAGE does not match the three messages.
         WrongMic => FAILURE, 0x20,
@@ -449,6 +450,38 @@ const fn remedy(status: u32) -> &'static str {
 /// `text`, or `otherwise` if it is empty.
 const fn or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
     if text.is_empty() { otherwise } else { text }
+}
+
+/// What is wrong with the name and the password of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogonFault {
+    /// There is no such account.
+    UnknownUser,
+    /// The account has another password.
+    BadPassword,
+    /// The account is disabled.
+    DisabledUser,
+    /// The domain knows the account, and so does the user file, by another name: the domain must not verify it.
+    OtherName,
+    /// No account of a domain can have this name, or be at this computer.
+    OddName,
+    /// The domain does not tell.
+    NotTold,
+}
+
+impl LogonFault {
+    /// Its word in the system's log.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::UnknownUser => "unknown-user",
+            Self::BadPassword => "bad-password",
+            Self::DisabledUser => "disabled-user",
+            Self::OtherName => "other-name",
+            Self::OddName => "odd-name",
+            Self::NotTold => "not-told",
+        }
+    }
 }
 
 /// What explains why a user file may not have an account.

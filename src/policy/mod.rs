@@ -38,6 +38,8 @@ pub struct Policy {
     pub winbind: bool,
     /// Timeout in seconds for one winbind request.
     pub winbind_timeout: u32,
+    /// Which handshakes get a line in the system's log.
+    pub audit: AuditPolicy,
 }
 
 /// LM_COMPAT_LEVEL, 0 to 5: Windows' LmCompatibilityLevel.
@@ -141,6 +143,17 @@ pub enum UserFileMode {
     Private,
 }
 
+/// GSS_NTLM_AUDIT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuditPolicy {
+    /// None.
+    Off,
+    /// Those that fail.
+    Failures,
+    /// All.
+    All,
+}
+
 bitflags! {
     /// GSS_NTLM_MINIMUM: what contexts must have. If it is empty, what the application asks for is enough.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,6 +188,7 @@ impl Default for Policy {
             max_skew_hours: 36,
             winbind: true,
             winbind_timeout: 60,
+            audit: AuditPolicy::Failures,
         }
     }
 }
@@ -304,6 +318,19 @@ const SWITCHES: &[Switch] = &[
         allowed: "a number of seconds",
         set: |policy, value| {
             set_if_some(&mut policy.winbind_timeout, value.parse().ok().filter(|seconds| *seconds > 0))
+        },
+    },
+    Switch {
+        name: "GSS_NTLM_AUDIT",
+        allowed: "off, failures or all",
+        set: |policy, value| {
+            let audit = match value {
+                "off" => Some(AuditPolicy::Off),
+                "failures" => Some(AuditPolicy::Failures),
+                "all" => Some(AuditPolicy::All),
+                _ => None,
+            };
+            set_if_some(&mut policy.audit, audit)
         },
     },
 ];

@@ -50,6 +50,9 @@ fn every_value_of_every_switch_sets_its_part() {
         ("GSS_NTLM_WINBIND", "no", Policy { winbind: false, ..default() }),
         ("GSS_NTLM_WINBIND", "yes", default()),
         ("GSS_NTLM_WINBIND_TIMEOUT", "1", Policy { winbind_timeout: 1, ..default() }),
+        ("GSS_NTLM_AUDIT", "off", Policy { audit: AuditPolicy::Off, ..default() }),
+        ("GSS_NTLM_AUDIT", "failures", default()),
+        ("GSS_NTLM_AUDIT", "all", Policy { audit: AuditPolicy::All, ..default() }),
     ];
     for (name, value, policy) in all {
         assert_eq!(with(name, value), Ok(policy), "{name}={value}");

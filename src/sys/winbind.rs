@@ -27,7 +27,10 @@ use super::once_box::OnceBox;
 use crate::{
     cred::{Claim, DomainService, Env, Proof, ReceivedChallenge, Responder, Response, VerifiedClaim, Verifier},
     crypto::{ExportedSessionKey, LmHash, SessionBaseKey, keys::kxkey_non_nt},
-    error::{CredentialError, DomainError, Error, HostError, PeerIncompatible, PeerMisbehaved, PolicyError, Result},
+    error::{
+        CredentialError, DomainError, Error, HostError, LogonFault, PeerIncompatible, PeerMisbehaved, PolicyError,
+        Result,
+    },
     host::{Host, Membership},
     name::{Attribute, Name, UserName},
     policy::{Minimum, Policy},
@@ -55,7 +58,7 @@ impl Verifier for Winbind {
                 DisplayUtf16(claim.domain),
                 DisplayUtf16(claim.user)
             ));
-            return Err(PeerMisbehaved::LogonFailure.into());
+            return Err(PeerMisbehaved::LogonFailure(LogonFault::OddName).into());
         };
         let answer = ask(timeout(env), env.host, move |connection| connection.authenticate(&logon))?;
         match answer {
@@ -152,10 +155,10 @@ impl Winbind {
             DisplayUtf16(claim.user)
         ));
         match failure {
-            Failure::Refused { status: NO_SUCH_USER | WRONG_PASSWORD | LOGON_FAILURE, .. } => {
-                PeerMisbehaved::LogonFailure.into()
-            }
-            Failure::Refused { status, name } => DomainError::Refused { status, name }.into(),
+            Failure::Refused { status, name } => match fault(status) {
+                Some(fault) => PeerMisbehaved::LogonFailure(fault).into(),
+                None => DomainError::Refused { status, name }.into(),
+            },
             Failure::Unavailable => DomainError::Unavailable.into(),
             Failure::NotPermitted => DomainError::NotPermitted.into(),
             Failure::OddReply(what) => DomainError::OddReply(what).into(),
@@ -164,10 +167,16 @@ impl Winbind {
     }
 }
 
-/// NTSTATUS values that only the trace tells apart, so that a client does not learn which accounts there are ([MS-ERREF] 2.3.1).
-const NO_SUCH_USER: u32 = 0xC000_0064;
-const WRONG_PASSWORD: u32 = 0xC000_006A;
-const LOGON_FAILURE: u32 = 0xC000_006D;
+/// What the NTSTATUS values mean that only the log tells apart, so that a client does not learn which accounts there are
+/// ([MS-ERREF] 2.3.1): NO_SUCH_USER, WRONG_PASSWORD and LOGON_FAILURE.
+const fn fault(status: u32) -> Option<LogonFault> {
+    match status {
+        0xC000_0064 => Some(LogonFault::UnknownUser),
+        0xC000_006A => Some(LogonFault::BadPassword),
+        0xC000_006D => Some(LogonFault::NotTold),
+        _ => None,
+    }
+}
 
 /// The claim as libwbclient takes it; `None` if no account can have such a name, or libwbclient cannot express it.
 fn logon(claim: &Claim<'_>) -> Option<Logon> {
@@ -574,12 +583,14 @@ mod tests {
     }
 
     #[test]
-    fn only_the_trace_tells_an_unknown_user_from_a_wrong_password() {
+    fn only_the_log_and_the_trace_tell_an_unknown_user_from_a_wrong_password() {
         let why = |failure| Winbind.logon_error(failure, &claim(b"", v2()), &Silent::default());
         let refused = |status| why(Failure::Refused { status, name: String::new() });
-        for status in [0xC000_0064, 0xC000_006A, 0xC000_006D] {
-            assert_eq!(refused(status), PeerMisbehaved::LogonFailure.into());
-        }
+        let [unknown, bad, not_told] = [0xC000_0064, 0xC000_006A, 0xC000_006D].map(refused);
+        assert_eq!(unknown, PeerMisbehaved::LogonFailure(LogonFault::UnknownUser).into());
+        assert_eq!(bad, PeerMisbehaved::LogonFailure(LogonFault::BadPassword).into());
+        assert_eq!(not_told, PeerMisbehaved::LogonFailure(LogonFault::NotTold).into());
+        assert!(bad.to_string() == unknown.to_string() && bad.to_string() == not_told.to_string());
         let sentence = refused(0xC000_0072).to_string();
         assert!(sentence.contains("0xC0000072") && sentence.contains("enable the account"), "{sentence}");
         assert_eq!(why(Failure::Unavailable), DomainError::Unavailable.into());

@@ -160,7 +160,7 @@ fn messages_are_sealed_only_with_extended_session_security() {
 #[test]
 fn a_wrong_password_or_a_changed_message_is_refused() {
     let wrong = Pair { requested: ContextFlags::INTEG | ContextFlags::DATAGRAM, ..Pair::with_password("wrong") };
-    assert_eq!(handshake(&wrong, b"").map(drop), Err(PeerMisbehaved::LogonFailure.into()));
+    assert_eq!(handshake(&wrong, b"").map(drop), Err(PeerMisbehaved::LogonFailure(LogonFault::BadPassword).into()));
     let pair = pair();
     let (_, _, [challenge, authenticate]) = handshake(&pair, b"").unwrap();
     let mut server = Context::new(Role::Acceptor);

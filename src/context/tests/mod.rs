@@ -18,7 +18,7 @@ use std::{
 use crate::{
     bytes::{CHECKSUM_LEN, append_checksum},
     cred::{Acceptor, Accounts, CredStore, Credential, DomainService, Env, Usage},
-    error::{ApiMisuse, CredentialError, Error, PeerIncompatible, PeerMisbehaved, PolicyError},
+    error::{ApiMisuse, CredentialError, Error, LogonFault, PeerIncompatible, PeerMisbehaved, PolicyError},
     host::{FileTime, Host, LocalNames},
     name::Name,
     policy::{BindingsPolicy, MicPolicy, Minimum, Policy, TargetNamePolicy},
@@ -304,11 +304,14 @@ fn a_token_for_an_established_context_changes_nothing() {
 
 #[test]
 fn a_wrong_password_and_an_unknown_user_are_the_same_to_the_client() {
-    assert_eq!(Pair::with_password("wrong").error(), PeerMisbehaved::LogonFailure.into());
+    let wrong = Pair::with_password("wrong").error();
+    assert_eq!(wrong, PeerMisbehaved::LogonFailure(LogonFault::BadPassword).into());
     let name = Name::parse_user("DOM\\mallory").unwrap();
     let store = CredStore::default().with_password(b"secret").unwrap();
     let client = Credential::acquire(Some(&name), Usage::Initiate, &store, &env(Policy::default())).unwrap();
-    assert_eq!(Pair { client, ..Pair::new() }.error(), PeerMisbehaved::LogonFailure.into());
+    let unknown = Pair { client, ..Pair::new() }.error();
+    assert_eq!(unknown, PeerMisbehaved::LogonFailure(LogonFault::UnknownUser).into());
+    assert_eq!((unknown.code(), unknown.to_string()), (wrong.code(), wrong.to_string()));
 }
 
 #[test]

@@ -517,7 +517,8 @@ fn a_proof_may_be_over_the_domain_in_upper_case_or_over_no_domain() {
         let pair = writing_in(UNICODE);
         let pair = Pair { client: client(proven, "secret", 3), ..pair };
         let done = pair.handshake(answering(|message| message.domain = claimed)).map(drop);
-        let expected = if expected { Ok(()) } else { Err(PeerMisbehaved::LogonFailure.into()) };
+        let expected =
+            if expected { Ok(()) } else { Err(PeerMisbehaved::LogonFailure(LogonFault::BadPassword).into()) };
         assert_eq!(done, expected, "{proven} as {claimed:?}");
     }
 }
@@ -537,8 +538,11 @@ fn lm_v2_alone_is_refused_with_any_nt_response_beside_it() {
             });
             // At these levels it is verified as an LM response, and is wrong.
             let is_tried = nt_response.is_empty() && level < 2;
-            let expected: Error =
-                if is_tried { PeerMisbehaved::LogonFailure.into() } else { PolicyError::NtlmV1.into() };
+            let expected: Error = if is_tried {
+                PeerMisbehaved::LogonFailure(LogonFault::BadPassword).into()
+            } else {
+                PolicyError::NtlmV1.into()
+            };
             assert_eq!(refused.map(drop), Err(expected), "level {level}, {nt_response:?}");
         }
     }

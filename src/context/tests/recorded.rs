@@ -113,7 +113,7 @@ fn clients_of_the_field_with_a_wrong_password_are_refused() {
     for recorded in ALL {
         assert_eq!(
             recorded.accepted("wrong").map(drop),
-            Err(PeerMisbehaved::LogonFailure.into()),
+            Err(PeerMisbehaved::LogonFailure(LogonFault::BadPassword).into()),
             "{}",
             recorded.client
         );
