@@ -139,8 +139,10 @@ class Party:
     def hello(self, plugin):
         return hello(plugin)
 
-    def acquire(self, cred, usage, user=None, password=None, store=None, mech="ntlm", neg=None):
+    def acquire(self, cred, usage, user=None, password=None, store=None, mech="ntlm", neg=None, service=None):
+        """`service` names an acceptor, `user` an initiator."""
         name = None if user is None else gss.import_name(user.encode(), gss.NameType.user)
+        name = gss.import_name(service.encode(), gss.NameType.hostbased_service) if service else name
         mechs = [MECHANISMS[mech]]
         if password is not None:
             # With Python's surrogateescape a test can give a password that is not UTF-8.
