@@ -4,7 +4,8 @@ allows it (harness.require), or another run does the test.
 A few tests that fail run once more, each alone: on a busy machine a server of others may be late. A test that passes only then
 is named at the end, for someone to find its fault, which may be ours.
 
-    run.py [PATTERN...]    patterns of file names; default: all
+    run.py [PATTERN...]    patterns of file names in this directory, or with another one: '../attacks/test_*.py'; default: all
+                           files in this directory
 
 GSSNTLM_PEERS_OPTIONAL=1 allows every skip.
 """
@@ -46,9 +47,14 @@ def passes(result):
     return True
 
 
+def discover(pattern):
+    directory, name = os.path.split(pattern)
+    return unittest.TestLoader().discover(os.path.join(harness.HERE, directory), pattern=name)
+
+
 def main(patterns):
     # A pattern without a test is misspelled.
-    suites = [unittest.TestLoader().discover(harness.HERE, pattern=pattern) for pattern in patterns]
+    suites = [discover(pattern) for pattern in patterns]
     result = run(unittest.TestSuite(suites))
     skipped = collections.Counter(reason for _, reason in result.skipped)
     for reason, count in sorted(skipped.items()):
