@@ -97,11 +97,21 @@ impl Error {
         match self {
             Self::Policy(error) => matches!(
                 error,
-                PolicyError::BadSwitch { .. } | PolicyError::UnknownSwitch { .. } | PolicyError::BadLmLevel
+                PolicyError::BadSwitch { .. }
+                    | PolicyError::UnknownSwitch { .. }
+                    | PolicyError::BadLmLevel
+                    | PolicyError::BadFile { .. }
+                    | PolicyError::BadLine { .. }
+                    | PolicyError::Loosens { .. }
             ),
             Self::Credential(CredentialError::NoEntry { name, .. }) => name.is_empty(),
             Self::Credential(error) => {
-                matches!(error, CredentialError::Unreadable { .. } | CredentialError::Writable { .. })
+                matches!(
+                    error,
+                    CredentialError::Unreadable { .. }
+                        | CredentialError::Writable { .. }
+                        | CredentialError::Readable { .. }
+                )
             }
             Self::InvalidMessage(_)
             | Self::PeerMisbehaved(_)
@@ -191,6 +201,7 @@ mod tests {
             (0x0007_0000, 0x4E54_0034, "Credential NoUserFile"),
             (0x0007_0000, 0x4E54_0036, "Credential Unreadable"),
             (0x0007_0000, 0x4E54_0037, "Credential Writable"),
+            (0x0007_0000, 0x4E54_005D, "Credential Readable"),
             (0x0007_0000, 0x4E54_001D, "Credential NoEntry"),
             (0x0007_0000, 0x4E54_0008, "Credential NotAUser"),
             (0x0007_0000, 0x4E54_0050, "Credential NoDomain"),
@@ -213,6 +224,13 @@ mod tests {
             (0x0004_0000, 0x4E54_0018, "Policy BindingsRequired"),
             (0x000f_0000, 0x4E54_003F, "Policy NotThisAccount"),
             (0x000d_0000, 0x4E54_003B, "Policy TargetName"),
+            (0x000d_0000, 0x4E54_0056, "Policy BadFile"),
+            (0x000d_0000, 0x4E54_0057, "Policy BadLine"),
+            (0x000d_0000, 0x4E54_0058, "Policy Loosens"),
+            (0x000f_0000, 0x4E54_0059, "Policy OutgoingDenied"),
+            (0x000f_0000, 0x4E54_005A, "Policy InsideSpnegoDenied"),
+            (0x000f_0000, 0x4E54_005B, "Policy IncomingDenied"),
+            (0x000f_0000, 0x4E54_005C, "Policy FipsRefused"),
             (0x000d_0000, 0x4E54_0003, "Host Randomness"),
             (0x000d_0000, 0x4E54_003C, "Host Memory"),
             (0x000d_0000, 0x4E54_004E, "Host Thread"),
@@ -322,10 +340,20 @@ mod tests {
             let errors = Error::examples(text).into_iter().filter(Error::is_misconfiguration);
             errors.map(|error| error.code().minor).collect()
         };
-        let always = [0x4E54_0036, 0x4E54_0037, 0x4E54_0038, 0x4E54_0051, 0x4E54_0009];
+        let always = [
+            0x4E54_0036,
+            0x4E54_0037,
+            0x4E54_005D,
+            0x4E54_0038,
+            0x4E54_0051,
+            0x4E54_0009,
+            0x4E54_0056,
+            0x4E54_0057,
+            0x4E54_0058,
+        ];
         // A file without an account for a certain name is in order, a file without any account is not.
         assert_eq!(of("alice"), always);
-        assert_eq!(of(""), [&always[..2], &[0x4E54_001D], &always[2..]].concat());
+        assert_eq!(of(""), [&always[..3], &[0x4E54_001D], &always[3..]].concat());
     }
 
     #[test]

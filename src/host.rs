@@ -39,6 +39,11 @@ pub trait Host: Send + Sync {
         false
     }
 
+    /// Whether this call came through SPNEGO, as far as that is known.
+    fn is_called_by_spnego(&self) -> bool {
+        false
+    }
+
     /// Writes one line to the trace, if the trace is on.
     ///
     /// Types that hold a secret do not implement `Display`, so no secret can be traced.

@@ -9,7 +9,8 @@
 //! | --- | --- | --- |
 //! | [`error`], [`bytes`], [`text`] | what goes wrong, by whose fault; bytes read and framed; strings as the protocol means them | each other |
 //! | [`host`] | `trait Host`: clock, randomness, names, environment, trace, log | the above |
-//! | [`name`], [`policy`] | users and services; what is allowed: data and decisions, no I/O | the above |
+//! | [`name`] | users and services | the above |
+//! | [`policy`] | what is allowed: data and decisions, no I/O | the above |
 //! | [`wire`] | [MS-NLMP] 2.2: bytes to structs and back. No key, no policy, no clock | `error`, `bytes`, `text` |
 //! | [`crypto`] | [MS-NLMP] 3.3, 3.4: bytes to keys. Knows no message | `error`, `bytes`, `text` |
 //! | [`cred`] | where secrets come from, what verifies a client, what a domain must be able to do; [`cred::Env`], where a call runs | all above but `wire` |

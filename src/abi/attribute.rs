@@ -11,6 +11,7 @@ use super::{
 use crate::{
     error::{ApiMisuse, PolicyError, Result},
     name::{Attribute, Name, Principal},
+    policy::Whom,
     sys::{self, Malloced},
 };
 
@@ -81,7 +82,7 @@ pub(super) fn authorize(name: Ref<Principal>, user: Bytes, kind: Oid) -> Result<
 /// What the account of a name is called on this computer; nothing for names that are no user's.
 fn account_of(name: &Name) -> Result<Option<String>> {
     match name {
-        Name::User(user) => Ok(Some(sys::env()?.local_name(user))),
+        Name::User(user) => Ok(Some(sys::env_for(Whom::Acceptor(None))?.local_name(user))),
         Name::Service(_) | Name::Anonymous => Ok(None),
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     cred::{Credential, Usage},
     error::{ApiMisuse, Error, Result},
     name::Principal,
+    policy::Whom,
     session::{Role, Way},
     sys::{self, Malloced, is_probing_spnego},
 };
@@ -102,12 +103,14 @@ pub(super) fn initiate(
     slot.ensure_given()?;
     ensure_ntlm(&mech)?;
     let bindings = bindings.get()?;
-    let env = sys::env()?;
+    let target = target.get().map(|principal| &principal.name);
+    let env = sys::env_for(Whom::InitiatorTo(target))?;
+    env.policy.ensure_outgoing(target, env.host)?;
     let requested = ContextFlags::from_bits_retain(requested);
     let credential = if credential.get().is_none() && requested.contains(ContextFlags::ANON) {
         Borrowed::Default(Credential::anonymous())
     } else {
-        cred::given_or_default(&credential, Usage::Initiate, &env)?
+        cred::given_or_default(&credential, Usage::Initiate, |_| Ok(env))?
     };
     let token = token.get()?;
     if token.is_none() && slot.get().is_some() {
@@ -115,7 +118,7 @@ pub(super) fn initiate(
     }
     let request = InitiateRequest {
         credential: &credential,
-        target: target.get().map(|principal| &principal.name),
+        target,
         requested,
         bindings,
         token: token.unwrap_or(&[]),
@@ -136,12 +139,12 @@ pub(super) fn accept(
         slot.ensure_given()?;
         let token = token.required()?;
         let bindings = bindings.get()?;
-        let env = sys::env()?;
         let take = |context: &mut Context| {
             if is_probing_spnego() {
                 // Another part than ours is judged: any answer will do.
                 return Ok(token.to_vec());
             }
+            let env = sys::env_for(Whom::Acceptor(context.acceptor_name(credential.get())))?;
             context.accept(&AcceptRequest { credential: credential.get(), bindings, token, env: &env })
         };
         let results = Results { source: Some(source), mech, token: output, flags, time };

@@ -14,6 +14,7 @@ use crate::{
     error::{ApiMisuse, Result},
     host::Host as _,
     name::Principal,
+    policy::Whom,
     sys::{self, Malloced, System, is_probing_spnego},
 };
 
@@ -40,11 +41,11 @@ impl Deref for Borrowed<'_> {
 
 /// The credential that a handle stands for, or the default one for GSS_C_NO_CREDENTIAL.
 pub(super) fn given_or_default<'call>(
-    credential: &'call Ref<Credential>, usage: Usage, env: &Env<'_>,
+    credential: &'call Ref<Credential>, usage: Usage, env_for: impl Fn(Whom<'_>) -> Result<Env<'static>>,
 ) -> Result<Borrowed<'call>> {
     match credential.get() {
         Some(credential) => Ok(Borrowed::Given(credential)),
-        None => Credential::acquire(None, usage, &CredStore::default(), env).map(Borrowed::Default),
+        None => Credential::acquire_where(None, usage, &CredStore::default(), env_for).map(Borrowed::Default),
     }
 }
 
@@ -83,7 +84,7 @@ impl Acquired {
         let name = name.get().map(|principal| &principal.name);
         let is_default = name.is_none() && store.is_none();
         let store = store.unwrap_or_default();
-        let acquire = || Credential::acquire(name, usage, &store, &sys::env()?);
+        let acquire = || Credential::acquire_where(name, usage, &store, sys::env_for);
         let credential = match usage {
             _ if is_probing_spnego() => Credential::anonymous(),
             Usage::Initiate => match acquire() {
@@ -142,7 +143,7 @@ pub(super) fn release(slot: Slot<Credential>) -> Result<Major> {
 pub(super) fn inquire(
     credential: Ref<Credential>, name: Out<Box<Principal>>, lifetime: Out<u32>, usage: Out<c_int>, mechs: Out<OidSet>,
 ) -> Result<Major> {
-    let credential = given_or_default(&credential, Usage::Both, &sys::env()?)?;
+    let credential = given_or_default(&credential, Usage::Both, sys::env_for)?;
     let (whose, what_for) = (credential.name()?, credential.usage()?);
     mechs.put(OidSet::of(&[NTLM])?);
     name.put(Box::new(whose.into()));
@@ -157,7 +158,7 @@ pub(super) fn inquire_by_mech(
     usage: Out<c_int>,
 ) -> Result<Major> {
     ensure_ntlm(&mech)?;
-    let credential = given_or_default(&credential, Usage::Both, &sys::env()?)?;
+    let credential = given_or_default(&credential, Usage::Both, sys::env_for)?;
     let (whose, what_for) = (credential.name()?, credential.usage()?);
     name.put(Box::new(whose.into()));
     if credential.initiator().is_ok() {
@@ -204,7 +205,7 @@ pub(super) fn export(credential: Ref<Credential>, token: Out<Malloced>) -> Resul
 /// `gss_import_cred`, of krb5's `gssapi_ext.h`.
 pub(super) fn import(token: Bytes, credential: Out<Box<Credential>>) -> Result<Major> {
     credential.ensure_given()?;
-    credential.put(Box::new(Credential::import(token.required()?, &sys::env()?)?));
+    credential.put(Box::new(Credential::import(token.required()?, &sys::env_for(Whom::Initiator)?)?));
     Ok(COMPLETE)
 }
 

@@ -8,7 +8,7 @@ use crate::{
     error::{ApiMisuse, CredentialError, DomainError, Error, FieldName, Message, PeerIncompatible, Result},
     host::{FileTime, Host},
     name::Name,
-    policy::{BindingsPolicy, MicPolicy, TargetInfoPolicy},
+    policy::{BindingsPolicy, MicPolicy, TargetInfoPolicy, Traffic},
     session::{Role, Session},
     text::{DisplayUtf16, from_utf16le, same_name, to_utf16le},
     wire::{
@@ -67,6 +67,9 @@ pub(super) struct ExpectChallenge {
 /// Makes the NEGOTIATE_MESSAGE ([MS-NLMP] 3.1.5.1.1), or nothing in a connectionless handshake (3.1.5.2).
 pub(super) fn start(request: &InitiateRequest<'_>) -> Result<ExpectChallenge> {
     let InitiateRequest { requested, env: Env { policy, host, .. }, .. } = *request;
+    if policy.inside_spnego != Traffic::Allow && host.is_called_by_spnego() {
+        policy.ensure_inside_spnego(request.target, *host)?;
+    }
     let is_datagram = requested.contains(ContextFlags::DATAGRAM);
     if !request.token.is_empty() && !is_datagram {
         return Err(ApiMisuse::NoContext.into()); // a CHALLENGE_MESSAGE without a NEGOTIATE_MESSAGE before it
@@ -117,6 +120,9 @@ impl ExpectChallenge {
         // What counts is what the first call asked for.
         let request = &InitiateRequest { requested: self.requested, ..*request };
         let host = request.env.host;
+        if self.is_in_spnego {
+            request.env.policy.ensure_inside_spnego(request.target, host)?;
+        }
         // An initiator that began anonymous stays anonymous, also if the second call has another credential.
         let is_anonymous = self.offered.contains(NegotiateFlags::ANONYMOUS);
         let initiator = if is_anonymous { &Initiator::Anonymous } else { request.initiator()? };

@@ -177,6 +177,17 @@ impl Context {
         }
     }
 
+    /// The name of the acceptor that the handshake began with, else that of `credential`; `None` if no application asked for one.
+    #[must_use]
+    pub fn acceptor_name<'a>(&'a self, credential: Option<&'a Credential>) -> Option<&'a Name> {
+        let acceptor = if let State::ExpectAuthenticate(state) = &self.state {
+            &state.acceptor
+        } else {
+            credential?.acceptor().ok()?
+        };
+        acceptor.asked_name()
+    }
+
     /// Whether the handshake has failed.
     #[must_use]
     pub const fn is_failed(&self) -> bool {

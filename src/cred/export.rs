@@ -92,7 +92,7 @@ impl Initiator {
             Name::User(name) => {
                 let nt_hash = NtHash::new(reader.array(FIELD)?);
                 let lm_hash = reader.read_optional(FIELD, |reader| reader.array(FIELD).map(LmHash::new))?;
-                let lm_hash = lm_hash.filter(|_| env.policy.lm_level.uses_lm());
+                let lm_hash = lm_hash.filter(|_| env.policy.keeps_lm_hash());
                 Ok(Self::Account(Account { name, secret: Secret { nt_hash, lm_hash } }))
             }
             Name::Anonymous => Ok(Self::Anonymous),

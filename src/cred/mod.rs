@@ -34,7 +34,7 @@ use crate::{
     },
     error::{ApiMisuse, CredentialError, Error, Result},
     name::{Name, ServiceName, UserName},
-    policy::Policy,
+    policy::{Policy, Whom},
 };
 
 /// The usage of a credential.
@@ -131,12 +131,23 @@ impl Credential {
     /// [`Error::Credential`] if there is no secret, [`Error::ApiMisuse`] for a password of a wrong form or a secret without a
     /// user name.
     pub fn acquire(name: Option<&Name>, usage: Usage, store: &CredStore<'_>, env: &Env<'_>) -> Result<Self> {
-        let initiator = || Initiator::acquire(name, store, env);
-        let acceptor = || Acceptor::acquire(name, store, env);
+        Self::acquire_where(name, usage, store, |_| Ok(*env))
+    }
+
+    /// As [`Credential::acquire`], with an [`Env`] for each role, whose policies may differ.
+    ///
+    /// # Errors
+    /// As [`Credential::acquire`], and those of `env_for`.
+    pub fn acquire_where<'e>(
+        name: Option<&Name>, usage: Usage, store: &CredStore<'_>, env_for: impl Fn(Whom<'_>) -> Result<Env<'e>>,
+    ) -> Result<Self> {
+        let initiator = |env: Env<'e>| Initiator::acquire(name, store, &env);
+        let acceptor = |env: Env<'e>| Acceptor::acquire(name, store, &env);
+        let (as_initiator, as_acceptor) = (|| env_for(Whom::Initiator), || env_for(Whom::Acceptor(name)));
         let (initiator, acceptor) = match usage {
-            Usage::Initiate => (Some(initiator()?), None),
-            Usage::Accept => (None, Some(acceptor()?)),
-            Usage::Both => match (initiator(), acceptor()) {
+            Usage::Initiate => (Some(initiator(as_initiator()?)?), None),
+            Usage::Accept => (None, Some(acceptor(as_acceptor()?)?)),
+            Usage::Both => match (initiator(as_initiator()?), acceptor(as_acceptor()?)) {
                 (Err(error), Err(_)) => return Err(error),
                 // The user name or the secret is for initiating.
                 (Err(error), Ok(_)) if matches!(name, Some(Name::User(_))) || store.has_secret() => return Err(error),
@@ -249,7 +260,7 @@ impl Options {
 impl Secret {
     /// The secret of a password; `None` if [`crate::text::password_to_utf16le`] refuses it.
     fn of_password(password: &[u8], policy: &Policy) -> Option<Self> {
-        let lm_hash = if policy.lm_level.uses_lm() { lm_hash(password) } else { None };
+        let lm_hash = if policy.keeps_lm_hash() { lm_hash(password) } else { None };
         nt_hash(password).map(|nt_hash| Self { nt_hash, lm_hash })
     }
 
@@ -292,7 +303,7 @@ impl Initiator {
             (Some(secret), Some(name)) => Account { name, secret },
             (Some(_), None) => return Err(ApiMisuse::NoUserName.into()),
             (None, asked) => {
-                let file = UserFile::configured(store.key_file, env);
+                let file = UserFile::configured(store.key_file, Usage::Initiate, env);
                 match (file.and_then(|file| file.account_of(asked.as_ref())), store.domain_to_ask(env)) {
                     (Ok(account), _) => account,
                     (Err(error), Some(domain)) if is_elsewhere(&error) => {
@@ -340,10 +351,17 @@ const fn is_elsewhere(error: &Error) -> bool {
 }
 
 impl Acceptor {
+    /// The name that the application asked for, if it did.
+    #[must_use]
+    pub const fn asked_name(&self) -> Option<&Name> {
+        if self.is_named { Some(&self.name) } else { None }
+    }
+
     fn acquire(name: Option<&Name>, store: &CredStore<'_>, env: &Env<'_>) -> Result<Self> {
         if matches!(name, Some(Name::Anonymous)) {
             return Err(ApiMisuse::AnonymousAcceptor.into());
         }
+        env.policy.ensure_incoming(env.host)?;
         let accounts = Self::accounts(store, env)?;
         let (name, is_named) = match name {
             Some(name) => (name.clone(), true),
@@ -358,13 +376,13 @@ impl Acceptor {
 
     fn accounts(store: &CredStore<'_>, env: &Env<'_>) -> Result<Accounts> {
         let domain = store.domain_to_ask(env);
-        let path = match (UserFile::configured_path(store.key_file, env.host), domain) {
+        let path = match (UserFile::configured_path(store.key_file, Usage::Accept, env), domain) {
             (Ok(path), _) => path,
-            (Err(_), Some(domain)) => {
+            (Err(Error::Credential(CredentialError::NoUserFile)), Some(domain)) => {
                 domain.reach(env)?;
                 return Ok(Accounts { user_file: None, asks_domain: true });
             }
-            (Err(error), None) => return Err(error),
+            (Err(error), _) => return Err(error),
         };
         // Each handshake reads it, and the program may have changed its working directory by then.
         let path = std::path::absolute(path)

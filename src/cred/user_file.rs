@@ -21,12 +21,12 @@ use crate::{
     error::{CredentialError, FileFlaw, Result},
     host::{FileTime, Host},
     name::UserName,
-    policy::Policy,
+    policy::{Policy, UserFileMode},
     text,
 };
 
 use super::{
-    Account, Env, Secret,
+    Account, Env, Secret, Usage,
     cred_store::{parse_hash, parse_hex},
 };
 
@@ -87,27 +87,32 @@ const MAX_LINE: usize = 4096;
 const MAX_FILE: u64 = 16 * 1024 * 1024;
 
 impl UserFile {
-    /// The path of the user file: `key_file` if given, else NTLM_USER_FILE.
+    /// The path of the user file: the first that is set of `key_file`, NTLM_USER_FILE, for acceptors the credential `ntlm.users` of
+    /// systemd, and that of the policy.
     ///
     /// # Errors
-    /// [`CredentialError::NoUserFile`] if there is neither.
-    pub(super) fn configured_path(key_file: Option<&str>, host: &dyn Host) -> Result<PathBuf> {
-        match key_file {
-            Some(path) => Ok(PathBuf::from(path)),
-            None => host
-                .variable("NTLM_USER_FILE")
-                .filter(|path| !path.is_empty())
-                .map(PathBuf::from)
-                .ok_or_else(|| CredentialError::NoUserFile.into()),
+    /// [`CredentialError::NoUserFile`] if there is none; as [`Policy::ensure_acceptor_file`].
+    pub(super) fn configured_path(key_file: Option<&str>, usage: Usage, env: &Env<'_>) -> Result<PathBuf> {
+        if let Some(path) = key_file {
+            return Ok(PathBuf::from(path));
         }
+        if let Some(path) = env.host.variable("NTLM_USER_FILE").filter(|path| !path.is_empty()) {
+            if usage == Usage::Accept {
+                env.policy.ensure_acceptor_file(&path)?;
+            }
+            return Ok(PathBuf::from(path));
+        }
+        let of_policy = || env.policy.user_file().map(|file| PathBuf::from(file.path));
+        let of_systemd = if usage == Usage::Accept { systemd_credential(env.host) } else { None };
+        of_systemd.or_else(of_policy).ok_or_else(|| CredentialError::NoUserFile.into())
     }
 
     /// The user file at [`UserFile::configured_path`].
     ///
     /// # Errors
     /// As [`UserFile::configured_path`] and [`UserFile::load`].
-    pub(super) fn configured(key_file: Option<&str>, env: &Env<'_>) -> Result<Arc<Self>> {
-        Self::load(&Self::configured_path(key_file, env.host)?, env)
+    pub(super) fn configured(key_file: Option<&str>, usage: Usage, env: &Env<'_>) -> Result<Arc<Self>> {
+        Self::load(&Self::configured_path(key_file, usage, env)?, env)
     }
 
     /// The user file at `path`. It is read again only if it has changed.
@@ -119,7 +124,7 @@ impl UserFile {
     /// [`CredentialError`] when it cannot be read, is not a regular file, is longer than 16 MiB, or everybody may write to it.
     pub(super) fn load(path: &Path, env: &Env<'_>) -> Result<Arc<Self>> {
         let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, error.to_string()))?;
-        let (stamp, with_lm) = (Stamp::of(&metadata), env.policy.lm_level.uses_lm());
+        let (stamp, with_lm) = (Stamp::of(&metadata), env.policy.keeps_lm_hash());
         if let Some(file) = reading_of(path, with_lm, |reading| reading.stamp == Some(stamp)) {
             return Ok(file);
         }
@@ -269,6 +274,15 @@ fn reading_of(path: &Path, with_lm: bool, is_wanted: impl Fn(&Reading) -> bool) 
     is_wanted(reading).then(|| Arc::clone(&reading.file))
 }
 
+/// The path of the credential `ntlm.users` that systemd passes to this service, if there is one. It is for acceptors only: the first
+/// account of a server must not become its own identity.
+fn systemd_credential(host: &dyn Host) -> Option<PathBuf> {
+    let directory = host.variable("CREDENTIALS_DIRECTORY").filter(|directory| directory.starts_with('/'))?;
+    let path = Path::new(&directory).join("ntlm.users");
+    // One that cannot be read is an error, which reading it shows.
+    std::fs::symlink_metadata(&path).is_ok().then_some(path)
+}
+
 fn unreadable(path: &Path, reason: String) -> CredentialError {
     CredentialError::Unreadable { path: path.display().to_string(), reason }
 }
@@ -287,6 +301,9 @@ fn read(path: &Path, env: &Env<'_>) -> Result<(Zeroizing<Vec<u8>>, Stamp)> {
         return Err(CredentialError::Writable { path: path.display().to_string() }.into());
     }
     if metadata.mode() & 0o004 != 0 {
+        if env.policy.user_file_mode == UserFileMode::Private {
+            return Err(CredentialError::Readable { path: path.display().to_string() }.into());
+        }
         env.host.trace(format_args!("warning: everybody may read the user file {}", path.display()));
     }
     // All the capacity at once: a vector that grows leaves copies behind.

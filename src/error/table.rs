@@ -285,6 +285,13 @@ errors! {
         } => NO_CRED, 0x37,
             "The user file {} is not used because everybody may write to it: remove that permission (chmod o-w)",
             Path(path);
+        /// Everybody may read the user file, and the policy forbids that.
+        Readable {
+            /// The path as configured.
+            path: String = text.to_owned(),
+        } => NO_CRED, 0x5D,
+            "The user file {} is not used because everybody may read it: remove that permission (chmod o-r), or set user-file-mode to any in ntlm.conf(5)",
+            Path(path);
         /// The user file has no entry for the name asked for.
         NoEntry {
             /// The name asked for; empty if any name would do.
@@ -354,7 +361,7 @@ errors! {
             /// The variable.
             variable: &'static str = "A GSS_NTLM_ variable",
             /// Its values.
-            allowed: &'static str = "one of its values in gss-ntlm(8)",
+            allowed: String = or(text, "one of its values in gss-ntlm(8)").to_owned(),
         } => FAILURE, 0x38,
             "{variable} must be {allowed}";
         /// A variable has the prefix of the settings, but is not one of them.
@@ -391,6 +398,77 @@ errors! {
         /// MsvAvTargetName is absent or names another service, and GSS_NTLM_TARGET_NAME is `required`.
         TargetName => FAILURE, 0x3B,
             "The client did not name this service as its target (MsvAvTargetName): configure the client to name it, or set GSS_NTLM_TARGET_NAME to audit";
+        /// A policy file cannot be used.
+        BadFile {
+            /// Its path.
+            path: String = text.to_owned(),
+            /// Why, and what to do.
+            reason: String = text.to_owned(),
+        } => FAILURE, 0x56,
+            "NTLM is off, because the policy file {} is not used: {}",
+            or(path, "/etc/gss/ntlm.conf"),
+            or(reason, "see ntlm.conf(5)");
+        /// A line of a policy file is wrong.
+        BadLine {
+            /// The file's path.
+            path: String = text.to_owned(),
+            /// The line's number.
+            line: u32 = 1,
+            /// What is wrong with it, and what to do.
+            fault: String = text.to_owned(),
+        } => FAILURE, 0x57,
+            "NTLM is off, because of line {line} of the policy file {}: {}",
+            or(path, "/etc/gss/ntlm.conf"),
+            or(fault, "see ntlm.conf(5)");
+        /// A setting would loosen what a policy file sets.
+        Loosens {
+            /// The variable, or the line of an additional file.
+            setting: String = text.to_owned(),
+            /// Its value.
+            value: String = text.to_owned(),
+            /// The key.
+            key: &'static str = "a key",
+            /// The line that it would loosen.
+            by: String = text.to_owned(),
+        } => FAILURE, 0x58,
+            "{} is {}, which would loosen {key} of {}: unset it, or have the administrator change that line",
+            or(setting, "A setting"),
+            Cut(or(value, "a value")),
+            or(by, "a policy file");
+        /// The policy denies NTLM to this target.
+        OutgoingDenied {
+            /// The target.
+            target: String = text.to_owned(),
+            /// What denies it.
+            by: String = text.to_owned(),
+        } => UNAUTHORIZED, 0x59,
+            "NTLM to {} is denied by {}: use Kerberos, or have the administrator allow this target (outgoing in ntlm.conf(5))",
+            Cut(or(target, "this target")),
+            or(by, "a policy file");
+        /// The policy denies NTLM inside SPNEGO to this target.
+        InsideSpnegoDenied {
+            /// The target.
+            target: String = text.to_owned(),
+            /// What denies it.
+            by: String = text.to_owned(),
+        } => UNAUTHORIZED, 0x5A,
+            "SPNEGO has chosen NTLM to {}, which is denied by {}: find out why Kerberos does not work, or have the administrator allow it (inside-spnego in ntlm.conf(5))",
+            Cut(or(target, "this target")),
+            or(by, "a policy file");
+        /// The policy denies NTLM to servers.
+        IncomingDenied {
+            /// What denies it.
+            by: String = text.to_owned(),
+        } => UNAUTHORIZED, 0x5B,
+            "This server may not accept NTLM, which is denied by {}: use Kerberos, or have the administrator allow it (incoming in ntlm.conf(5))",
+            or(by, "a policy file");
+        /// The kernel runs in FIPS mode, where the policy refuses NTLM.
+        FipsRefused {
+            /// What refuses it.
+            by: String = text.to_owned(),
+        } => UNAUTHORIZED, 0x5C,
+            "The kernel runs in FIPS mode, where {} refuses NTLM: use Kerberos, or set fips to allow in ntlm.conf(5)",
+            or(by, "a policy file");
     }
 
     /// What the operating system did not provide.

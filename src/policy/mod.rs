@@ -1,13 +1,25 @@
-//! What is allowed. This room has data and decisions and reads nothing: the C edge fills a [`Policy`] and passes it down.
+//! What is allowed. This room has data and decisions and reads nothing: the C edge gives it the policy files and the environment,
+//! gets a [`Policy`], and passes that down.
 
 #![forbid(unsafe_code)]
+
+mod key;
+mod pattern;
+mod rules;
+mod syntax;
 
 #[cfg(test)]
 mod tests;
 
 use bitflags::bitflags;
 
-use crate::error::{PolicyError, Result};
+use crate::{
+    error::{PolicyError, Result},
+    host::Host,
+    name::Name,
+};
+
+pub use self::rules::{Lines, PolicyFiles, Rules, Whom};
 
 /// What the administrator allows. The defaults are the secure choices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +52,16 @@ pub struct Policy {
     pub winbind_timeout: u32,
     /// Which handshakes get a line in the system's log.
     pub audit: AuditPolicy,
+    /// Whether an initiator may authenticate by NTLM.
+    pub outgoing: Traffic,
+    /// Whether an initiator may authenticate by NTLM inside SPNEGO.
+    pub inside_spnego: Traffic,
+    /// Whether an acceptor may authenticate clients by NTLM.
+    pub incoming: Traffic,
+    /// What to do where the kernel runs in FIPS mode.
+    pub fips: FipsPolicy,
+    /// The lines of policy files that set these.
+    pub lines: Lines,
 }
 
 /// LM_COMPAT_LEVEL, 0 to 5: Windows' LmCompatibilityLevel.
@@ -154,6 +176,26 @@ pub enum AuditPolicy {
     All,
 }
 
+/// GSS_NTLM_OUTGOING, GSS_NTLM_INCOMING and GSS_NTLM_INSIDE_SPNEGO.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Traffic {
+    /// It is allowed.
+    Allow,
+    /// It is allowed, and the system's log tells that it would be denied.
+    Audit,
+    /// It is denied.
+    Deny,
+}
+
+/// GSS_NTLM_FIPS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FipsPolicy {
+    /// NTLM is allowed, and the system's log tells that its algorithms are not approved.
+    Allow,
+    /// NTLM is denied.
+    Refuse,
+}
+
 bitflags! {
     /// GSS_NTLM_MINIMUM: what contexts must have. If it is empty, what the application asks for is enough.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,219 +231,119 @@ impl Default for Policy {
             winbind: true,
             winbind_timeout: 60,
             audit: AuditPolicy::Failures,
+            outgoing: Traffic::Allow,
+            inside_spnego: Traffic::Allow,
+            incoming: Traffic::Allow,
+            fips: FipsPolicy::Allow,
+            lines: Lines::default(),
         }
     }
 }
 
-/// An environment variable that sets a part of the policy.
-struct Switch {
-    name: &'static str,
-    /// The allowed values, for the error's sentence.
-    allowed: &'static str,
-    /// Sets the value; false if it is not allowed.
-    set: fn(&mut Policy, &str) -> bool,
-}
-
-const YES_OR_NO: &str = "yes or no";
-
-/// All switches. `scripts/check-man` reads their names here.
-const SWITCHES: &[Switch] = &[
-    Switch {
-        name: "LM_COMPAT_LEVEL",
-        allowed: "a number from 0 to 5",
-        set: |policy, value| set_if_some(&mut policy.lm_level, value.parse().ok().and_then(LmLevel::new)),
-    },
-    Switch {
-        name: "GSS_NTLM_MIC",
-        allowed: "auto, always, raw-only or off",
-        set: |policy, value| {
-            let mic = match value {
-                "auto" => Some(MicPolicy::Auto),
-                "always" => Some(MicPolicy::Always),
-                "raw-only" => Some(MicPolicy::RawOnly),
-                "off" => Some(MicPolicy::Off),
-                _ => None,
-            };
-            set_if_some(&mut policy.mic, mic)
-        },
-    },
-    Switch {
-        name: "GSS_NTLM_REQUIRE_MIC",
-        allowed: YES_OR_NO,
-        set: |policy, value| set_if_some(&mut policy.require_mic, yes_or_no(value)),
-    },
-    Switch {
-        name: "GSS_NTLM_CHANNEL_BINDINGS",
-        allowed: "when-sent, required or off",
-        set: |policy, value| {
-            let channel_bindings = match value {
-                "when-sent" => Some(BindingsPolicy::WhenSent),
-                "required" => Some(BindingsPolicy::Required),
-                "off" => Some(BindingsPolicy::Off),
-                _ => None,
-            };
-            set_if_some(&mut policy.channel_bindings, channel_bindings)
-        },
-    },
-    Switch {
-        name: "GSS_NTLM_TARGET_NAME",
-        allowed: "off, audit or required",
-        set: |policy, value| {
-            let target_name = match value {
-                "off" => Some(TargetNamePolicy::Off),
-                "audit" => Some(TargetNamePolicy::Audit),
-                "required" => Some(TargetNamePolicy::Required),
-                _ => None,
-            };
-            set_if_some(&mut policy.target_name, target_name)
-        },
-    },
-    Switch {
-        name: "GSS_NTLM_TARGET_INFO",
-        allowed: "required or optional",
-        set: |policy, value| {
-            let target_info = match value {
-                "required" => Some(TargetInfoPolicy::Required),
-                "optional" => Some(TargetInfoPolicy::Optional),
-                _ => None,
-            };
-            set_if_some(&mut policy.target_info, target_info)
-        },
-    },
-    Switch {
-        name: "GSS_NTLM_MINIMUM",
-        allowed: "sign-as-asked, or a list of 128, ess, sign, seal",
-        set: |policy, value| set_if_some(&mut policy.minimum, minimum(value)),
-    },
-    Switch {
-        name: "GSS_NTLM_DATAGRAM",
-        allowed: "as-asked, yes or no",
-        set: |policy, value| {
-            let datagram = match value {
-                "as-asked" => Some(DatagramPolicy::AsAsked),
-                "yes" => Some(DatagramPolicy::Yes),
-                "no" => Some(DatagramPolicy::No),
-                _ => None,
-            };
-            set_if_some(&mut policy.datagram, datagram)
-        },
-    },
-    Switch {
-        name: "GSS_NTLM_USER_FILE_MODE",
-        allowed: "any or private",
-        set: |policy, value| {
-            let mode = match value {
-                "any" => Some(UserFileMode::Any),
-                "private" => Some(UserFileMode::Private),
-                _ => None,
-            };
-            set_if_some(&mut policy.user_file_mode, mode)
-        },
-    },
-    Switch {
-        name: "GSS_NTLM_ANONYMOUS",
-        allowed: YES_OR_NO,
-        set: |policy, value| set_if_some(&mut policy.anonymous, yes_or_no(value)),
-    },
-    Switch {
-        name: "GSS_NTLM_MAX_SKEW",
-        allowed: "a number of hours",
-        set: |policy, value| set_if_some(&mut policy.max_skew_hours, value.parse().ok()),
-    },
-    Switch {
-        name: "GSS_NTLM_WINBIND",
-        allowed: YES_OR_NO,
-        set: |policy, value| set_if_some(&mut policy.winbind, yes_or_no(value)),
-    },
-    Switch {
-        name: "GSS_NTLM_WINBIND_TIMEOUT",
-        allowed: "a number of seconds",
-        set: |policy, value| {
-            set_if_some(&mut policy.winbind_timeout, value.parse().ok().filter(|seconds| *seconds > 0))
-        },
-    },
-    Switch {
-        name: "GSS_NTLM_AUDIT",
-        allowed: "off, failures or all",
-        set: |policy, value| {
-            let audit = match value {
-                "off" => Some(AuditPolicy::Off),
-                "failures" => Some(AuditPolicy::Failures),
-                "all" => Some(AuditPolicy::All),
-                _ => None,
-            };
-            set_if_some(&mut policy.audit, audit)
-        },
-    },
-];
-
-impl Switch {
-    fn error(&self) -> PolicyError {
-        match self.name {
-            "LM_COMPAT_LEVEL" => PolicyError::BadLmLevel,
-            variable => PolicyError::BadSwitch { variable, allowed: self.allowed },
-        }
-    }
+/// The user file of a policy file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UserFile {
+    /// Its path.
+    pub path: &'static str,
+    /// Whether the section is one of clients.
+    pub is_for_client: bool,
 }
 
 impl Policy {
-    /// The prefixes of the environment variables for [`Policy::from_variables`].
-    pub const VARIABLES: [&str; 2] = ["GSS_NTLM_", "LM_COMPAT_LEVEL="];
+    /// The user file that a policy file names.
+    #[must_use]
+    pub fn user_file(&self) -> Option<UserFile> {
+        self.lines.user_file()
+    }
 
-    /// The policy that these environment variables set, each a name and a value. An empty value counts as unset.
+    /// Whether LM hashes are kept: because the level of this policy uses them, or that of another section, whose targets an
+    /// account may meet later.
+    #[must_use]
+    pub fn keeps_lm_hash(&self) -> bool {
+        self.lm_level.uses_lm() || self.lines.another_uses_lm()
+    }
+
+    /// Ensures that an initiator may authenticate to `target` by NTLM.
     ///
     /// # Errors
-    /// A typing mistake must not switch a check off: [`PolicyError::BadSwitch`] or [`PolicyError::BadLmLevel`] for a value that
-    /// is not allowed, [`PolicyError::UnknownSwitch`] for an unknown name.
-    pub fn from_variables(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
-        let mut policy = Self::default();
-        for (name, value) in variables.into_iter().filter(|(_, value)| !value.is_empty()) {
-            let Some(switch) = SWITCHES.iter().find(|switch| switch.name == name) else {
-                let known = SWITCHES.iter().map(|switch| switch.name).collect::<Vec<_>>().join(", ");
-                return Err(PolicyError::UnknownSwitch { variable: name, known }.into());
-            };
-            if !(switch.set)(&mut policy, value.trim()) {
-                return Err(switch.error().into());
+    /// [`PolicyError::OutgoingDenied`].
+    pub fn ensure_outgoing(&self, target: Option<&Name>, host: &dyn Host) -> Result<()> {
+        let target = || target.map_or_else(|| "a server without a name".to_owned(), ToString::to_string);
+        let by = || self.setter_of("outgoing");
+        match self.outgoing {
+            Traffic::Allow => {}
+            Traffic::Audit => host.log(format_args!("NTLM to {} is used, and {} watches it", target(), by())),
+            Traffic::Deny => return Err(PolicyError::OutgoingDenied { target: target(), by: by() }.into()),
+        }
+        Ok(())
+    }
+
+    /// Ensures that an initiator that SPNEGO calls may authenticate to `target` by NTLM.
+    ///
+    /// # Errors
+    /// [`PolicyError::InsideSpnegoDenied`].
+    pub fn ensure_inside_spnego(&self, target: Option<&Name>, host: &dyn Host) -> Result<()> {
+        let target = || target.map_or_else(|| "a server without a name".to_owned(), ToString::to_string);
+        let by = || self.setter_of("inside-spnego");
+        match self.inside_spnego {
+            Traffic::Allow => {}
+            Traffic::Audit => {
+                host.log(format_args!("SPNEGO has chosen NTLM to {}, and {} watches that", target(), by()));
             }
+            Traffic::Deny => return Err(PolicyError::InsideSpnegoDenied { target: target(), by: by() }.into()),
         }
-        Ok(policy)
+        Ok(())
     }
-}
 
-fn set_if_some<T>(place: &mut T, value: Option<T>) -> bool {
-    match value {
-        Some(value) => {
-            *place = value;
-            true
+    /// Ensures that an acceptor may authenticate clients by NTLM.
+    ///
+    /// # Errors
+    /// [`PolicyError::IncomingDenied`].
+    pub fn ensure_incoming(&self, host: &dyn Host) -> Result<()> {
+        let by = || self.setter_of("incoming");
+        match self.incoming {
+            Traffic::Allow => {}
+            Traffic::Audit => host.log(format_args!("A server accepts NTLM, and {} watches that", by())),
+            Traffic::Deny => return Err(PolicyError::IncomingDenied { by: by() }.into()),
         }
-        None => false,
+        Ok(())
     }
-}
 
-fn yes_or_no(value: &str) -> Option<bool> {
-    match value {
-        "yes" => Some(true),
-        "no" => Some(false),
-        _ => None,
+    /// Ensures that NTLM may be used where the kernel runs in FIPS mode.
+    ///
+    /// # Errors
+    /// [`PolicyError::FipsRefused`].
+    pub fn ensure_fips(&self, host: &dyn Host) -> Result<()> {
+        match self.fips {
+            FipsPolicy::Allow => host.log(format_args!(
+                "The kernel runs in FIPS mode, and NTLM cannot be done with approved algorithms: set fips to refuse in \
+                 ntlm.conf(5) if it must not be used"
+            )),
+            FipsPolicy::Refuse => return Err(PolicyError::FipsRefused { by: self.setter_of("fips") }.into()),
+        }
+        Ok(())
     }
-}
 
-/// A list adds to the default; only `sign-as-asked` takes the default away.
-fn minimum(value: &str) -> Option<Minimum> {
-    if value == "sign-as-asked" {
-        return Some(Minimum::empty());
+    /// Ensures that an acceptor may use the user file that NTLM_USER_FILE names: another one would let others in than the
+    /// policy file's.
+    ///
+    /// # Errors
+    /// [`PolicyError::Loosens`].
+    pub fn ensure_acceptor_file(&self, path: &str) -> Result<()> {
+        match self.user_file() {
+            Some(file) if file.path != path => Err(PolicyError::Loosens {
+                setting: "NTLM_USER_FILE".to_owned(),
+                value: path.to_owned(),
+                key: "user-file",
+                by: self.setter_of("user-file"),
+            }
+            .into()),
+            _ => Ok(()),
+        }
     }
-    let mut words = value.split([',', ' ']).filter(|word| !word.is_empty()).peekable();
-    words.peek()?;
-    words.try_fold(Minimum::STRONG_IF_PROTECTED, |sum, word| {
-        Some(
-            sum | match word {
-                "128" => Minimum::BITS_128,
-                "ess" => Minimum::EXTENDED_SESSIONSECURITY,
-                "sign" => Minimum::SIGN,
-                "seal" => Minimum::SEAL,
-                _ => return None,
-            },
-        )
-    })
+
+    /// What set this key, which is not at its default.
+    fn setter_of(&self, key: &str) -> String {
+        self.lines.setter_of(key)
+    }
 }

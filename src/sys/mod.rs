@@ -3,9 +3,12 @@
 mod allocator;
 mod descriptor;
 mod environment;
+mod fips;
+mod latest;
 mod log;
 mod malloced;
 mod once_box;
+mod policy_file;
 mod random;
 mod signal;
 mod spnego;
@@ -26,19 +29,24 @@ use crate::{
     cred::{DomainService, Env},
     error::Result,
     host::{FileTime, Host, LocalNames},
-    policy::Policy,
+    policy::{PolicyFiles, Whom},
 };
 
 /// The host that this process runs on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct System;
 
-/// The [`Env`] of a call. The C edge makes one for each call that needs it.
+/// The [`Env`] of a call in which `whom` takes part. The C edge makes one for each call that needs it.
 ///
 /// # Errors
-/// As [`Policy::from_variables`].
-pub(crate) fn env() -> Result<Env<'static>> {
-    let policy = Policy::from_variables(environment::variables_with_prefix(&Policy::VARIABLES))?;
+/// As [`PolicyFiles::policy`], [`policy_file::in_force`] and [`crate::policy::Policy::ensure_fips`].
+pub(crate) fn env_for(whom: Whom<'_>) -> Result<Env<'static>> {
+    let additional = System.variable(PolicyFiles::ADDITIONAL).filter(|path| !path.is_empty());
+    let files = policy_file::in_force(additional)?;
+    let policy = files.policy(whom, environment::variables_with_prefix(&PolicyFiles::VARIABLES))?;
+    if fips::is_enabled() {
+        policy.ensure_fips(&System)?;
+    }
     let domain: Option<&dyn DomainService> = if policy.winbind { Some(&Winbind) } else { None };
     Ok(Env { policy, host: &System, domain })
 }
@@ -79,6 +87,10 @@ impl Host for System {
 
     fn is_called_by_lossy_spnego(&self) -> bool {
         spnego::is_called_by_lossy_spnego()
+    }
+
+    fn is_called_by_spnego(&self) -> bool {
+        spnego::is_called_by_spnego()
     }
 
     fn trace(&self, line: core::fmt::Arguments<'_>) {

@@ -42,6 +42,11 @@ pub(super) fn is_called_by_lossy_spnego() -> bool {
     }
 }
 
+/// Whether this call came through SPNEGO, as far as the stack tells.
+pub(super) fn is_called_by_spnego() -> bool {
+    stack::is_in_spnego() == Some(true)
+}
+
 /// Notes that SPNEGO has asked a question that only SPNEGO asks. Before its first question it makes no other call.
 pub(crate) fn note() {
     let _ = FOUND.compare_exchange(NO_SPNEGO, UNKNOWN, Ordering::Relaxed, Ordering::Relaxed);
