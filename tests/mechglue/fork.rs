@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
+use std::fs;
 use std::mem::transmute_copy;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
@@ -14,7 +15,9 @@ use std::time::Duration;
 
 use libgssapi_sys as sys;
 
-use crate::common::handshake::SIGN_AND_SEAL;
+use crate::common::context::Ctx;
+use crate::common::gss::NTLM;
+use crate::common::handshake::{Handshake, SIGN_AND_SEAL};
 use crate::common::{ACCOUNTS, library_of, with_environment, world};
 
 use super::trace::Trace;
@@ -160,6 +163,34 @@ fn status_of_child(work: impl Fn()) -> i32 {
     // SAFETY: a child of this process and a local.
     assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
     status
+}
+
+/// What doc/SECURITY.md warns of: whoever uses a context in two processes seals two messages with one key stream.
+#[test]
+fn a_context_that_two_processes_use_has_one_key_stream() {
+    with_environment(&[], || {
+        let mut pair = Handshake::of(&NTLM).establish();
+        let place = world().file("of-child", "");
+        // SAFETY: the other thread waits for the test's end, so it holds no lock that the child needs.
+        let child = unsafe { libc::fork() };
+        let token = pair.initiator.wrap(b"by one process").unwrap();
+        if child == 0 {
+            fs::write(&place, token).unwrap();
+            // SAFETY: nothing of the test's is to be cleaned up by the child.
+            unsafe { libc::_exit(0) };
+        }
+        let mut status = 0;
+        // SAFETY: a child of this process and a local.
+        assert_eq!((unsafe { libc::waitpid(child, &mut status, 0) }, status), (child, 0));
+        assert_eq!(fs::read(&place).unwrap(), token, "the child's number and key stream are the parent's");
+        // The acceptor takes only one of the two: they have one number.
+        pair.acceptor.unwrap(&token).unwrap();
+        pair.acceptor.unwrap(&token).unwrap_err();
+        // The same of a context that is imported twice.
+        let exported = pair.initiator.export().unwrap();
+        let [one, other] = [(); 2].map(|()| Ctx::import(&exported).unwrap());
+        assert_eq!(one.wrap(b"by one import").unwrap(), other.wrap(b"by one import").unwrap());
+    });
 }
 
 #[test]

@@ -30,6 +30,7 @@ mod fork;
 mod handshake;
 mod iov;
 mod iov_misuse;
+mod lengths;
 mod level;
 mod localname;
 mod malformed;

@@ -7,7 +7,7 @@ use crate::{
     error::{CredentialError, DomainError, FieldName, Message},
     name::UserName,
     policy::LmLevel,
-    wire::{Authenticate, AvId, Challenge, TargetInfo},
+    wire::{Authenticate, AvId, Challenge, NegotiateFlags, TargetInfo},
 };
 
 /// The answer of the initiator of `of`, and its key.
@@ -66,6 +66,40 @@ fn a_wrong_answer_is_refused() {
     for respond in odd {
         let refused = pair(respond).error();
         assert!(matches!(refused, Error::Domain(DomainError::OddReply(_))), "{refused:?}");
+    }
+}
+
+#[test]
+fn an_answer_with_responses_of_other_lengths_is_refused() {
+    const NT: [usize; 9] = [0, 1, 8, 15, 16, 23, 24, 25, 44];
+    const LM: [usize; 7] = [0, 1, 8, 16, 23, 24, 25];
+    /// What the domain does to its answer: the lengths of the two responses, and the flags that it takes away.
+    static DONE: std::sync::Mutex<(usize, usize, NegotiateFlags)> =
+        std::sync::Mutex::new((0, 0, NegotiateFlags::empty()));
+    let (extended, exchange) = (NegotiateFlags::EXTENDED_SESSIONSECURITY, NegotiateFlags::KEY_EXCH);
+    for (nt, lm) in NT.into_iter().flat_map(|nt| LM.map(|lm| (nt, lm))) {
+        for taken in [NegotiateFlags::empty(), extended, exchange, extended | exchange] {
+            *DONE.try_lock().unwrap() = (nt, lm, taken);
+            let pair = pair(|received| {
+                let right = answer(received, &Pair { requested: ContextFlags::empty(), ..Pair::new() })?;
+                let (nt, lm, taken) = *DONE.try_lock().unwrap();
+                let message = Authenticate::decode(&right.authenticate, NegotiateFlags::empty())?;
+                let of_length = |response: &[u8], length| {
+                    let mut response = response.to_vec();
+                    response.resize(length, 0);
+                    response
+                };
+                let changed = Authenticate {
+                    nt_response: &of_length(message.nt_response, nt),
+                    lm_response: &of_length(message.lm_response, lm),
+                    flags: message.flags.map(|flags| flags.difference(taken)),
+                    ..message
+                };
+                Ok(Response { authenticate: changed.encode()?, ..right })
+            });
+            let refused = Pair { requested: ContextFlags::empty(), ..pair }.error();
+            assert!(matches!(refused, Error::Domain(DomainError::OddReply(_))), "{nt} {lm} {taken}: {refused:?}");
+        }
     }
 }
 
@@ -142,9 +176,7 @@ fn any_changed_bit_of_an_answer_is_found() {
     let negotiate = pair.initiate(&mut client, &[]).unwrap();
     let challenge = pair.accept(&mut server, &negotiate).unwrap();
     let right = answer(&ReceivedChallenge { negotiate: &negotiate, challenge: &challenge }, &Pair::new()).unwrap();
-    assert!(
-        Authenticate::decode(&right.authenticate, crate::wire::NegotiateFlags::empty()).unwrap().mic_offset.is_some()
-    );
+    assert!(Authenticate::decode(&right.authenticate, NegotiateFlags::empty()).unwrap().mic_offset.is_some());
     let state = |context: &Context| Context::import(&context.export().unwrap()).unwrap();
     let mut without_mic = Vec::new();
     for bit in 0..right.authenticate.len() * 8 {
