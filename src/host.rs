@@ -7,7 +7,11 @@
 
 use core::{fmt, time::Duration};
 
-use crate::{error::Result, text};
+use crate::{
+    audit::{AuditEvent, Kind},
+    error::Result,
+    text,
+};
 
 /// What the mechanism needs from the operating system.
 pub trait Host: Send + Sync {
@@ -39,9 +43,9 @@ pub trait Host: Send + Sync {
         false
     }
 
-    /// Whether this call came through SPNEGO, as far as that is known.
-    fn is_called_by_spnego(&self) -> bool {
-        false
+    /// Whether this call came through SPNEGO; `None` if that is not known.
+    fn is_called_by_spnego(&self) -> Option<bool> {
+        None
     }
 
     /// Writes one line to the trace, if the trace is on.
@@ -52,6 +56,15 @@ pub trait Host: Send + Sync {
     /// Writes one line to the system's log, for what an administrator must repair. The same line is logged once per process.
     /// Without a log nothing happens, and a busy log does not make the caller wait.
     fn log(&self, _line: fmt::Arguments<'_>) {}
+
+    /// Whether there may be a line of that kind in the system's log now. If not, it is counted as dropped.
+    fn may_audit(&self, _kind: Kind) -> bool {
+        false
+    }
+
+    /// Writes a line about the end of a handshake to the system's log, after [`Host::may_audit`] has allowed it. It does not
+    /// make the caller wait; a line that cannot be written is counted as dropped.
+    fn audit(&self, _event: &AuditEvent) {}
 }
 
 /// The names that a computer knows by itself.

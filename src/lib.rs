@@ -8,6 +8,7 @@
 //! | room | owns | may import |
 //! | --- | --- | --- |
 //! | [`error`], [`bytes`], [`text`] | what goes wrong, by whose fault; bytes read and framed; strings as the protocol means them | each other |
+//! | [`audit`] | what the system's log is told about a handshake: data, names of events and fields | the above |
 //! | [`host`] | `trait Host`: clock, randomness, names, environment, trace, log | the above |
 //! | [`name`] | users and services | the above |
 //! | [`policy`] | what is allowed: data and decisions, no I/O | the above |
@@ -45,6 +46,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("gss-ntlm is for Linux");
 
+pub mod audit;
 pub mod bytes;
 pub mod context;
 pub mod cred;

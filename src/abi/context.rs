@@ -12,7 +12,7 @@ use super::{
     ptr::{Bindings, BufferSet, Bytes, Object, Oid, Out, Ref, Slot, Unused},
 };
 use crate::{
-    context::{AcceptRequest, Context, ContextFlags, InitiateRequest},
+    context::{AcceptRequest, Context, ContextFlags, InitiateRequest, tell_of_unstarted_initiator},
     cred::{Credential, Usage},
     error::{ApiMisuse, Error, Result},
     name::Principal,
@@ -105,12 +105,17 @@ pub(super) fn initiate(
     let bindings = bindings.get()?;
     let target = target.get().map(|principal| &principal.name);
     let env = sys::env_for(Whom::InitiatorTo(target))?;
-    env.policy.ensure_outgoing(target, env.host)?;
+    let has_not_started = |error: &Error| {
+        if slot.get().is_none() {
+            tell_of_unstarted_initiator(target, error, &env);
+        }
+    };
+    env.policy.ensure_outgoing(target, env.host).inspect_err(has_not_started)?;
     let requested = ContextFlags::from_bits_retain(requested);
     let credential = if credential.get().is_none() && requested.contains(ContextFlags::ANON) {
         Borrowed::Default(Credential::anonymous())
     } else {
-        cred::given_or_default(&credential, Usage::Initiate, |_| Ok(env))?
+        cred::given_or_default(&credential, Usage::Initiate, |_| Ok(env)).inspect_err(has_not_started)?
     };
     let token = token.get()?;
     if token.is_none() && slot.get().is_some() {

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use crate::{
+    audit::TargetName,
     cred::{Acceptor, Claim, CredStore, Credential, Env, Options, Usage},
     crypto::{ExportedSessionKey, KeyExchangeKey, keys},
     error::{Fault, FieldName, InvalidMessage, Message, PeerMisbehaved, PolicyError, Result},
@@ -170,7 +171,7 @@ impl ExpectAuthenticate {
     }
 
     /// Verifies the AUTHENTICATE_MESSAGE ([MS-NLMP] 3.2.5.1.2).
-    pub(super) fn step(self, request: &AcceptRequest<'_>) -> Result<Established> {
+    pub(super) fn step(&self, request: &AcceptRequest<'_>) -> Result<Established> {
         let host = request.env.host;
         let received = Received::read(&self.challenge, request)?;
         let Authenticated { proof, mic, bindings, key } = self.authenticate(&received, request)?;
@@ -348,22 +349,44 @@ fn ensure_target_name(client: Option<&TargetInfo<'_>>, acceptor: &Acceptor, env:
     if policy.target_name == TargetNamePolicy::Off {
         return Ok(());
     }
+    let (sent, own) = (sent_target(client), own_spn(acceptor));
+    let (sent, own) = (sent.as_deref(), own.as_deref());
+    match compare_target_names(sent, own) {
+        TargetName::NotCompared => {
+            host.trace(format_args!(
+                "acceptor: it was acquired without a service's name, so the client's target is not compared"
+            ));
+            Ok(())
+        }
+        TargetName::Matched => Ok(()),
+        TargetName::Differs | TargetName::NotNamed => {
+            let [sent, own] = [sent, own].map(|name| name.unwrap_or("not named"));
+            host.trace(format_args!("acceptor: the client's target is {sent}, ours is {own}"));
+            if policy.target_name == TargetNamePolicy::Required { Err(PolicyError::TargetName.into()) } else { Ok(()) }
+        }
+    }
+}
+
+/// MsvAvTargetName, if it names something.
+pub(super) fn sent_target(client: Option<&TargetInfo<'_>>) -> Option<String> {
     let sent = client.and_then(|client| client.find(AvId::MsvAvTargetName)).and_then(from_utf16le);
-    let sent = sent.filter(|name| !name.is_empty());
-    let expected = match &acceptor.name {
+    sent.filter(|name| !name.is_empty())
+}
+
+/// The SPN that the acceptor was acquired with.
+pub(super) fn own_spn(acceptor: &Acceptor) -> Option<String> {
+    match &acceptor.name {
         Name::Service(service) if acceptor.is_named => service.spn(),
         Name::Service(_) | Name::User(_) | Name::Anonymous => None,
-    };
-    let Some(expected) = expected else {
-        host.trace(format_args!(
-            "acceptor: it was acquired without a service's name, so the client's target is not compared"
-        ));
-        return Ok(());
-    };
-    if sent.as_deref().is_some_and(|sent| same_name(sent, &expected)) {
-        return Ok(());
     }
-    let sent = sent.as_deref().unwrap_or("not named");
-    host.trace(format_args!("acceptor: the client's target is {sent}, ours is {expected}"));
-    if policy.target_name == TargetNamePolicy::Required { Err(PolicyError::TargetName.into()) } else { Ok(()) }
+}
+
+/// The name that the client sent beside this side's own.
+pub(super) fn compare_target_names(sent: Option<&str>, own: Option<&str>) -> TargetName {
+    match (sent, own) {
+        (_, None) => TargetName::NotCompared,
+        (None, Some(_)) => TargetName::NotNamed,
+        (Some(sent), Some(own)) if same_name(sent, own) => TargetName::Matched,
+        (Some(_), Some(_)) => TargetName::Differs,
+    }
 }

@@ -67,7 +67,7 @@ pub(super) struct ExpectChallenge {
 /// Makes the NEGOTIATE_MESSAGE ([MS-NLMP] 3.1.5.1.1), or nothing in a connectionless handshake (3.1.5.2).
 pub(super) fn start(request: &InitiateRequest<'_>) -> Result<ExpectChallenge> {
     let InitiateRequest { requested, env: Env { policy, host, .. }, .. } = *request;
-    if policy.inside_spnego != Traffic::Allow && host.is_called_by_spnego() {
+    if policy.inside_spnego != Traffic::Allow && host.is_called_by_spnego() == Some(true) {
         policy.ensure_inside_spnego(request.target, *host)?;
     }
     let is_datagram = requested.contains(ContextFlags::DATAGRAM);
@@ -116,7 +116,7 @@ impl ExpectChallenge {
     }
 
     /// Answers the CHALLENGE_MESSAGE ([MS-NLMP] 3.1.5.1.2). Returns the AUTHENTICATE_MESSAGE with the context.
-    pub(super) fn step(self, request: &InitiateRequest<'_>) -> Result<(Established, Vec<u8>)> {
+    pub(super) fn step(&self, request: &InitiateRequest<'_>) -> Result<(Established, Vec<u8>)> {
         // What counts is what the first call asked for.
         let request = &InitiateRequest { requested: self.requested, ..*request };
         let host = request.env.host;
@@ -242,7 +242,7 @@ impl ExpectChallenge {
 
     /// Makes the context that `answer` establishes.
     fn establish(
-        self, answer: Answer, initiator: &Initiator, request: &InitiateRequest<'_>,
+        &self, answer: Answer, initiator: &Initiator, request: &InitiateRequest<'_>,
     ) -> Result<(Established, Vec<u8>)> {
         let Answer { authenticate, flags, key, version, has_mic } = answer;
         let name = initiator.name();

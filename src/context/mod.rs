@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod acceptor;
+mod audit;
 mod bindings;
 mod export;
 mod flags;
@@ -19,6 +20,7 @@ use core::mem;
 
 pub use self::{
     acceptor::{AcceptRequest, ExpectAuthenticate},
+    audit::tell_of_unstarted_initiator,
     bindings::ChannelBindings,
     flags::ContextFlags,
     initiator::InitiateRequest,
@@ -89,17 +91,25 @@ impl Context {
     /// call, or the credential is for the other role; then the context does not change.
     pub fn initiate(&mut self, request: &InitiateRequest<'_>) -> Result<Vec<u8>> {
         self.ensure_takes_step_as(Role::Initiator)?;
-        request.credential.initiator()?;
+        if let Err(error) = request.credential.initiator() {
+            if matches!(self.state, State::Start) {
+                audit::tell_of_initiator(request, None, Err(&error));
+            }
+            return Err(error);
+        }
         match mem::replace(&mut self.state, State::Failed) {
             State::Start => {
-                let next = initiator::start(request)?;
+                let next = initiator::start(request)
+                    .inspect_err(|error| audit::tell_of_initiator(request, None, Err(error)))?;
                 let token = next.negotiate.clone();
                 self.state = State::ExpectChallenge(next);
                 // The program may have the CHALLENGE_MESSAGE of a connectionless handshake already.
                 if request.token.is_empty() { Ok(token) } else { self.initiate(request) }
             }
             State::ExpectChallenge(state) => {
-                let (established, token) = state.step(request)?;
+                let done = state.step(request);
+                audit::tell_of_initiator(request, Some(&state), done.as_ref());
+                let (established, token) = done?;
                 self.state = State::Established(Box::new(established));
                 Ok(token)
             }
@@ -116,16 +126,24 @@ impl Context {
     /// As [`Context::initiate`].
     pub fn accept(&mut self, request: &AcceptRequest<'_>) -> Result<Vec<u8>> {
         self.ensure_takes_step_as(Role::Acceptor)?;
-        request.credential.map(Credential::acceptor).transpose()?;
+        if let Some(Err(error)) = request.credential.map(Credential::acceptor) {
+            if matches!(self.state, State::ExpectNegotiate) {
+                audit::tell_of_acceptor(request, None, Err(&error));
+            }
+            return Err(error);
+        }
         match mem::replace(&mut self.state, State::Failed) {
             State::ExpectNegotiate => {
-                let next = acceptor::start(request)?;
+                let next =
+                    acceptor::start(request).inspect_err(|error| audit::tell_of_acceptor(request, None, Err(error)))?;
                 let token = next.challenge.clone();
                 self.state = State::ExpectAuthenticate(next);
                 Ok(token)
             }
             State::ExpectAuthenticate(state) => {
-                self.state = State::Established(Box::new(state.step(request)?));
+                let done = state.step(request);
+                audit::tell_of_acceptor(request, Some(&state), done.as_ref());
+                self.state = State::Established(Box::new(done?));
                 Ok(Vec::new())
             }
             State::Start | State::ExpectChallenge(_) | State::Established(_) | State::Failed => Err(Error::Internal),

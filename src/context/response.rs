@@ -2,6 +2,7 @@
 //! that both compute.
 
 use crate::{
+    audit::Ntlm,
     cred::{Account, Proof},
     crypto::{
         KeyExchangeKey, LmHash, SessionBaseKey, keys,
@@ -95,6 +96,20 @@ impl SentResponse {
     }
 }
 
+/// The kind of the response in `authenticate`, by its lengths alone. It may be malformed.
+pub(super) const fn kind(authenticate: &Authenticate<'_>, flags: NegotiateFlags) -> Ntlm {
+    let Authenticate { nt_response, lm_response, user, .. } = *authenticate;
+    match nt_response.len() {
+        0 if user.is_empty() && matches!(lm_response, [] | [0]) => Ntlm::Anonymous,
+        0 => Ntlm::Lm,
+        // Clients that send LMv2 alone send no bytes here, or one, or sixteen.
+        ..NTLM_V1_LEN if lm_response.len() == NTLM_V1_LEN => Ntlm::Lm,
+        NTLM_V1_LEN if flags.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY) => Ntlm::Ntlm2Session,
+        NTLM_V1_LEN => Ntlm::V1,
+        _ => Ntlm::V2,
+    }
+}
+
 /// The response that an acceptor receives.
 pub(super) enum ReceivedResponse<'a> {
     NtlmV2(NtlmV2Response<'a>),
@@ -113,18 +128,15 @@ impl<'a> ReceivedResponse<'a> {
     ) -> Result<Self> {
         let Authenticate { nt_response, lm_response, .. } = *authenticate;
         let level = policy.lm_level;
-        if authenticate.user.is_empty() && nt_response.is_empty() && matches!(lm_response, [] | [0]) {
-            return Ok(Self::Anonymous);
-        }
-        if nt_response.is_empty() {
-            return match lm_response.try_into() {
-                Ok(response) if level.uses_lm() => Ok(Self::Lm { response }),
-                _ => Err(PolicyError::NtlmV1.into()),
-            };
-        }
-        // Clients that send LMv2 alone send no bytes here, or one, or sixteen.
-        if nt_response.len() < NTLM_V1_LEN && lm_response.len() == NTLM_V1_LEN {
-            return Err(PolicyError::NtlmV1.into());
+        match kind(authenticate, flags) {
+            Ntlm::Anonymous => return Ok(Self::Anonymous),
+            Ntlm::Lm => {
+                return match lm_response.try_into() {
+                    Ok(response) if nt_response.is_empty() && level.uses_lm() => Ok(Self::Lm { response }),
+                    _ => Err(PolicyError::NtlmV1.into()),
+                };
+            }
+            Ntlm::V1 | Ntlm::Ntlm2Session | Ntlm::V2 => {}
         }
         let Ok(response) = nt_response.try_into() else {
             return NtlmV2Response::decode(nt_response).map(Self::NtlmV2);

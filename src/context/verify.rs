@@ -1,6 +1,7 @@
 //! Three proofs, which only this file can make. An acceptor's context is established only with all three.
 
 use crate::{
+    audit::Bindings,
     cred::{Claim, Env, VerifiedClaim, Verifier},
     crypto::{ExportedSessionKey, LmHash, SessionBaseKey},
     error::{Error, Fault, FieldName, InvalidMessage, Message, PeerMisbehaved, PolicyError, Result},
@@ -92,16 +93,32 @@ impl BindingsChecked {
     pub(super) fn check(
         target_info: Option<&TargetInfo<'_>>, own: Option<&ChannelBindings<'_>>, policy: BindingsPolicy,
     ) -> Result<Self> {
-        match (policy, own, target_info.and_then(TargetInfo::channel_bindings)) {
-            (BindingsPolicy::Off, ..) => Ok(Self { is_bound: false }),
-            (_, Some(own), Some(sent)) if own.av_value() == sent => Ok(Self { is_bound: true }),
-            (_, Some(_), Some(_)) => Err(PeerMisbehaved::WrongBindings.into()),
-            (BindingsPolicy::Required, ..) => Err(PolicyError::BindingsRequired.into()),
-            (BindingsPolicy::WhenSent, ..) => Ok(Self { is_bound: false }),
+        if policy == BindingsPolicy::Off {
+            return Ok(Self { is_bound: false });
+        }
+        match compare_bindings(target_info, own) {
+            Bindings::Matched => Ok(Self { is_bound: true }),
+            Bindings::Differ => Err(PeerMisbehaved::WrongBindings.into()),
+            Bindings::ClientOnly | Bindings::ServerOnly | Bindings::Sent | Bindings::None => match policy {
+                BindingsPolicy::Required => Err(PolicyError::BindingsRequired.into()),
+                BindingsPolicy::WhenSent | BindingsPolicy::Off => Ok(Self { is_bound: false }),
+            },
         }
     }
+
     /// Whether both sides have channel bindings and they match.
     pub(super) const fn is_bound(&self) -> bool {
         self.is_bound
+    }
+}
+
+/// The client's channel bindings beside this side's.
+pub(super) fn compare_bindings(client: Option<&TargetInfo<'_>>, own: Option<&ChannelBindings<'_>>) -> Bindings {
+    match (client.and_then(TargetInfo::channel_bindings), own) {
+        (Some(sent), Some(own)) if own.av_value() == sent => Bindings::Matched,
+        (Some(_), Some(_)) => Bindings::Differ,
+        (Some(_), None) => Bindings::ClientOnly,
+        (None, Some(_)) => Bindings::ServerOnly,
+        (None, None) => Bindings::None,
     }
 }

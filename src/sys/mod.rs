@@ -26,6 +26,7 @@ pub(crate) use self::{
     trace::trace_to,
 };
 use crate::{
+    audit::{AuditEvent, Kind},
     cred::{DomainService, Env},
     error::Result,
     host::{FileTime, Host, LocalNames},
@@ -89,7 +90,7 @@ impl Host for System {
         spnego::is_called_by_lossy_spnego()
     }
 
-    fn is_called_by_spnego(&self) -> bool {
+    fn is_called_by_spnego(&self) -> Option<bool> {
         spnego::is_called_by_spnego()
     }
 
@@ -99,6 +100,14 @@ impl Host for System {
 
     fn log(&self, line: core::fmt::Arguments<'_>) {
         log::write(line);
+    }
+
+    fn may_audit(&self, kind: Kind) -> bool {
+        log::may_audit(kind)
+    }
+
+    fn audit(&self, event: &AuditEvent) {
+        log::audit(event);
     }
 }
 

@@ -42,9 +42,9 @@ pub(super) fn is_called_by_lossy_spnego() -> bool {
     }
 }
 
-/// Whether this call came through SPNEGO, as far as the stack tells.
-pub(super) fn is_called_by_spnego() -> bool {
-    stack::is_in_spnego() == Some(true)
+/// Whether this call came through SPNEGO; `None` if the stack does not tell.
+pub(super) fn is_called_by_spnego() -> Option<bool> {
+    stack::is_in_spnego()
 }
 
 /// Notes that SPNEGO has asked a question that only SPNEGO asks. Before its first question it makes no other call.

@@ -1,5 +1,6 @@
 //! An initiator and an acceptor in memory: every message in every state, and every bit of every message.
 
+mod audit;
 mod datagram;
 mod exported;
 mod forged;
@@ -114,22 +115,30 @@ impl Pair {
     }
 
     fn initiate(&self, context: &mut Context, token: &[u8]) -> Result<Vec<u8>> {
+        self.initiate_on(&self.client_host, context, token)
+    }
+
+    fn initiate_on(&self, host: &dyn Host, context: &mut Context, token: &[u8]) -> Result<Vec<u8>> {
         context.initiate(&InitiateRequest {
             credential: &self.client,
             target: Some(&self.target),
             requested: self.requested,
             bindings: self.client_bindings,
             token,
-            env: &Env { policy: self.client_policy, host: &self.client_host, domain: self.client_domain },
+            env: &Env { policy: self.client_policy, host, domain: self.client_domain },
         })
     }
 
     fn accept(&self, context: &mut Context, token: &[u8]) -> Result<Vec<u8>> {
+        self.accept_on(&Fixed(NOW), context, token)
+    }
+
+    fn accept_on(&self, host: &dyn Host, context: &mut Context, token: &[u8]) -> Result<Vec<u8>> {
         context.accept(&AcceptRequest {
             credential: Some(&self.server),
             bindings: self.server_bindings,
             token,
-            env: &env(self.server_policy),
+            env: &Env::without_domain(self.server_policy, host),
         })
     }
 
