@@ -192,7 +192,7 @@ class World:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-# A private /dev with a log. Only this process and its children see these mounts.
+# A private /dev with a log, and no journal. Only this process and its children see these mounts.
 OWN_LOG = """\
 set -e
 dev=$1/dev log=$1/log; shift
@@ -201,8 +201,49 @@ for name in null zero full random urandom; do : >"$dev/$name"; mount --bind "/de
 : >"$dev/log"; mount --bind "$log" "$dev/log"
 ln -sfn /proc/self/fd "$dev/fd"
 mount --rbind "$dev" /dev
+[ ! -d /run/systemd/journal ] || mount -t tmpfs none /run/systemd/journal
 exec "$@"
 """
+
+# A private /run with the socket of a journal and nothing else.
+OWN_JOURNAL = """\
+set -e
+journal=$1/journal; shift
+mount -t tmpfs none /run
+mkdir -p /run/systemd/journal
+: >/run/systemd/journal/socket; mount --bind "$journal" /run/systemd/journal/socket
+exec "$@"
+"""
+
+# systemd's own journal in a private /run. It keeps its files there, and takes only what programs send.
+OWN_JOURNALD = """\
+set -e
+mount -t tmpfs none /run
+mkdir -p /run/systemd/journal /run/log/journal
+mount --bind "$1/journald.conf" /etc/systemd/journald.conf
+[ ! -d /etc/systemd/journald.conf.d ] || mount -t tmpfs none /etc/systemd/journald.conf.d
+exec "$2"
+"""
+JOURNALD_CONF = """\
+[Journal]
+Storage=volatile
+RateLimitIntervalSec=0
+Audit=no
+ReadKMsg=no
+ForwardToSyslog=no
+ForwardToKMsg=no
+ForwardToConsole=no
+ForwardToWall=no
+"""
+
+
+def namespaced(world):
+    """The beginning of a command that may mount what only it and its children see."""
+    ways = (["unshare", "--mount"], ["unshare", "--map-root-user", "--mount"])
+    mounts = ("mount", "--bind", world.path, world.path)
+    may = [way for way in ways if subprocess.run([*way, *mounts], stderr=subprocess.DEVNULL, timeout=PATIENCE).returncode == 0]
+    require(may, "the permission to make a mount namespace")
+    return may[0]
 
 
 class SystemLog:
@@ -213,23 +254,116 @@ class SystemLog:
         self.socket.bind(os.path.join(world.path, "log"))
         os.chmod(os.path.join(world.path, "log"), 0o666)
         self.socket.setblocking(False)
-        ways = (["unshare", "--mount"], ["unshare", "--map-root-user", "--mount"])
-        mounts = ("mount", "--bind", world.path, world.path)
-        may = [way for way in ways if subprocess.run([*way, *mounts], stderr=subprocess.DEVNULL, timeout=PATIENCE).returncode == 0]
-        require(may, "the permission to make a mount namespace")
-        self.prefix = [*may[0], "sh", "-c", OWN_LOG, "sh", world.path]
+        self.prefix = [*namespaced(world), "sh", "-c", OWN_LOG, "sh", world.path]
+        self.received = []
 
     def lines(self):
-        """The lines since the last call."""
-        lines = []
-        while True:
-            try:
-                lines.append(self.socket.recv(1 << 16).decode())
-            except BlockingIOError:
-                return lines
+        """The lines since the last call, without those about handshakes."""
+        return self.take(lambda line: "]: event=" not in line)
+
+    def events(self):
+        """The lines about handshakes since the last call, each as a dictionary."""
+        quoted = re.compile(r'(\w+)=(?:"((?:[^"\\]|\\.)*)"|(\S+))(?: |$)')
+        found = []
+        for line in self.take(lambda line: "]: event=" in line):
+            fields = line.partition("]: ")[2]
+            if quoted.sub("", fields):
+                raise AssertionError("it is not a list of fields: " + line)
+            found.append({name: word or re.sub(r"\\(.)", r"\1", text) for name, text, word in quoted.findall(fields)})
+        return found
+
+    def take(self, is_wanted):
+        self.received += [datagram.decode() for datagram in datagrams(self.socket)]
+        taken = [line for line in self.received if is_wanted(line)]
+        self.received = [line for line in self.received if not is_wanted(line)]
+        return taken
 
     def close(self):
         self.socket.close()
+
+
+def datagrams(receiver):
+    """What a socket that does not wait has received."""
+    while True:
+        try:
+            yield receiver.recv(1 << 18)
+        except BlockingIOError:
+            return
+
+
+def journal_fields(datagram):
+    """The fields of one entry, as systemd's documentation of the journal's native protocol says. A name that comes twice is an
+    error here."""
+    fields = {}
+    while datagram:
+        line, _, rest = datagram.partition(b"\n")
+        name, equals, value = line.partition(b"=")
+        if not equals:
+            length = int.from_bytes(rest[:8], "little")
+            value, end, rest = rest[8:8 + length], rest[8 + length:9 + length], rest[9 + length:]
+            if len(value) != length or end != b"\n":
+                raise AssertionError("a value is not as long as it says: %r" % line)
+        if not re.fullmatch(b"[A-Z][A-Z0-9_]{0,63}", name) or name.decode() in fields:
+            raise AssertionError("it is no name of a field, or the second of this name: %r" % name)
+        fields[name.decode()], datagram = value.decode(), rest
+    return fields
+
+
+class Journal:
+    """A journal for processes that are started with its prefix. It keeps nothing: it shows what is sent to it."""
+
+    def __init__(self, world):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(os.path.join(world.path, "journal"))
+        os.chmod(os.path.join(world.path, "journal"), 0o666)
+        self.socket.setblocking(False)
+        self.prefix = [*namespaced(world), "sh", "-c", OWN_JOURNAL, "sh", world.path]
+
+    def entries(self):
+        """The entries since the last call, each as a dictionary."""
+        return [journal_fields(datagram) for datagram in datagrams(self.socket)]
+
+    def close(self):
+        self.socket.close()
+
+
+class Journald:
+    """systemd's own journal, for processes that are started with its prefix."""
+
+    def __init__(self, world):
+        program = "/lib/systemd/systemd-journald"
+        require(os.path.isfile(program), "systemd-journald (systemd)")
+        require_program("journalctl", "systemd")
+        require(os.geteuid() == 0, "root, to run a journal")
+        require(os.path.isfile("/etc/machine-id") and os.path.isfile("/etc/systemd/journald.conf"), "a machine id (systemd)")
+        world.write("journald.conf", JOURNALD_CONF)
+        self.process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "TERM", *namespaced(world), "sh", "-c", OWN_JOURNALD, "sh", world.path, program],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )
+        self.prefix = ["nsenter", "--mount=/proc/%d/ns/mnt" % self.process.pid]
+        end = time.monotonic() + PATIENCE
+        while not os.path.exists("/proc/%d/root/run/systemd/journal/socket" % self.process.pid):
+            if time.monotonic() > end or self.process.poll() is not None:
+                self.close()
+                require(False, "a namespace in which systemd-journald runs (systemd)")
+            time.sleep(0.05)
+
+    def shell(self, command):
+        """What a command writes that runs where the journal is."""
+        # journalctl shows only what is written to the files.
+        script = "journalctl --sync; " + command
+        done = subprocess.run([*self.prefix, "bash", "-c", script], capture_output=True, text=True, timeout=PATIENCE)
+        if done.returncode:
+            raise AssertionError("%s: %s" % (command, done.stderr))
+        return done.stdout
+
+    def entries(self):
+        """All entries of ours, each as a dictionary."""
+        return [json.loads(line) for line in self.shell("journalctl --no-pager -o json -t gss-ntlm").splitlines()]
+
+    def close(self):
+        end(self.process)
 
 
 def free_ports(count):

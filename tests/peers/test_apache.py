@@ -453,8 +453,18 @@ class Apache(ApacheTest):
         self.assertServed("named", host="127.0.0.1")
 
     def test_refuses_a_wrong_password(self):
+        self.httpd.system_log.events()
         self.assertNotServed("ntlm", password="Battery Staple", says=WRONG)
         self.assertEqual(self.traced().count("refused EXAMPLE\\alice: wrong password"), 2)
+        # One line for each of the two handshakes.
+        events = self.httpd.system_log.events()
+        self.assertEqual(sorted(event["layer"] for event in events), ["raw", "spnego"], events)
+        for event in events:
+            told = {name: event.get(name) for name in ("event", "reason", "account", "domain", "program", "ntlm", "mic")}
+            self.assertEqual(told, {
+                "event": "server-refused", "reason": "bad-password", "account": "alice", "domain": "EXAMPLE",
+                "program": PROGRAM, "ntlm": "v2", "mic": event["mic"],
+            })
 
     def test_refuses_an_unknown_user(self):
         self.assertNotServed("ntlm", user="EXAMPLE\\nobody", says=WRONG)
@@ -736,6 +746,7 @@ class WithUserFileToMend(ApacheTest):
     def test_tells_the_system_log_once_in_each_process(self):
         for scheme, answers in [answer for place in 3 * ("ntlm", "any") for answer in self.each_way(place, ())]:
             self.assertEqual({(answer.status, answer.who) for answer in answers}, {(401, "")}, scheme + self.told())
+        self.assertEqual(self.httpd.system_log.events(), [], "a credential that cannot be acquired is no handshake")
         told = self.httpd.system_log.lines()
         sentence = "The user file /nonexistent/users cannot be read: No such file or directory"
         speakers = [line.partition(": ")[0] for line in told if sentence in line]
