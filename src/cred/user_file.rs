@@ -124,6 +124,7 @@ impl UserFile {
     /// [`CredentialError`] when it cannot be read, is not a regular file, is longer than 16 MiB, or everybody may write to it.
     pub(super) fn load(path: &Path, env: &Env<'_>) -> Result<Arc<Self>> {
         let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, error.to_string()))?;
+        ensure_private_if_required(path, &metadata, env)?;
         let (stamp, with_lm) = (Stamp::of(&metadata), env.policy.keeps_lm_hash());
         if let Some(file) = reading_of(path, with_lm, |reading| reading.stamp == Some(stamp)) {
             return Ok(file);
@@ -287,6 +288,14 @@ fn unreadable(path: &Path, reason: String) -> CredentialError {
     CredentialError::Unreadable { path: path.display().to_string(), reason }
 }
 
+/// Ensures that not everybody may read the file, if the policy requires that.
+fn ensure_private_if_required(path: &Path, metadata: &std::fs::Metadata, env: &Env<'_>) -> Result<()> {
+    if metadata.mode() & 0o004 != 0 && env.policy.user_file_mode == UserFileMode::Private {
+        return Err(CredentialError::Readable { path: path.display().to_string() }.into());
+    }
+    Ok(())
+}
+
 /// What is in the file at `path`, if it is one to trust.
 fn read(path: &Path, env: &Env<'_>) -> Result<(Zeroizing<Vec<u8>>, Stamp)> {
     let failed = |error: std::io::Error| unreadable(path, error.to_string());
@@ -300,11 +309,12 @@ fn read(path: &Path, env: &Env<'_>) -> Result<(Zeroizing<Vec<u8>>, Stamp)> {
     if metadata.mode() & 0o002 != 0 {
         return Err(CredentialError::Writable { path: path.display().to_string() }.into());
     }
+    ensure_private_if_required(path, &metadata, env)?;
     if metadata.mode() & 0o004 != 0 {
-        if env.policy.user_file_mode == UserFileMode::Private {
-            return Err(CredentialError::Readable { path: path.display().to_string() }.into());
-        }
-        env.host.trace(format_args!("warning: everybody may read the user file {}", path.display()));
+        let warning =
+            format!("Everybody may read the user file {}: remove that permission (chmod o-r)", path.display());
+        env.host.trace(format_args!("{warning}"));
+        env.host.log(format_args!("{warning}"));
     }
     // All the capacity at once: a vector that grows leaves copies behind.
     let capacity = usize::try_from(metadata.len().min(MAX_FILE)).unwrap_or(0).saturating_add(1);

@@ -29,7 +29,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use self::gss::NTLM;
-pub(crate) use self::process::{apart, with_environment};
+pub(crate) use self::process::{Policy, apart, with_environment, with_policy};
 
 /// The password of every account below that is not about passwords.
 pub(crate) const PASSWORD: &str = "Password";

@@ -1,8 +1,11 @@
 //! Processes of their own for tests: because what they are about is the process's, or to have something travel.
 
 use std::env;
+use std::ffi::{CStr, CString};
 use std::fs;
-use std::path::Path;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 
 use super::world;
@@ -31,6 +34,115 @@ pub(crate) fn with_environment<F: FnOnce()>(settings: &[(&str, &str)], body: F) 
     child.envs(settings.iter().copied());
     let told = run(child, &format!("with {settings:?}"));
     assert!(told.contains("1 passed"), "with {settings:?}: {told}");
+}
+
+/// Runs `body` in a process of its own that has `policy` as the directory `/etc/gss`, and these settings. The plugin is the one that
+/// programs get, whose path is fixed. Where the kernel lets nobody but root mount, it tests nothing and says so. At most once in a
+/// test.
+pub(crate) fn with_policy<F: FnOnce()>(policy: &Policy, settings: &[(&str, &str)], body: F) {
+    world();
+    let name = test_name(&body);
+    if is_child_of(&name) {
+        return body();
+    }
+    let mut child = child(&name);
+    child.envs(settings.iter().copied());
+    let directory = policy.write(&name);
+    let mounts = policy.mounts(&directory);
+    // SAFETY: the C library lets a forked child allocate, and no thread of this program holds anything else that it needs.
+    unsafe { std::os::unix::process::CommandExt::pre_exec(&mut child, move || mount_all(&mounts)) };
+    match child.output() {
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+            println!("this process may not mount, so that no policy file can be put into its place: it tests nothing");
+        }
+        output => {
+            let output = output.expect("the test's own program runs");
+            let told = String::from_utf8_lossy(&output.stdout);
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success() && errors.is_empty(), "{}\n{told}{errors}", output.status);
+            assert!(told.contains("1 passed"), "{told}");
+        }
+    }
+}
+
+/// The content of `/etc/gss`.
+#[derive(Default)]
+pub(crate) struct Policy {
+    /// `ntlm.conf`, if it exists.
+    pub(crate) main: Option<&'static str>,
+    /// Files of `ntlm.conf.d`.
+    pub(crate) added: &'static [(&'static str, &'static str)],
+    /// Whether the kernel says that it runs in FIPS mode.
+    pub(crate) fips: bool,
+}
+
+impl Policy {
+    pub(crate) fn of(main: &'static str) -> Self {
+        Self { main: Some(main), ..Self::default() }
+    }
+
+    /// Writes the files, and says where.
+    fn write(&self, test: &str) -> PathBuf {
+        let directory = world().dir.join(format!("policy-{}", test.replace("::", "-")));
+        let gss = directory.join("gss");
+        for created in
+            [&directory, &gss, &gss.join("ntlm.conf.d"), &directory.join("sys"), &directory.join("sys/crypto")]
+        {
+            fs::create_dir_all(created).expect("the test's directory is writable");
+            fs::set_permissions(created, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        }
+        let put = |path: PathBuf, text: &str| {
+            fs::write(&path, text).expect("the test's directory is writable");
+            fs::set_permissions(path, fs::Permissions::from_mode(0o644)).expect("it is ours");
+        };
+        if let Some(main) = self.main {
+            put(gss.join("ntlm.conf"), main);
+        }
+        for (name, text) in self.added {
+            put(gss.join("ntlm.conf.d").join(name), text);
+        }
+        put(directory.join("sys/crypto/fips_enabled"), if self.fips { "1\n" } else { "0\n" });
+        directory
+    }
+
+    /// What is to be mounted, and where.
+    fn mounts(&self, directory: &Path) -> Vec<(CString, &'static CStr)> {
+        let from =
+            |name: &str| CString::new(directory.join(name).into_os_string().into_encoded_bytes()).expect("a path");
+        let mut mounts = vec![(from("gss"), c"/etc/gss")];
+        if self.fips {
+            mounts.push((from("sys"), c"/proc/sys"));
+        }
+        mounts
+    }
+}
+
+/// Gives this process a tree of files of its own, in which these directories are mounted.
+fn mount_all(mounts: &[(CString, &CStr)]) -> io::Result<()> {
+    let done = |result: i32| if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
+    // SAFETY: it only tells who this process is.
+    let user = unsafe { libc::geteuid() };
+    // SAFETY: as above.
+    let group = unsafe { libc::getegid() };
+    if user == 0 {
+        // SAFETY: it takes a number.
+        done(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
+    } else {
+        // SAFETY: it takes a number.
+        done(unsafe { libc::unshare(libc::CLONE_NEWNS | libc::CLONE_NEWUSER) })?;
+        fs::write("/proc/self/setgroups", "deny")?;
+        fs::write("/proc/self/uid_map", format!("0 {user} 1"))?;
+        fs::write("/proc/self/gid_map", format!("0 {group} 1"))?;
+    }
+    let none = std::ptr::null();
+    let private = libc::MS_REC | libc::MS_PRIVATE;
+    // SAFETY: C strings, and NULL where it may stand.
+    done(unsafe { libc::mount(none, c"/".as_ptr(), none, private, none.cast()) })?;
+    for (from, to) in mounts {
+        // SAFETY: as above.
+        done(unsafe { libc::mount(from.as_ptr(), to.as_ptr(), none, libc::MS_BIND, none.cast()) })?;
+    }
+    Ok(())
 }
 
 /// Runs `body` in a process of its own, which nobody but `body` has let talk SPNEGO: where the stack does not tell a server who

@@ -40,6 +40,7 @@ mod name;
 mod offer;
 mod old_session;
 mod policy;
+mod policy_file;
 mod random;
 mod secrecy;
 mod set_user_id;
