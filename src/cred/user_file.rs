@@ -311,10 +311,11 @@ fn read(path: &Path, env: &Env<'_>) -> Result<(Zeroizing<Vec<u8>>, Stamp)> {
     }
     ensure_private_if_required(path, &metadata, env)?;
     if metadata.mode() & 0o004 != 0 {
-        let warning =
-            format!("Everybody may read the user file {}: remove that permission (chmod o-r)", path.display());
-        env.host.trace(format_args!("{warning}"));
-        env.host.log(format_args!("{warning}"));
+        env.host.trace(format_args!("warning: everybody may read the user file {}", path.display()));
+        env.host.log(format_args!(
+            "Everybody may read the user file {}: remove that permission (chmod o-r)",
+            path.display()
+        ));
     }
     // All the capacity at once: a vector that grows leaves copies behind.
     let capacity = usize::try_from(metadata.len().min(MAX_FILE)).unwrap_or(0).saturating_add(1);
