@@ -394,3 +394,27 @@ fn what_denies_is_named() {
         Ok(())
     );
 }
+
+#[test]
+fn the_sample_changes_nothing_and_has_no_mistake_once_it_is_used() {
+    let sample = include_str!("../../doc/ntlm.conf");
+    assert_eq!(rules("/etc/p", sample), &Rules::default());
+    let is_setting = |line: &&str| line.strip_prefix('#').is_some_and(|rest| !rest.starts_with(' '));
+    let used: String = sample.lines().filter(is_setting).map(|line| format!("{}\n", &line[1..])).collect();
+    let files = file(&used);
+    for whom in [Whom::Initiator, Whom::Acceptor(None)] {
+        let policy = files.policy(whom, None).unwrap();
+        let minimum =
+            Minimum::STRONG_IF_PROTECTED | Minimum::BITS_128 | Minimum::EXTENDED_SESSIONSECURITY | Minimum::SIGN;
+        assert_eq!(
+            policy,
+            Policy { minimum, lines: policy.lines, ..Policy::default() },
+            "the sample shows the defaults"
+        );
+    }
+    let target = service("HTTP@a.corp.example");
+    assert_eq!(files.policy(Whom::InitiatorTo(Some(&target)), None).unwrap().outgoing, Traffic::Deny);
+    for key in KEYS {
+        assert!(used.contains(&format!("\n{} = ", key.name)), "{}", key.name);
+    }
+}
