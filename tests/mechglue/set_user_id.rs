@@ -123,8 +123,11 @@ fn the_environment_decides_nothing() {
     // In any other program the environment decides: a wrong switch is an error, told at once or when the credential is used.
     let expected = majors(0, sys::_GSS_S_FAILURE, sys::GSS_S_COMPLETE);
     assert_eq!(directory.run(0o755, &wrong).0, expected);
+    let own_policy = [("GSS_NTLM_CONFIG", "/nonexistent")];
+    assert_eq!(directory.run(0o755, &own_policy).0, expected);
     let expected = (majors(0, sys::GSS_S_COMPLETE, sys::GSS_S_COMPLETE), true);
     assert_eq!(directory.run(0o755, &[]), expected);
     let expected = (majors(1, sys::GSS_S_COMPLETE, sys::_GSS_S_NO_CRED), false);
     assert_eq!(directory.run(0o4755, &wrong), expected);
+    assert_eq!(directory.run(0o4755, &own_policy), expected);
 }

@@ -246,6 +246,20 @@ def namespaced(world):
     return may[0]
 
 
+class PolicyFile:
+    """A policy file for processes that are started with its prefix."""
+
+    def __init__(self, world, text):
+        # Of root's, also if a test gives the world to another user.
+        self.path = temporary_directory()
+        with open(os.path.join(self.path, "ntlm.conf"), "w") as file:
+            file.write(text)
+        os.chmod(self.path, 0o755)
+        os.chmod(file.name, 0o644)
+        mount = 'mount --bind "$1" /etc/gss && shift && exec "$@"'
+        self.prefix = [*namespaced(world), "sh", "-c", mount, "sh", self.path]
+
+
 class SystemLog:
     """A system log for processes that are started with its prefix."""
 

@@ -24,7 +24,7 @@ import time
 
 from harness import (
     ALICE, CAROL_HASH, CAROL_PASSWORD, NTLM_OID, PASSWORD, PATIENCE, SIGNED, USER_FILE,
-    GssFailure, OneOfOurs, PeerTest, SystemLog, World, flip, free_ports, message, plugin, require, require_curl,
+    GssFailure, OneOfOurs, PeerTest, PolicyFile, SystemLog, World, flip, free_ports, message, plugin, require, require_curl,
     require_program, spnego_loses_mic,
 )
 
@@ -136,7 +136,7 @@ def children(parent):
 class Httpd:
     """A server in its own World."""
 
-    def __init__(self, **environment):
+    def __init__(self, policy=None, **environment):
         require(os.path.isfile(PROGRAM), "apache2-bin")
         require(os.path.isfile(MODULE_PATH + "/mod_auth_gssapi.so"), "libapache2-mod-auth-gssapi")
         self.world = World(user_file=ACCOUNTS)
@@ -146,6 +146,8 @@ class Httpd:
         self.furnish()
         # The server ends with this process, even if it is killed.
         prefix = ["setpriv", "--pdeathsig", "TERM", *self.system_log.prefix]
+        if policy is not None:
+            prefix += PolicyFile(self.world, policy).prefix
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [*prefix, PROGRAM, "-f", self.root + "/httpd.conf", "-DFOREGROUND"],
@@ -227,11 +229,13 @@ class Httpd:
 
 class ApacheTest(OneOfOurs, PeerTest):
     environment = {}
+    # The policy file of the server.
+    policy = None
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.httpd = Httpd(**cls.environment)
+        cls.httpd = Httpd(cls.policy, **cls.environment)
         cls.addClassCleanup(cls.httpd.stop)
         cls.world = cls.httpd.world
 
@@ -267,12 +271,13 @@ class ApacheTest(OneOfOurs, PeerTest):
             file.write("%s:%s:%s\n" % (domain, name, password))
         return path
 
-    def curl(self, url, *options, user=ALICE, password=PASSWORD, output=os.devnull):
+    def curl(self, url, *options, user=ALICE, password=PASSWORD, output=os.devnull, policy=None):
         """The answers that one run of curl gets. `user` with `password` is the only account of its user file."""
+        prefix = PolicyFile(self.world, policy).prefix if policy is not None else []
         accounts = self.accounts(user, password)
         done = subprocess.run(
             [
-                require_curl(), "--disable", "--ipv4", "--silent", "--show-error", "--max-time", str(PATIENCE),
+                *prefix, require_curl(), "--disable", "--ipv4", "--silent", "--show-error", "--max-time", str(PATIENCE),
                 "--cacert", self.httpd.root + "/certificate.pem", "--output", output,
                 "--write-out", "%{http_code}|%{num_connects}|%header{x-who}\n", *options, url,
             ],
@@ -738,6 +743,49 @@ class WithChannelBindingsRequired(ApacheTest):
         # The module gives no channel bindings.
         for tls in (False, True):
             self.assertNotServed("ntlm", tls=tls, says="channel bindings")
+
+
+class WithPolicyFile(ApacheTest):
+    policy = '[server "HTTP/*"]\nchannel-bindings = required\n'
+
+    def test_serves_nobody_where_the_service_requires_what_the_module_does_not_give(self):
+        self.assertNotServed("named", only="Negotiate", says="There are no channel bindings to compare")
+
+    def test_serves_where_there_is_no_such_service(self):
+        self.assertServed("ntlm")
+
+
+class WithPolicyOfTheClient(ApacheTest):
+    NTLM_INSIDE_NEGOTIATE = ("--negotiate", "--user", ":", "--verbose")
+
+    def asked(self, host, policy):
+        """The status for curl with that policy, and what it told, with the tokens that it sent."""
+        (*_, answer) = self.curl(self.url("ntlm", host=host), *self.NTLM_INSIDE_NEGOTIATE, policy=policy)
+        sent = re.findall(r"> Authorization: Negotiate (\S+)", self.curl_told)
+        return answer.status, self.curl_told, b"".join(map(base64.b64decode, sent))
+
+    def test_sends_no_response_inside_negotiate_where_that_is_denied(self):
+        status, told, sent = self.asked("localhost", "[client]\ninside-spnego = deny\n")
+        self.assertEqual(status, 401, told)
+        self.assertNotIn(b"NTLMSSP\0\3", sent)
+        self.assertNotIn("AUTHENTICATE_MESSAGE", self.traced())
+        self.assertIn("SPNEGO has chosen NTLM to HTTP/localhost, which is denied by line 2 of /etc/gss/ntlm.conf", told)
+        self.assertServed("ntlm", only="NTLM")
+        status, told, sent = self.asked("localhost", "[client]\ninside-spnego = audit\n")
+        self.assertEqual(status, 200, told)
+        self.assertIn(b"NTLMSSP\0\3", sent)
+
+    def test_goes_to_the_allowed_targets_alone(self):
+        policy = '[client]\noutgoing = deny\n[client "HTTP/127.0.0.1"]\noutgoing = allow\n'
+        self.assertEqual(self.asked("127.0.0.1", policy)[0], 200, self.told())
+        status, told, sent = self.asked("localhost", policy)
+        self.assertEqual((status, sent), (401, b""), told)
+        self.assertIn("NTLM to HTTP/localhost is denied by line 2 of /etc/gss/ntlm.conf", told)
+
+    def test_uses_no_ntlm_with_a_mistake_in_the_file(self):
+        status, told, sent = self.asked("localhost", "[client]\noutgoing = denny\n")
+        self.assertEqual((status, sent), (401, b""), told)
+        self.assertIn("NTLM is off, because of line 2 of the policy file /etc/gss/ntlm.conf: outgoing must be allow, audit or deny", told)
 
 
 class WithUserFileToMend(ApacheTest):
