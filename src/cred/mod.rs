@@ -5,6 +5,8 @@
 mod cred_store;
 mod env;
 mod export;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod responder;
 mod user_file;
 mod verifier;

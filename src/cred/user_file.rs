@@ -156,7 +156,7 @@ impl UserFile {
         Ok(file)
     }
 
-    fn parse(text: &[u8], path: &Path, env: &Env<'_>) -> Self {
+    pub(super) fn parse(text: &[u8], path: &Path, env: &Env<'_>) -> Self {
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         let (mut entries, mut flaw) = (Vec::<Entry>::new(), None);
         for (whole, number) in text.split_inclusive(|byte| *byte == b'\n').zip(1_u32..) {
@@ -191,6 +191,11 @@ impl UserFile {
             entries.iter().zip(0..).map(|(entry, at)| (text::upper(&entry.name.user), at)).collect();
         by_user.sort_unstable();
         Self { path: path.to_owned(), entries, by_user, flaw }
+    }
+
+    #[cfg(fuzzing)]
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.entries
     }
 
     /// The account with that `name`, or the first one if `name` is `None`, with its secret.
