@@ -3,6 +3,7 @@
 
     fuzz/seeds.py FOLDER    writes FOLDER/TARGET/NUMBER
 """
+import itertools
 import json
 import pathlib
 import sys
@@ -18,6 +19,13 @@ USER_FILES = [
     f"OTHER\\smb:1002:{HASH}:{HASH}:[DU         ]:LCT-00000000:\n",
     f"empty:1003:{'X' * 32}:NO PASSWORD{'X' * 21}:[NU         ]:LCT-0:\n",
     "root:x:0:0:root:/root\n\ufeff:\u00fc@\u00df:p\u00e4ss\nDOM:last:",
+]
+POLICIES = [
+    "[both]\nminimum = 128,ess sign\naudit=all\nfips = refuse\nuser-file-mode = private\n",
+    "# comment\n[server]\nlm-level = 5\nrequire-mic = yes\nchannel-bindings = required\ntarget-name = audit\nanonymous = no\n"
+    "datagram = as-asked\nwinbind = no\nwinbind-timeout = 3\nincoming = deny\nuser-file = /a\n",
+    "[client]\nmic = always\ntarget-info = optional\nmax-skew = 1\noutgoing = audit\ninside-spnego = deny\n"
+    "[client \"*.corp.example\"]\noutgoing = allow\n[client \"HTTP/*\"]\nlm-level = 4\n[server \"HTTP/srv\"]\nmic = off\n",
 ]
 NAMES = ["alice", "DOM\\alice", "alice@DOM", "alice\\@dom.test", "alice\\@dom@DOM", "\\a@b", "HTTP@srv", "HTTP/srv", "@srv",
          "NT AUTHORITY\\ANONYMOUS LOGON", "DOM\\alice\0", "\u00e4\u00df\U0001f600"]
@@ -44,6 +52,10 @@ def main(folder):
         "messages": [b"\x01" + token for token in messages] + [b"\x01" + bytes(16) + token for token in messages],
         "plugin": [bytes([2, way, 0xff]) + token for token in messages for way in (0, 1)],
         "user_file": [b"\0\5alice\3DOM" + text.encode() for text in USER_FILES],
+        "policy_file": [
+            bytes([name, whom, 0, 0]) + b"\xff".join(text.encode() for text in (first, second, POLICIES[-1]))
+            for name, whom, first, second in itertools.product((0, 2), range(5), POLICIES, ("", POLICIES[1]))
+        ],
         "names": [b"\3" + name for name in names]
         + [b"\0" + EXPORTED + len(name).to_bytes(4, "big") + name for name in names]
         + [b"\2" + name.decode().encode("utf-16-le") for name in names],

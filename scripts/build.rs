@@ -4,7 +4,9 @@ fn main() {
     println!("cargo::rerun-if-changed=scripts/build.rs");
     // An undefined symbol fails at build time, not in dlopen(RTLD_NOW), whose error the mechglue does not show. But those that
     // count what a fuzzer reaches are the fuzzer's.
-    if std::env::var_os("CARGO_CFG_FUZZING").is_none() {
+    #[expect(clippy::disallowed_methods, reason = "cargo tells a build script so")]
+    let is_fuzzed = std::env::var_os("CARGO_CFG_FUZZING").is_some();
+    if !is_fuzzed {
         println!("cargo::rustc-cdylib-link-arg=-Wl,-z,defs");
     }
     for argument in [

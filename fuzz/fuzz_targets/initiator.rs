@@ -10,7 +10,7 @@ use gss_ntlm::{
     context::{AcceptRequest, Context, ContextFlags, ExpectAuthenticate},
     cred::Credential,
     crypto::ntowf,
-    error::{FieldName, Message},
+    error::{FieldName, Message, PeerIncompatible},
     policy::{BindingsPolicy, LmLevel, MicPolicy, Policy},
     session::Role,
     text::to_utf16le,
@@ -21,7 +21,7 @@ use gss_ntlm::{
 };
 use gss_ntlm_fuzz::{
     NOW, Tape, edit,
-    handshake::{Initiating, acceptor, env, moved, talk},
+    handshake::{Client, Initiating, acceptor, env, moved, talk},
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -151,6 +151,9 @@ fn accept(initiating: &Initiating, mut client: Context, negotiate: Vec<u8>, chal
     };
     let request = AcceptRequest { credential: None, bindings: None, token, env: &env(lenient) };
     let result = server.accept(&request);
+    if initiating.client == Client::Bob && result == Err(PeerIncompatible::NoLmHash.into()) {
+        return; // the acceptor has only the NT hash, and the key is made of the other one
+    }
     let is_honest = initiating.client.is_honest() || initiating.is_anonymous();
     assert_eq!(result.is_ok(), is_honest, "{:?} {result:?}", initiating.client);
     if is_honest {
