@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 pub mod keys;
+mod md5;
+pub mod message_mac;
 pub mod ntowf;
 pub mod primitive;
 pub mod rc4;

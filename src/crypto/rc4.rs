@@ -36,29 +36,25 @@ impl Handle {
     }
 
     /// RC4: encrypts or decrypts `data` in place, and advances the stream by the length of `data`.
-    #[expect(clippy::indexing_slicing, reason = "a u8 indexes 256 entries")]
     pub fn apply(&mut self, data: &mut [u8]) {
-        let Self { state, i: place, j: other_place } = self;
-        let (mut i, mut j) = (place.wrapping_add(1), *other_place);
-        // The next entry is loaded before the swap is stored, so that the processor does not wait for the store. One time in
-        // 256 the swap changes that entry; then it is taken from the swap.
-        let mut entry = state[usize::from(i)];
-        for byte in data {
-            j = j.wrapping_add(entry);
-            let other = state[usize::from(j)];
-            let next = i.wrapping_add(1);
-            let mut following = state[usize::from(next)];
-            if next == j {
-                following = rarely(entry);
-            }
-            state[usize::from(i)] = other;
-            state[usize::from(j)] = entry;
-            *byte ^= state[usize::from(entry.wrapping_add(other))];
-            i = next;
-            entry = following;
+        self.run(data.len(), Apply(data));
+    }
+
+    /// Lets `work` take the next bytes of the stream, about `len` of them: for many, a table of words is worth its making.
+    pub(super) fn run<W: Work>(&mut self, len: usize, work: W) -> W::Output {
+        if len < WIDE_FROM {
+            let mut stream = Stream::new(&mut self.state, self.i, self.j);
+            let output = work.run(&mut stream);
+            (self.i, self.j) = stream.end();
+            output
+        } else {
+            let mut table = Wide(self.state.map(u32::from));
+            let mut stream = Stream::new(&mut table.0, self.i, self.j);
+            let output = work.run(&mut stream);
+            (self.i, self.j) = stream.end();
+            self.state = table.0.map(Entry::low);
+            output
         }
-        *place = i.wrapping_sub(1);
-        *other_place = j;
     }
 
     /// Writes the state of the stream, which is secret.
@@ -80,11 +76,118 @@ impl Handle {
     }
 }
 
+/// From this length on, the copy into a table of words costs less than it saves.
+const WIDE_FROM: usize = 512;
+
+/// A table of words: processors are faster with it.
+#[derive(ZeroizeOnDrop)]
+struct Wide([u32; 256]);
+
+/// What takes bytes of a stream.
+pub(super) trait Work {
+    /// What it gives back.
+    type Output;
+
+    /// Takes them.
+    fn run<T: Entry>(self, stream: &mut Stream<'_, T>) -> Self::Output;
+}
+
+struct Apply<'a>(&'a mut [u8]);
+
+impl Work for Apply<'_> {
+    type Output = ();
+
+    #[inline(never)]
+    fn run<T: Entry>(self, stream: &mut Stream<'_, T>) {
+        stream.apply(self.0);
+    }
+}
+
+/// An entry of the table.
+pub(super) trait Entry: Copy {
+    /// The entry, which is below 256.
+    fn low(self) -> u8;
+}
+
+impl Entry for u8 {
+    #[inline]
+    fn low(self) -> u8 {
+        self
+    }
+}
+
+impl Entry for u32 {
+    #[inline]
+    fn low(self) -> u8 {
+        let [low, ..] = self.to_le_bytes();
+        low
+    }
+}
+
+/// A stream being used.
+pub(super) struct Stream<'a, T> {
+    table: &'a mut [T; 256],
+    /// The place of the entry that the next byte takes.
+    i: u8,
+    j: u8,
+    /// That entry. It is loaded before the swap of the byte before is stored, so that the processor does not wait for that.
+    entry: T,
+}
+
+impl<'a, T: Entry> Stream<'a, T> {
+    #[inline]
+    #[expect(clippy::indexing_slicing, reason = "a u8 indexes 256 entries")]
+    fn new(table: &'a mut [T; 256], i: u8, j: u8) -> Self {
+        let i = i.wrapping_add(1);
+        let entry = table[usize::from(i)];
+        Self { table, i, j, entry }
+    }
+
+    #[inline]
+    fn end(&self) -> (u8, u8) {
+        (self.i.wrapping_sub(1), self.j)
+    }
+
+    /// The next byte, for other work to come between it and the one after it.
+    #[inline(always)]
+    pub(super) fn next(&mut self) -> u8 {
+        self.step(|entry| entry)
+    }
+
+    /// Encrypts or decrypts `data`.
+    #[inline]
+    pub(super) fn apply(&mut self, data: &mut [u8]) {
+        for byte in data {
+            *byte ^= self.step(rarely);
+        }
+    }
+
+    /// The next byte. One time in 256 its swap changes the entry that follows: then that is what `swapped` makes of the entry
+    /// that was swapped, which is the same.
+    #[inline(always)]
+    #[expect(clippy::indexing_slicing, reason = "a u8 indexes 256 entries")]
+    fn step(&mut self, swapped: impl FnOnce(T) -> T) -> u8 {
+        let entry = self.entry;
+        self.j = self.j.wrapping_add(entry.low());
+        let other = self.table[usize::from(self.j)];
+        let next = self.i.wrapping_add(1);
+        let mut following = self.table[usize::from(next)];
+        if next == self.j {
+            following = swapped(entry);
+        }
+        self.table[usize::from(self.i)] = other;
+        self.table[usize::from(self.j)] = entry;
+        self.i = next;
+        self.entry = following;
+        self.table[usize::from(entry.low().wrapping_add(other.low()))].low()
+    }
+}
+
 /// Returns `entry`, but makes the compiler jump here: with a conditional move, every byte would wait for what one in 256
-/// needs.
+/// needs. Between the steps of MD5 there is time to wait, and no room for the jump.
 #[cold]
 #[inline(never)]
-fn rarely(entry: u8) -> u8 {
+fn rarely<T>(entry: T) -> T {
     core::hint::black_box(entry)
 }
 
@@ -110,7 +213,7 @@ mod tests {
             let key = core::array::from_fn(|at| seed.wrapping_mul(37).wrapping_add(u8::try_from(at).unwrap() * 11));
             let mut handle = Handle::new(&SealingKey::new(key));
             let mut other = Rc4::new_from_slice(&key).unwrap();
-            for len in [0, 1, 2, 3, 255, 256, 257, 4096] {
+            for len in [0, 1, 2, 3, 255, 256, 257, 511, 512, 4096] {
                 let (mut ours, mut theirs) = (vec![seed; len], vec![seed; len]);
                 handle.apply(&mut ours);
                 other.apply_keystream(&mut theirs);

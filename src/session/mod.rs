@@ -18,7 +18,7 @@ use crate::{
     crypto::{
         ExportedSessionKey, SealingKey, SigningKey,
         keys::{self, Direction, LmKeyLength, Strength},
-        primitive::HmacMd5,
+        message_mac::MessageMac,
         rc4::Handle,
     },
     error::{ApiMisuse, Error, Fault, FieldName, Result},
@@ -96,7 +96,7 @@ struct Half {
 /// How the checksum of a signature is made.
 enum Checksum {
     /// With extended session security ([MS-NLMP] 3.4.4.2): with the signing key, and encrypted if keys are exchanged.
-    Hmac { signing: HmacMd5, key_exch: bool },
+    Hmac { signing: MessageMac, key_exch: bool },
     /// Without it (3.4.4.1): there is no signing key.
     Crc32,
 }
@@ -313,7 +313,7 @@ impl Keys {
 impl Half {
     fn new(flags: NegotiateFlags, handle: Handle, seq_num: u32, keys: Keys) -> Self {
         let checksum = if is_extended(flags) {
-            let signing = HmacMd5::new(keys.signing.expose());
+            let signing = MessageMac::new(&keys.signing);
             Checksum::Hmac { signing, key_exch: flags.contains(NegotiateFlags::KEY_EXCH) }
         } else {
             Checksum::Crc32

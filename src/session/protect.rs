@@ -80,8 +80,7 @@ impl Session {
         let send = self.protection.as_mut().ok_or(ApiMisuse::NoProtection)?.half(Way::Send);
         send.begin();
         // The checksum covers the plain text, but is encrypted after it ([MS-NLMP] 3.4.3).
-        let sum = send.sum(message.iter().map(Buffer::as_bytes));
-        send.apply(message);
+        let sum = send.sum_and_encrypt(message);
         let signature = send.seal(sum);
         send.count();
         Ok(signature.0)
@@ -100,8 +99,8 @@ impl Session {
         let first = receive.skip_lost_message(signature);
         receive.begin();
         let before = receive.handle.clone();
-        receive.apply(message);
-        let expected = receive.signature(message.iter().map(Buffer::as_bytes));
+        let sum = receive.decrypt_and_sum(message);
+        let expected = receive.seal(sum);
         receive.verify(&expected, signature).inspect_err(|_| {
             receive.handle = before.clone();
             receive.apply(message);
@@ -130,11 +129,16 @@ impl Half {
     /// message ([MS-NLMP] 3.4, 3.4.4).
     fn begin(&mut self) {
         if self.is_datagram {
-            self.handle = match &self.checksum {
-                Checksum::Hmac { .. } => Handle::new(&keys::seal_key_of_message(&self.sealing_key, self.seq_num)),
-                Checksum::Crc32 => Handle::new(&self.sealing_key),
-            };
+            self.restart();
         }
+    }
+
+    #[inline(never)]
+    fn restart(&mut self) {
+        self.handle = match &self.checksum {
+            Checksum::Hmac { .. } => Handle::new(&keys::seal_key_of_message(&self.sealing_key, self.seq_num)),
+            Checksum::Crc32 => Handle::new(&self.sealing_key),
+        };
     }
 
     /// Goes to number 1 if `signature` has it and that is allowed. Returns the number before, which counts again if the
@@ -162,11 +166,45 @@ impl Half {
     fn sum<'a>(&self, message: impl Iterator<Item = &'a [u8]>) -> Sum {
         match &self.checksum {
             Checksum::Hmac { signing, .. } => {
-                let [c0, c1, c2, c3, c4, c5, c6, c7, ..] = signing.mac(&self.seq_num.to_le_bytes(), message);
-                Sum::Hmac([c0, c1, c2, c3, c4, c5, c6, c7])
+                let mut mac = signing.begin(self.seq_num);
+                message.for_each(|part| mac.update(part));
+                Sum::Hmac(mac.finish())
             }
             Checksum::Crc32 => Sum::Crc32(crc32(message)),
         }
+    }
+
+    /// The checksum of the message, which is encrypted.
+    fn sum_and_encrypt(&mut self, message: &mut [Buffer<'_>]) -> Sum {
+        let Checksum::Hmac { signing, .. } = &self.checksum else {
+            let sum = self.sum(message.iter().map(Buffer::as_bytes));
+            self.apply(message);
+            return sum;
+        };
+        let mut mac = signing.begin(self.seq_num);
+        for part in message {
+            match part {
+                Buffer::Data(data) => mac.update_and_encrypt(data, &mut self.handle),
+                Buffer::SignOnly(data) => mac.update(data),
+            }
+        }
+        Sum::Hmac(mac.finish())
+    }
+
+    /// Decrypts the message. Returns its checksum.
+    fn decrypt_and_sum(&mut self, message: &mut [Buffer<'_>]) -> Sum {
+        let Checksum::Hmac { signing, .. } = &self.checksum else {
+            self.apply(message);
+            return self.sum(message.iter().map(Buffer::as_bytes));
+        };
+        let mut mac = signing.begin(self.seq_num);
+        for part in message {
+            match part {
+                Buffer::Data(data) => mac.decrypt_and_update(data, &mut self.handle),
+                Buffer::SignOnly(data) => mac.update(data),
+            }
+        }
+        Sum::Hmac(mac.finish())
     }
 
     fn seal(&mut self, sum: Sum) -> MessageSignature {

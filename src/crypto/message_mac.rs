@@ -1,0 +1,273 @@
+//! HMAC_MD5 of a message (3.4.4.2), while RC4 encrypts or decrypts it.
+
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use super::{
+    SigningKey,
+    md5::{BLOCK_LEN, State, words, zero},
+    rc4::{Entry, Handle, Stream, Work},
+};
+
+/// HMAC_MD5 under a signing key: the states after the two blocks that hold the key.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct MessageMac {
+    inner: State,
+    outer: State,
+}
+
+impl MessageMac {
+    /// HMAC_MD5 with `key`.
+    #[must_use]
+    pub fn new(key: &SigningKey) -> Self {
+        let after = |pad: u8| {
+            let mut block = [pad; BLOCK_LEN];
+            block.iter_mut().zip(key.expose()).for_each(|(to, byte)| *to ^= byte);
+            let mut state = State::INITIAL;
+            state.compress(&words(&block));
+            block.zeroize();
+            state
+        };
+        Self { inner: after(0x36), outer: after(0x5c) }
+    }
+
+    /// Begins the code of the message with the number `seq_num`.
+    #[inline]
+    #[must_use]
+    pub fn begin(&self, seq_num: u32) -> Running<'_> {
+        let mut running = Running { outer: &self.outer, state: self.inner, tail: [0; BLOCK_LEN], len: 0 };
+        running.update(&seq_num.to_le_bytes());
+        running
+    }
+}
+
+/// The code of a message of which a part was seen.
+pub struct Running<'a> {
+    outer: &'a State,
+    state: State,
+    /// The bytes after the last whole block.
+    tail: [u8; BLOCK_LEN],
+    /// How many bytes of the message and its number were seen.
+    len: usize,
+}
+
+impl Running<'_> {
+    /// Goes on with `data`.
+    #[inline]
+    pub fn update(&mut self, data: &[u8]) {
+        let (head, data) = data.split_at(self.room().min(data.len()));
+        if self.fill(head) {
+            self.state.compress(&words(&self.tail));
+        }
+        let (blocks, rest) = data.as_chunks();
+        self.state.compress_all(blocks);
+        self.len = self.len.wrapping_add(blocks.as_flattened().len());
+        self.fill(rest);
+    }
+
+    /// Goes on with `data`, and encrypts it with `stream`.
+    pub fn update_and_encrypt(&mut self, data: &mut [u8], stream: &mut Handle) {
+        stream.run(data.len(), Encrypt(self, data));
+    }
+
+    /// Decrypts `data` with `stream`, and goes on with it.
+    pub fn decrypt_and_update(&mut self, data: &mut [u8], stream: &mut Handle) {
+        stream.run(data.len(), Decrypt(self, data));
+    }
+
+    /// The first eight bytes of the code.
+    #[inline]
+    #[must_use]
+    pub fn finish(mut self) -> [u8; 8] {
+        // RFC 1321 3.1, 3.2: a bit, zeros, and the length in bits, with the block that holds the key.
+        let bits = u64::try_from(self.len.wrapping_add(BLOCK_LEN)).unwrap_or(u64::MAX).wrapping_mul(8);
+        let held = self.held();
+        if let Some((end, rest)) = self.tail.get_mut(held..).and_then(<[u8]>::split_first_mut) {
+            *end = 0x80;
+            rest.fill(0);
+        }
+        if held >= BLOCK_LEN - 8 {
+            self.state.compress(&words(&self.tail));
+            self.tail.fill(0);
+        }
+        if let Some(len) = self.tail.last_chunk_mut() {
+            *len = bits.to_le_bytes();
+        }
+        self.state.compress(&words(&self.tail));
+        let [w0, w1, w2, w3] = self.state.words();
+        let mut outer = *self.outer;
+        outer.compress(&[w0, w1, w2, w3, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8 * (64 + 16), 0]);
+        let [c0, c1, c2, c3, c4, c5, c6, c7, ..] = outer.to_bytes();
+        [c0, c1, c2, c3, c4, c5, c6, c7]
+    }
+
+    /// How many bytes of a block were seen.
+    #[inline]
+    const fn held(&self) -> usize {
+        self.len % BLOCK_LEN
+    }
+
+    /// How many bytes complete the block that was begun: 0 if none was.
+    #[inline]
+    const fn room(&self) -> usize {
+        self.len.wrapping_neg() % BLOCK_LEN
+    }
+
+    /// Keeps `data`, for which there is room. Returns whether the block is complete now.
+    #[inline]
+    fn fill(&mut self, data: &[u8]) -> bool {
+        let held = self.held();
+        if let Some(room) = self.tail.get_mut(held..).and_then(|tail| tail.get_mut(..data.len())) {
+            room.copy_from_slice(data);
+        }
+        self.len = self.len.wrapping_add(data.len());
+        !data.is_empty() && self.held() == 0
+    }
+}
+
+struct Encrypt<'a, 'k>(&'a mut Running<'k>, &'a mut [u8]);
+
+impl Work for Encrypt<'_, '_> {
+    type Output = ();
+
+    #[inline(never)]
+    fn run<T: Entry>(self, stream: &mut Stream<'_, T>) {
+        let Self(mac, data) = self;
+        let zero = zero();
+        let (head, data) = data.split_at_mut(mac.room().min(data.len()));
+        if mac.fill(head) {
+            let block = words(&mac.tail);
+            if let Ok(head) = <&mut [u8; FIRST]>::try_from(&mut *head) {
+                mac.state.compress_with(&block, zero, |at| {
+                    if let Some(byte) = head.get_mut(at) {
+                        *byte ^= stream.next();
+                    }
+                });
+            } else {
+                mac.state.compress(&block);
+                stream.apply(head);
+            }
+        } else {
+            stream.apply(head);
+        }
+        let (blocks, rest) = data.as_chunks_mut();
+        for block in &mut *blocks {
+            mac.state.compress_with(&words(block), zero, |at| {
+                if let Some(byte) = block.get_mut(at) {
+                    *byte ^= stream.next();
+                }
+            });
+        }
+        mac.len = mac.len.wrapping_add(blocks.as_flattened().len());
+        mac.fill(rest);
+        stream.apply(rest);
+    }
+}
+
+/// How many bytes of a message share a block with its number.
+const FIRST: usize = BLOCK_LEN - 4;
+
+struct Decrypt<'a, 'k>(&'a mut Running<'k>, &'a mut [u8]);
+
+impl Work for Decrypt<'_, '_> {
+    type Output = ();
+
+    #[inline(never)]
+    fn run<T: Entry>(self, stream: &mut Stream<'_, T>) {
+        let Self(mac, data) = self;
+        let zero = zero();
+        let (head, data) = data.split_at_mut(mac.room().min(data.len()));
+        stream.apply(head);
+        // The block that is decrypted and not yet hashed.
+        let mut before = if mac.fill(head) { Some(words(&mac.tail)) } else { None };
+        let (blocks, rest) = data.as_chunks_mut();
+        for block in &mut *blocks {
+            match before {
+                Some(before) => mac.state.compress_with(&before, zero, |at| {
+                    if let Some(byte) = block.get_mut(at) {
+                        *byte ^= stream.next();
+                    }
+                }),
+                None => stream.apply(block),
+            }
+            before = Some(words(block));
+        }
+        if let Some(before) = before {
+            mac.state.compress(&before);
+        }
+        mac.len = mac.len.wrapping_add(blocks.as_flattened().len());
+        stream.apply(rest);
+        mac.fill(rest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::crypto::{SealingKey, primitive::hmac_md5};
+
+    use super::*;
+
+    const KEY: [u8; 16] = *b"a signing key...";
+    const SEQ_NUM: u32 = 0x0102_0304;
+
+    fn message(len: usize) -> Vec<u8> {
+        (0..len).map(|at| u8::try_from(at * 31 % 251).unwrap()).collect()
+    }
+
+    /// What the crate makes of the message.
+    fn expected(message: &[u8]) -> [u8; 8] {
+        *hmac_md5(&KEY, &[&SEQ_NUM.to_le_bytes(), message]).first_chunk().unwrap()
+    }
+
+    fn stream() -> Handle {
+        Handle::new(&SealingKey::new([7; 16]))
+    }
+
+    /// Takes `message` in parts that end at `cuts`, and compares code and cipher text with those made one after the other.
+    fn compare(message: &[u8], cuts: &[usize]) {
+        let mac = MessageMac::new(&SigningKey::new(KEY));
+        let ends = || cuts.iter().copied().chain([message.len()]);
+        let parts = || [0].into_iter().chain(cuts.iter().copied()).zip(ends()).map(|(from, to)| from..to);
+
+        let mut update = mac.begin(SEQ_NUM);
+        parts().for_each(|part| update.update(&message[part]));
+        let (mut sealed, mut streams) = (message.to_vec(), [stream(), stream(), stream()]);
+        let [alone, encrypting, decrypting] = &mut streams;
+        let mut encrypt = mac.begin(SEQ_NUM);
+        parts().for_each(|part| encrypt.update_and_encrypt(&mut sealed[part], encrypting));
+        let mut expected_sealed = message.to_vec();
+        alone.apply(&mut expected_sealed);
+        assert!(sealed == expected_sealed, "{} bytes, cut at {cuts:?}", message.len());
+        let mut decrypt = mac.begin(SEQ_NUM);
+        parts().for_each(|part| decrypt.decrypt_and_update(&mut sealed[part], decrypting));
+        assert!(sealed == message, "{} bytes, cut at {cuts:?}", message.len());
+
+        let sums = [update.finish(), encrypt.finish(), decrypt.finish()];
+        assert_eq!(sums, [expected(message); 3], "{} bytes, cut at {cuts:?}", message.len());
+        let states = streams.map(|handle| {
+            let mut state = Vec::new();
+            handle.export(&mut state);
+            state
+        });
+        assert!(states.iter().all(|state| *state == states[0]), "{} bytes, cut at {cuts:?}", message.len());
+    }
+
+    #[test]
+    fn is_the_code_of_the_crate_for_messages_of_all_lengths() {
+        let message = message(4096);
+        for len in (0..1200).chain((1200..=message.len()).step_by(7)) {
+            compare(&message[..len], &[]);
+        }
+    }
+
+    #[test]
+    fn is_the_same_code_however_the_message_is_cut() {
+        let message = message(1500);
+        for len in [0, 1, 60, 64, 124, 200, 600, 1500] {
+            for first in (0..=len).step_by(if len > 300 { 7 } else { 1 }) {
+                for second in [first, (first + 1).min(len), (first + 60).min(len), (first + 64).min(len), len] {
+                    compare(&message[..len], &[first, second]);
+                }
+            }
+        }
+    }
+}
