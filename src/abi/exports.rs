@@ -61,11 +61,11 @@ macro_rules! export {
 }
 
 // How deep in the stack keys and hashes are left by the last step of a handshake, and by what exports or imports something.
-const INITIATE: usize = 11 << 10;
-const ACCEPT: usize = 10 << 10;
-const ACQUIRE_WITH_PASSWORD: usize = 3 << 10;
-const IMPORT_CONTEXT: usize = 6 << 10;
-const IMPORT_CRED: usize = 3 << 9;
+const INITIATE: usize = 9 << 10;
+const ACCEPT: usize = 19 << 9;
+const ACQUIRE_WITH_PASSWORD: usize = 4 << 10;
+const IMPORT_CONTEXT: usize = 5 << 10;
+const IMPORT_CRED: usize = 5 << 9;
 const EXPORT_CRED: usize = 1 << 10;
 
 // RFC 2744, in its order, and what krb5 adds beside it.

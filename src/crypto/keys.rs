@@ -4,6 +4,7 @@ use zeroize::Zeroizing;
 
 use super::{
     ExportedSessionKey, KeyExchangeKey, LmHash, Mic, SealingKey, SessionBaseKey, SigningKey,
+    md5::State,
     primitive::{des, hmac_md5, md5},
     rc4::rc4k,
 };
@@ -137,7 +138,15 @@ pub fn seal_key_lm(key: &ExportedSessionKey, length: LmKeyLength) -> SealingKey 
 /// SealingKey' of 3.4: the key of one connectionless message with extended session security.
 #[must_use]
 pub fn seal_key_of_message(key: &SealingKey, seq_num: u32) -> SealingKey {
-    SealingKey::new(md5(&[key.expose(), &seq_num.to_le_bytes()]))
+    // A hash of one block (RFC 1321 3.1, 3.2): every message has such a key.
+    let mut block = Zeroizing::new([0; 16]);
+    let key = key.expose().as_chunks().0.iter().copied().map(u32::from_le_bytes);
+    block.iter_mut().zip(key.chain([seq_num, 0x80])).for_each(|(to, word)| *to = word);
+    let [.., bits, _] = &mut *block;
+    *bits = 8 * (16 + 4);
+    let mut state = State::INITIAL;
+    state.compress(&block);
+    SealingKey::new(state.to_bytes())
 }
 
 /// The MIC over the messages, which may come in parts, with zeros in place of the MIC.
