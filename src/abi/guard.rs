@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// How deep in the stack the acquisition of a credential leaves passwords and hashes.
-pub(super) const ACQUIRE: usize = 5 << 10;
+pub(super) const ACQUIRE: usize = 39 << 7;
 
 /// Runs the body of a function. The error is remembered for `gss_display_status`.
 #[inline(never)]
