@@ -56,13 +56,22 @@ class Flags(AttackTest):
         middle.require_spnego()
         self.check_with_mic("spnego")
 
+    def of_impacket(self, mech, flags):
+        return self.impacket_client(mech, without=0 if flags & CONF else SEAL), self.our_server(mech)
+
     def check_without_mic(self, mech, flags):
         """Our side fails, or is protected as strongly as ever, or says that it is not protected."""
         self.client, self.server = (self.party(GSS_NTLM_MINIMUM="128,ess") for _ in range(2))
-        for name, change, victims in self.attacks(mech, flags):
+        attacks = [(name, [without_time, change], victims) for name, change, victims in self.attacks(mech, flags)]
+        # impacket's client sends no MIC, but a time of its own.
+        attacks += [
+            ("impacket, ours: %s of message %d" % (name, kind), [take(kind, taken)], lambda: self.of_impacket(mech, flags))
+            for kind in (NEGOTIATE, CHALLENGE, AUTHENTICATE) for name, taken in TAKEN.items()
+        ]
+        for name, changes, victims in attacks:
             with self.subTest(name, flags=flags):
                 client, server = victims()
-                attack = Middle(without_time, change)
+                attack = Middle(*changes)
                 try:
                     talk(client, server, attack)
                 except Stopped:

@@ -123,6 +123,13 @@ class Relay(AttackTest):
                         client, self.our_server(mech, party=strict, binding=THE_SERVERS), Middle(), by="server"
                     )
                     self.assertEqual(failure.major, "BAD_BINDINGS")
+            # So does one whose bindings are zeros, which are none.
+            for client in (lambda: self.impacket_client(mech), lambda: self.impacket_client(mech, binding=bytes(16))):
+                self.assertLogsOn(client(), self.our_server(mech, party=default, binding=THE_SERVERS))
+                failure = self.assertStops(
+                    client(), self.our_server(mech, party=strict, binding=THE_SERVERS), Middle(), by="server"
+                )
+                self.assertEqual(failure.major, "BAD_BINDINGS")
             # And who is bound to the right channel.
             for who, client in self.clients(mech, own, binding=THE_SERVERS):
                 server = self.our_server(mech, party=strict, binding=THE_SERVERS)

@@ -157,7 +157,7 @@ fn with_list(challenge: &[u8], list: &[u8]) -> Vec<u8> {
 const NT_LENGTHS: [usize; 10] = [0, 1, 8, 15, 16, 23, 24, 25, 44, 48];
 const LM_LENGTHS: [usize; 7] = [0, 1, 8, 16, 23, 24, 25];
 
-/// Every length of both responses, with and without a user, of zeros or of the bytes of a right one but for one bit.
+/// Every length of both responses, of zeros or of the bytes of a right one but for one bit.
 fn no_response_lets_anybody_in() {
     for (extended, exchange) in [(true, true), (true, false), (false, true), (false, false)] {
         for (nt, lm) in NT_LENGTHS.into_iter().flat_map(|nt| LM_LENGTHS.map(|lm| (nt, lm))) {
@@ -177,9 +177,13 @@ fn no_response_lets_anybody_in() {
                         // Nearly right, or not at all.
                         if is_zero { response.fill(0) } else { response.iter_mut().take(1).for_each(|byte| *byte ^= 1) }
                     }
+                    // The shortest NTLMv2 response that is one: with an empty list of pairs.
+                    if let Some(list) = message.nt_response.get_mut(44..) {
+                        list.fill(0);
+                    }
                     message.write(72)
                 };
-                let outcome = Handshake::of(&NTLM).flags(0).run_changing(change).map(|pair| pair.source);
+                let outcome = Handshake::of(&NTLM).run_changing(change).map(|pair| pair.source);
                 let what = format!("NT {nt}, LM {lm}, ESS {extended}, KEY_EXCH {exchange}, zeros {is_zero}");
                 let failure = outcome.map_err(Refused::by_acceptor).expect_err(&what);
                 assert_ne!(failure.minor, 0, "{what}");
@@ -188,26 +192,28 @@ fn no_response_lets_anybody_in() {
     }
 }
 
-// A level at which each kind of response is known; the others know fewer. Without SIGN, so that no minimum is missed before.
+/// Without extended session security no minimum may be missed before a response is read.
+const AS_ASKED: [(&str, &str); 2] = [("GSS_NTLM_MIC", "off"), ("GSS_NTLM_MINIMUM", "sign-as-asked")];
 
 #[test]
 fn no_response_of_any_length_lets_anybody_in() {
-    with_environment(&[("GSS_NTLM_MIC", "off")], || {
+    with_environment(&AS_ASKED, || {
         no_response_lets_anybody_in();
     });
 }
 
 #[test]
 fn no_response_of_any_length_lets_anybody_in_at_level_0() {
-    with_environment(&[("GSS_NTLM_MIC", "off"), ("LM_COMPAT_LEVEL", "0")], || {
+    // Each kind of response is known at this level.
+    with_environment(&[&AS_ASKED[..], &[("LM_COMPAT_LEVEL", "0")]].concat(), || {
         no_response_lets_anybody_in();
     });
 }
 
 #[test]
 fn no_response_of_any_length_is_anonymous_if_it_has_a_name() {
-    let settings = [("GSS_NTLM_MIC", "off"), ("LM_COMPAT_LEVEL", "0"), ("GSS_NTLM_ANONYMOUS", "yes")];
-    with_environment(&settings, || {
+    let settings = [("LM_COMPAT_LEVEL", "0"), ("GSS_NTLM_ANONYMOUS", "yes")];
+    with_environment(&[&AS_ASKED[..], &settings].concat(), || {
         no_response_lets_anybody_in();
     });
 }
