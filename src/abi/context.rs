@@ -260,3 +260,33 @@ const _: () = {
     const fn moved<T: Send>() {}
     moved::<Context>();
 };
+
+#[cfg(test)]
+mod tests {
+    use core::ptr::null_mut;
+
+    use super::*;
+    use crate::abi::ptr::{Argument as _, Promise};
+
+    #[test]
+    fn only_a_first_step_that_succeeds_leaves_a_context() {
+        // SAFETY: the test gives NULL or a variable of its own.
+        let promise = unsafe { Promise::of_caller() };
+        let mut handle = null_mut();
+        let mut take = |outcome: Result<Vec<u8>>| {
+            let results = Results {
+                source: None,
+                mech: Out::new(null_mut(), &promise),
+                token: Out::new(null_mut(), &promise),
+                flags: Out::new(null_mut(), &promise),
+                time: Out::new(null_mut(), &promise),
+            };
+            let slot = Slot::new(&raw mut handle, &promise);
+            (step(slot, Role::Acceptor, |_| outcome, results), handle.is_null())
+        };
+        assert_eq!(take(Err(Error::Internal)), (Err(Error::Internal), true));
+        assert_eq!(take(Ok(Vec::new())), (Ok(g::_GSS_S_CONTINUE_NEEDED), false));
+        assert_eq!(take(Err(Error::Internal)), (Err(Error::Internal), false), "a later step leaves it to its owner");
+        Slot::<ContextHandle>::new(&raw mut handle, &promise).release();
+    }
+}
