@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::error::{DomainError, Error, PeerMisbehaved};
+use crate::error::{DomainError, Error, PeerMisbehaved, PolicyError};
 
 /// Makes an enum whose values have a word each.
 macro_rules! words {
@@ -41,6 +41,14 @@ words! {
         ServerAuthenticated = "server-authenticated";
         /// A client was refused.
         ServerRefused = "server-refused";
+        /// The policy denies NTLM to this target, or inside SPNEGO: the server got no proof.
+        ClientBlocked = "client-blocked";
+        /// As client-authenticated, and the policy watches such handshakes: if it denied them, this one would be blocked.
+        ClientWatched = "client-watched";
+        /// The policy denies that this computer accepts NTLM.
+        ServerBlocked = "server-blocked";
+        /// As server-authenticated, and the policy watches such handshakes.
+        ServerWatched = "server-watched";
     }
 
     /// The kind of the client's response.
@@ -127,19 +135,54 @@ impl Kind {
             Self::ClientFailed => "f3154081e31c484aa9ec3b6fb66b286d",
             Self::ServerAuthenticated => "c9007892647b4f0788984531ece7f682",
             Self::ServerRefused => "c3ec69a494b0470c8489e7c3b330c6c1",
+            Self::ClientBlocked => "de9d997dbe434269b13277aacdf6ac96",
+            Self::ClientWatched => "091ac8c19657434cb2c7762fe278abe2",
+            Self::ServerBlocked => "b245d264e586487c9d63f9abcc040882",
+            Self::ServerWatched => "a756991bfbd74736a3becc223ee6236d",
         }
     }
 
     /// Whether it is about the client's side.
     #[must_use]
     pub const fn is_of_client(self) -> bool {
-        matches!(self, Self::ClientAuthenticated | Self::ClientFailed)
+        match self {
+            Self::ClientAuthenticated | Self::ClientFailed | Self::ClientBlocked | Self::ClientWatched => true,
+            Self::ServerAuthenticated | Self::ServerRefused | Self::ServerBlocked | Self::ServerWatched => false,
+        }
     }
 
     /// Whether the handshake has failed.
     #[must_use]
     pub const fn is_failure(self) -> bool {
-        matches!(self, Self::ClientFailed | Self::ServerRefused)
+        match self {
+            Self::ClientFailed | Self::ServerRefused | Self::ClientBlocked | Self::ServerBlocked => true,
+            Self::ClientAuthenticated | Self::ServerAuthenticated | Self::ClientWatched | Self::ServerWatched => false,
+        }
+    }
+
+    /// Whether the administrator has asked for lines of this kind by the policy itself, which watches such handshakes.
+    #[must_use]
+    pub const fn is_watched(self) -> bool {
+        matches!(self, Self::ClientWatched | Self::ServerWatched)
+    }
+
+    /// The kind of a handshake of a client or a server that has failed with `error`.
+    #[must_use]
+    pub const fn of_failure(is_of_client: bool, error: &Error) -> Self {
+        let is_blocked = matches!(
+            error,
+            Error::Policy(
+                PolicyError::OutgoingDenied { .. }
+                    | PolicyError::InsideSpnegoDenied { .. }
+                    | PolicyError::IncomingDenied { .. }
+            )
+        );
+        match (is_of_client, is_blocked) {
+            (true, false) => Self::ClientFailed,
+            (true, true) => Self::ClientBlocked,
+            (false, false) => Self::ServerRefused,
+            (false, true) => Self::ServerBlocked,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     cred::{Env, Initiator},
     error::{Error, FieldName, Message, PeerMisbehaved},
     name::{Name, UserName},
-    policy::AuditPolicy,
+    policy::{AuditPolicy, Traffic},
     text::{Charset, DisplayUtf16},
     wire::{Authenticate, AvFlags, AvId, Challenge, NegotiateFlags, NtlmV2Response, TargetInfo},
 };
@@ -24,7 +24,11 @@ type Outcome<'a, T> = core::result::Result<&'a T, &'a Error>;
 pub(super) fn tell_of_acceptor(
     request: &AcceptRequest<'_>, state: Option<&ExpectAuthenticate>, outcome: Outcome<'_, Established>,
 ) {
-    let kind = if outcome.is_ok() { Kind::ServerAuthenticated } else { Kind::ServerRefused };
+    let kind = match outcome {
+        Ok(_) if request.env.policy.incoming == Traffic::Audit => Kind::ServerWatched,
+        Ok(_) => Kind::ServerAuthenticated,
+        Err(error) => Kind::of_failure(false, error),
+    };
     if is_wanted(kind, request.env) {
         tell(event_of_acceptor(kind, request, state, outcome), request.env);
     }
@@ -34,7 +38,11 @@ pub(super) fn tell_of_acceptor(
 pub(super) fn tell_of_initiator(
     request: &InitiateRequest<'_>, state: Option<&ExpectChallenge>, outcome: Outcome<'_, (Established, Vec<u8>)>,
 ) {
-    let kind = if outcome.is_ok() { Kind::ClientAuthenticated } else { Kind::ClientFailed };
+    let kind = match outcome {
+        Ok(_) if is_watched(request, state) => Kind::ClientWatched,
+        Ok(_) => Kind::ClientAuthenticated,
+        Err(error) => Kind::of_failure(true, error),
+    };
     if is_wanted(kind, request.env) {
         tell(event_of_initiator(kind, request, state, outcome), request.env);
     }
@@ -42,17 +50,25 @@ pub(super) fn tell_of_initiator(
 
 /// Tells of an initiator's handshake that does not begin: there is no credential, or the policy denies the target.
 pub fn tell_of_unstarted_initiator(target: Option<&Name>, error: &Error, env: &Env<'_>) {
-    let kind = Kind::ClientFailed;
+    let kind = Kind::of_failure(true, error);
     if is_wanted(kind, env) {
         tell(AuditEvent { error: Some(error.clone()), target: target.map(shown_target), ..AuditEvent::new(kind) }, env);
     }
+}
+
+/// Whether the policy watches such a handshake of a client.
+fn is_watched(request: &InitiateRequest<'_>, state: Option<&ExpectChallenge>) -> bool {
+    let policy = &request.env.policy;
+    policy.outgoing == Traffic::Audit
+        || policy.inside_spnego == Traffic::Audit
+            && (state.is_some_and(|state| state.is_in_spnego) || request.env.host.is_called_by_spnego() == Some(true))
 }
 
 /// Whether the administrator wants a line for such an end, and there may be one now.
 fn is_wanted(kind: Kind, env: &Env<'_>) -> bool {
     let is_asked_for = match env.policy.audit {
         AuditPolicy::Off => false,
-        AuditPolicy::Failures => kind.is_failure(),
+        AuditPolicy::Failures => kind.is_failure() || kind.is_watched(),
         AuditPolicy::All => true,
     };
     is_asked_for && env.host.may_audit(kind)

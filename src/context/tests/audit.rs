@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     audit::{AuditEvent, Bindings, Kind, Mic, Ntlm, TargetName, Why},
     error::{HostError, InvalidMessage},
-    policy::{AuditPolicy, LmLevel},
+    policy::{AuditPolicy, LmLevel, Traffic},
 };
 
 /// A host like [`Fixed`] that keeps what it is told.
@@ -359,4 +359,40 @@ fn a_hostile_peer_puts_no_control_characters_into_its_names() {
     };
     let event = told(&Pair::new(), long, Told::default(), Told::default()).1.only();
     assert!(event.account.unwrap().len() < 2000);
+}
+
+#[test]
+fn what_the_policy_watches_is_told_unless_nothing_is() {
+    let kinds = |policy: Policy, is_in_spnego| {
+        let pair = Pair { client_policy: policy.clone(), server_policy: policy, ..Pair::new() };
+        let (client, server) = told(&pair, |_, _| (), Told::in_spnego(is_in_spnego), Told::in_spnego(is_in_spnego));
+        [client, server].map(|side| side.events.into_inner().unwrap().pop().map(|event| event.kind))
+    };
+    let watching = |audit| Policy { outgoing: Traffic::Audit, incoming: Traffic::Audit, audit, ..Policy::default() };
+    let watched = [Some(Kind::ClientWatched), Some(Kind::ServerWatched)];
+    assert_eq!(kinds(watching(AuditPolicy::Failures), None), watched);
+    assert_eq!(kinds(watching(AuditPolicy::All), None), watched);
+    assert_eq!(kinds(watching(AuditPolicy::Off), None), [None; 2]);
+    let inside = Policy { inside_spnego: Traffic::Audit, ..Policy::default() };
+    assert_eq!(kinds(inside.clone(), Some(false)), [None; 2]);
+    assert_eq!(kinds(inside, Some(true)), [Some(Kind::ClientWatched), None]);
+}
+
+#[test]
+fn what_the_policy_denies_is_told_as_blocked() {
+    let denying = Policy { inside_spnego: Traffic::Deny, incoming: Traffic::Deny, ..Policy::default() };
+    let pair = Pair { client_policy: denying.clone(), server_policy: denying.clone(), ..Pair::new() };
+    let (client, server) = (Told::in_spnego(Some(true)), Told::default());
+    pair.initiate_on(&client, &mut Context::new(Role::Initiator), &[]).unwrap_err();
+    pair.accept_on(&server, &mut Context::new(Role::Acceptor), &Pair::new().messages()[0]).unwrap_err();
+    let host = Told::default();
+    let outgoing = Policy { outgoing: Traffic::Deny, ..Policy::default() };
+    let error = outgoing.ensure_outgoing(Some(&pair.target), &host).unwrap_err();
+    tell_of_unstarted_initiator(Some(&pair.target), &error, &Env::without_domain(outgoing, &host));
+    let events = [client, server, host].map(Told::only);
+    assert_eq!(
+        events.each_ref().map(|event| event.kind),
+        [Kind::ClientBlocked, Kind::ServerBlocked, Kind::ClientBlocked]
+    );
+    assert_eq!(events[2].target.as_deref(), Some("HTTP/srv"));
 }

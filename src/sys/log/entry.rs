@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt::Write as _};
 
 use crate::{
-    audit::{AuditEvent, Value},
+    audit::{AuditEvent, Kind, Value},
     text::Escaped,
 };
 
@@ -132,11 +132,11 @@ pub(super) fn message_of(event: &AuditEvent, fields: &[(&'static str, Value<'_>)
         found.map(|(_, value)| shown_value(value))
     };
     let mut message = format!("NTLM: {}", value("program").unwrap_or_default());
-    message.push_str(match (event.kind.is_of_client(), event.kind.is_failure()) {
-        (true, false) => " authenticated as ",
-        (true, true) => " could not authenticate as ",
-        (false, false) => " accepted ",
-        (false, true) => " refused ",
+    message.push_str(match event.kind {
+        Kind::ClientAuthenticated | Kind::ClientWatched => " authenticated as ",
+        Kind::ClientFailed | Kind::ClientBlocked => " did not authenticate as ",
+        Kind::ServerAuthenticated | Kind::ServerWatched => " accepted ",
+        Kind::ServerRefused | Kind::ServerBlocked => " refused ",
     });
     match (value("domain"), value("account")) {
         (Some(domain), Some(account)) => message.extend([&*domain, "\\", &*account]),
