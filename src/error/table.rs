@@ -116,7 +116,7 @@ errors! {
         /// Unknown user or wrong password. Only the system's log tells which: the peer must not know, and the sentence is for
         /// the application, which may pass it on.
         LogonFailure(_why: LogonFault = LogonFault::UnknownUser) => FAILURE, 0x13,
-            "The user name or the password is wrong (STATUS_LOGON_FAILURE): check both; the trace of the server (GSSNTLMSSP_DEBUG) says which of them is wrong";
+            "The user name or the password is wrong (STATUS_LOGON_FAILURE): check both; the log of the server (journalctl -t gss-ntlm) says which of them is wrong";
         /// The MIC of the AUTHENTICATE_MESSAGE does not match the three messages.
         WrongMic => FAILURE, 0x20,
             "The MIC of the AUTHENTICATE_MESSAGE is wrong: a proxy or an attacker may have changed the handshake; check what lies between client and server";

@@ -1,7 +1,9 @@
 """The lines about handshakes: in systemd's journal, with a receiver of our own and with systemd-journald as judges, and in the
 log of a syslog daemon."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -9,7 +11,7 @@ import time
 import unittest
 
 from harness import (
-    ALICE, Journal, Journald, PASSWORD, PATIENCE, SIGNED, Party, PeerTest, SystemLog, World, handshake,
+    ALICE, HERE, Journal, Journald, PASSWORD, PATIENCE, SIGNED, Party, PeerTest, SystemLog, World, handshake, require_program,
 )
 
 HTTP = "HTTP@testhost.example.com"
@@ -139,7 +141,7 @@ class InTheJournal(AuditTest):
         for mech, layer, why in (("ntlm", "raw", "explicit"), ("spnego", "spnego", "spnego")):
             with self.subTest(mech):
                 client, server = self.pair(journal, mech=mech, GSS_NTLM_AUDIT="all")
-                handshake(client, server, mech=mech, target=HTTP, initiator_binding="tls:x", acceptor_binding="tls:x")
+                handshake(client, server, mech=mech, target=HTTP, initiator_binding=b"tls:x", acceptor_binding=b"tls:x")
                 entries = {entry["GSS_NTLM_EVENT"]: entry for entry in journal.entries()}
                 self.assertEqual(sorted(entries), ["client-authenticated", "server-authenticated"], entries)
                 theirs, ours = entries["client-authenticated"], entries["server-authenticated"]
@@ -254,6 +256,94 @@ class InSystemdsJournal(AuditTest):
         for entry in entries:
             self.assertEqual((entry["SYSLOG_FACILITY"], entry["_TRANSPORT"]), ("10", "journal"))
             self.assertEqual(entry["SYSLOG_PID"], entry["_PID"])
+
+
+# A journalctl that knows the options that doc/AUDIT.md uses. What is recorded is in a file.
+RECORDED_JOURNALCTL = """\
+#!/usr/bin/env python3
+import json, sys
+wanted = [word.split("=", 1) for word in sys.argv[1:] if "=" in word]
+as_json = "json" in sys.argv
+for line in open(sys.argv[0] + ".recorded"):
+    entry = json.loads(line)
+    if all(entry.get(name) == value for name, value in wanted):
+        print(line.strip() if as_json else entry["MESSAGE"])
+"""
+
+
+class TheCommandsOfTheDocumentation(AuditTest):
+    def record(self, log):
+        """Makes each kind of line that the documentation asks for."""
+        client, server = self.pair(log, mech="spnego", GSS_NTLM_AUDIT="all", GSS_NTLM_MIC="off")
+        handshake(client, server, mech="spnego", target="HTTP@127.0.0.1")
+        client, server = self.pair(log, GSS_NTLM_AUDIT="all", LM_COMPAT_LEVEL="2", GSS_NTLM_MINIMUM="sign-as-asked")
+        handshake(client, server, target=HTTP)
+        for user, password in ((ALICE, "Battery Staple"), ("EXAMPLE\\nobody", PASSWORD)):
+            self.refuse(*self.pair(log, user=user, password=password))
+        client, server = self.pair(log)
+        self.assertRefused("BAD_BINDINGS", handshake, initiator=client, acceptor=server, target=HTTP,
+                           initiator_binding=b"x", acceptor_binding=b"y")
+        for _ in self.flood(log, 120):
+            pass
+
+    def commands(self):
+        """Each command of the documentation, and the text before it."""
+        with open(os.path.join(HERE, "../../doc/AUDIT.md")) as page:
+            parts = re.split(r"```sh\n(.*?)```\n", page.read(), flags=re.S)
+        return list(zip(parts[1::2], parts[::2]))
+
+    def check(self, shell):
+        told = [(before, shell(command)) for command, before in self.commands()]
+        expected = (
+            ("Look at it", "refused EXAMPLE\\alice from TESTHOST"),
+            ("shows all fields", "(bad-password)"),
+            ("Who uses NTLM, and", "1 server\t%s\tEXAMPLE\talice\tHTTP/127.0.0.1" % self.python),
+            ("Why is it NTLM", "1 explicit\t%s\t" % self.python),
+            ("Who uses NTLMv1", "1 success\tEXAMPLE\talice\tTESTHOST\t"),
+            ("`require-mic", " none\talice\tTESTHOST\tHTTP/testhost.example.com"),
+            ("`channel-bindings", "1 none\tdiffers\talice\tHTTP/127.0.0.1\tHTTP/testhost.example.com"),
+            ("guessing passwords", "1 unknown-user\tEXAMPLE\tnobody\tTESTHOST\t"),
+            ("man in the middle", "\talice\tTESTHOST\tThe channel bindings of client and server differ"),
+            ("something missing", '"failures": '),
+        )
+        self.assertEqual(len(told), len(expected))
+        for (before, output), (about, line) in zip(told, expected):
+            self.assertIn(about, before)
+            self.assertIn(line, output, before)
+        self.assertIn("ip-address\t", told[3][1])
+        self.assertGreater(int(re.search(r'"failures": (\d+)', told[-1][1]).group(1)), 0)
+
+    def setUp(self):
+        super().setUp()
+        require_program("jq", "jq")
+        self.python = os.path.realpath(sys.executable)
+
+    def test_find_what_they_say_in_what_is_recorded(self):
+        journal = self.log(Journal)
+        reader = Reader(journal)
+        self.record(journal)
+        entries = reader.stop()
+        program = self.world.write("bin-journalctl", RECORDED_JOURNALCTL)
+        os.chmod(program, 0o755)
+        os.mkdir(self.world.path + "/bin")
+        os.symlink(program, self.world.path + "/bin/journalctl")
+        recorded = "".join(json.dumps(entry | {"__REALTIME_TIMESTAMP": "1700000000000000"}) + "\n" for entry in entries)
+        self.world.write("bin/journalctl.recorded", recorded)
+        environment = {**os.environ, "PATH": self.world.path + "/bin:" + os.environ["PATH"]}
+
+        def shell(command):
+            done = subprocess.run(
+                ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, env=environment, timeout=PATIENCE
+            )
+            self.assertEqual((done.returncode, done.stderr), (0, ""), command)
+            return done.stdout
+
+        self.check(shell)
+
+    def test_find_what_they_say_in_systemds_journal(self):
+        journal = self.log(Journald)
+        self.record(journal)
+        self.check(journal.shell)
 
 
 class Reader:
