@@ -350,6 +350,6 @@ pub(super) fn verify_mic(
 ) -> Result<Major> {
     let buffers = IovBuffers::new(&iov, &count, &[BufferType::Stream, BufferType::Header])?;
     let signature = buffers.one(BufferType::MicToken)?.bytes()?;
-    context.lock()?.session()?.verify_mic(&buffers.signed()?, signature)?;
+    context.lock()?.verify_mic(&buffers.signed()?, signature)?;
     Ok(COMPLETE)
 }

@@ -28,7 +28,7 @@ pub(super) fn verify_mic(
     context: Ref<ContextHandle>, message: Bytes, token: Bytes, _qop_state: Out<u32>,
 ) -> Result<Major> {
     let (message, token) = (message.required()?, token.required()?);
-    context.lock()?.session()?.verify_mic(&[message], token)?;
+    context.lock()?.verify_mic(&[message], token)?;
     Ok(COMPLETE)
 }
 

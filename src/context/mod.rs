@@ -184,6 +184,17 @@ impl Context {
         }
     }
 
+    /// Verifies the peer's `signature` of `message`.
+    ///
+    /// # Errors
+    /// [`ApiMisuse::NoProtection`] without integrity: the constant signature of ALWAYS_SIGN, which peers may want from us,
+    /// proves nothing. As [`Session::verify_mic`] and [`Context::established`].
+    pub fn verify_mic(&mut self, message: &[&[u8]], signature: &[u8]) -> Result<()> {
+        let session = self.session()?;
+        session.ensure_protects()?;
+        session.verify_mic(message, signature)
+    }
+
     /// The flags that the application is told; before the context is established, those expected.
     #[must_use]
     pub fn flags(&self) -> ContextFlags {

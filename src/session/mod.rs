@@ -162,6 +162,14 @@ impl Session {
             .is_some_and(|half| half.may_start_at_one)
     }
 
+    /// Ensures that signatures prove something.
+    ///
+    /// # Errors
+    /// [`ApiMisuse::NoProtection`] without SIGN and SEAL.
+    pub const fn ensure_protects(&self) -> Result<()> {
+        if self.protection.is_some() { Ok(()) } else { Err(Error::ApiMisuse(ApiMisuse::NoProtection)) }
+    }
+
     /// Ensures that messages can be signed: with SIGN or SEAL, or with the dummy signature of ALWAYS_SIGN alone.
     ///
     /// # Errors
