@@ -38,6 +38,11 @@ pub trait Host: Send + Sync {
         false
     }
 
+    /// Whether this call came through SPNEGO. If that is not known: whether it may have come so.
+    fn is_called_by_spnego(&self) -> bool {
+        false
+    }
+
     /// Whether this call came through an SPNEGO that loses the mechListMIC. If that is not known: whether it may have come so.
     fn is_called_by_lossy_spnego(&self) -> bool {
         false

@@ -9,7 +9,7 @@ use crate::{
     error::{Fault, FieldName, InvalidMessage, Message, PeerMisbehaved, PolicyError, Result},
     host::HostNames,
     name::{Attribute, Name, Principal},
-    policy::{MicPolicy, TargetNamePolicy},
+    policy::{DatagramPolicy, MicPolicy, TargetNamePolicy},
     session::{Role, Session},
     text::{DisplayUtf16, from_utf16le, same_name, to_utf16le},
     wire::{
@@ -48,6 +48,8 @@ pub struct ExpectAuthenticate {
     pub challenge: Vec<u8>,
     /// The sequence number of connectionless messages, once the application has set it.
     pub seq_num: Option<u32>,
+    /// Whether it is connectionless because the application asked for that: then the default minimum does not hold.
+    pub is_exempt: bool,
     /// The acceptor that the handshake began with.
     pub acceptor: Arc<Acceptor>,
 }
@@ -79,21 +81,33 @@ pub(super) fn start(request: &AcceptRequest<'_>) -> Result<ExpectAuthenticate> {
     let acceptor = Arc::clone(credential.acceptor()?);
     let flags = challenge_flags(token, credential.options(), env)?;
     let challenge = encode_challenge(flags, env)?;
+    let is_datagram = flags.contains(NegotiateFlags::DATAGRAM);
     // The MIC does not cover a token that started a connectionless handshake ([MS-NLMP] 3.1.5.2.1).
-    let negotiate = if flags.contains(NegotiateFlags::DATAGRAM) { Vec::new() } else { token.to_vec() };
-    Ok(ExpectAuthenticate { negotiate, challenge, seq_num: None, acceptor })
+    let negotiate = if is_datagram { Vec::new() } else { token.to_vec() };
+    let is_exempt = is_datagram && flags::ask_for_datagrams(credential.options(), &env.policy);
+    Ok(ExpectAuthenticate { negotiate, challenge, seq_num: None, is_exempt, acceptor })
 }
 
 /// The flags of the CHALLENGE_MESSAGE that answers `token`, but for the type of its TargetName.
 fn challenge_flags(token: &[u8], options: Options, env: &Env<'_>) -> Result<NegotiateFlags> {
     let Env { policy, host, .. } = env;
+    let is_asked_for = flags::ask_for_datagrams(options, policy);
     if token.is_empty() || token == EMPTY_TOKEN_OF_NTLM || token == SIGNATURE {
+        // The application makes the header by itself, but an empty or bare token may be what a client sent.
+        let is_started_here = token == EMPTY_TOKEN_OF_NTLM && policy.datagram != DatagramPolicy::No;
+        if !(is_asked_for || is_started_here) || host.is_called_by_spnego() {
+            return Err(PolicyError::Datagram.into());
+        }
         host.trace(format_args!("acceptor: starts a connectionless handshake"));
         return flags::datagram_challenge_flags(options, policy);
     }
-    let negotiate = Negotiate::decode(token)?;
-    host.trace(format_args!("acceptor: got NEGOTIATE_MESSAGE, flags {}", negotiate.flags));
-    flags::challenge_flags(negotiate.flags, options, policy)
+    let mut offered = Negotiate::decode(token)?.flags;
+    host.trace(format_args!("acceptor: got NEGOTIATE_MESSAGE, flags {offered}"));
+    if offered.contains(NegotiateFlags::DATAGRAM) && (!is_asked_for || host.is_called_by_spnego()) {
+        host.trace(format_args!("acceptor: does not agree to DATAGRAM, which its application did not ask for"));
+        offered.remove(NegotiateFlags::DATAGRAM);
+    }
+    flags::challenge_flags(offered, options, policy)
 }
 
 /// Makes the CHALLENGE_MESSAGE.
@@ -173,7 +187,7 @@ impl ExpectAuthenticate {
     /// Verifies the AUTHENTICATE_MESSAGE ([MS-NLMP] 3.2.5.1.2).
     pub(super) fn step(&self, request: &AcceptRequest<'_>) -> Result<Established> {
         let host = request.env.host;
-        let received = Received::read(&self.challenge, request)?;
+        let received = Received::read(&self, request)?;
         let Authenticated { proof, mic, bindings, key } = self.authenticate(&received, request)?;
 
         let (name, of_account) = proof.into_client();
@@ -257,10 +271,10 @@ struct Received<'a> {
 }
 
 impl<'a> Received<'a> {
-    /// Decodes the AUTHENTICATE_MESSAGE in `request`, which answers `challenge`.
-    fn read(challenge: &'a [u8], request: &AcceptRequest<'a>) -> Result<Self> {
+    /// Decodes the AUTHENTICATE_MESSAGE in `request`, which answers the CHALLENGE_MESSAGE of `state`.
+    fn read(state: &'a ExpectAuthenticate, request: &AcceptRequest<'a>) -> Result<Self> {
         let Env { policy, host, .. } = request.env;
-        let challenge = Challenge::decode(challenge)?;
+        let challenge = Challenge::decode(&state.challenge)?;
         let authenticate = Authenticate::decode(request.token, challenge.flags)?;
         let mut flags = flags::agree_as_acceptor(challenge.flags, authenticate.flags, policy.minimum)?;
         let [user, domain, workstation] = [authenticate.user, authenticate.domain, authenticate.workstation]
@@ -272,6 +286,8 @@ impl<'a> Received<'a> {
             shown_workstation(&workstation),
         ));
         let response = ReceivedResponse::read(&authenticate, flags, &challenge.server_challenge, policy)?;
+        // After the version of the response: levels that accept NTLMv1 do without this, so the administrator needs one change.
+        flags::ensure_strong(flags, policy, state.is_exempt)?;
         flags.set(NegotiateFlags::ANONYMOUS, matches!(response, ReceivedResponse::Anonymous));
         Ok(Self { challenge, authenticate, flags, user, domain, workstation, response })
     }

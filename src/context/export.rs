@@ -21,7 +21,7 @@ use super::{
 };
 
 /// The version of this layout; other ones are refused.
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 
 const EXPECT_CHALLENGE: u8 = 1;
 const EXPECT_AUTHENTICATE: u8 = 2;
@@ -45,7 +45,7 @@ impl Context {
                 bytes::write_prefixed(&mut out, &state.negotiate)?;
             }
             State::ExpectAuthenticate(state) => {
-                out.push(EXPECT_AUTHENTICATE);
+                out.extend_from_slice(&[EXPECT_AUTHENTICATE, u8::from(state.is_exempt)]);
                 put_number(&mut out, state.seq_num);
                 bytes::write_prefixed(&mut out, &state.negotiate)?;
                 bytes::write_prefixed(&mut out, &state.challenge)?;
@@ -83,6 +83,7 @@ impl Context {
                 negotiate: reader.read_prefixed(FieldName::Contents)?.to_vec(),
             }),
             (EXPECT_AUTHENTICATE, Role::Acceptor) => State::ExpectAuthenticate(ExpectAuthenticate {
+                is_exempt: reader.boolean(FieldName::Contents)?,
                 seq_num: get_number(&mut reader)?,
                 negotiate: reader.read_prefixed(FieldName::Contents)?.to_vec(),
                 challenge: reader.read_prefixed(FieldName::Contents)?.to_vec(),

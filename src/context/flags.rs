@@ -5,7 +5,7 @@ use bitflags::bitflags;
 use crate::{
     cred::{Initiator, Options},
     error::{Fault, FieldName, InvalidMessage, Message, PeerIncompatible, Result},
-    policy::{Minimum, Policy},
+    policy::{DatagramPolicy, Minimum, Policy},
     wire::NegotiateFlags,
 };
 
@@ -47,11 +47,11 @@ const ALWAYS: NegotiateFlags = NegotiateFlags::UNICODE
     .union(NegotiateFlags::BITS_128)
     .union(NegotiateFlags::BITS_56);
 
+/// What makes session security strong: without it an attacker who can change the handshake can forge messages.
+const STRONG: NegotiateFlags = NegotiateFlags::BITS_128.union(NegotiateFlags::EXTENDED_SESSIONSECURITY);
+
 /// The flags that an initiator requires if the application has chosen them for the credential.
-const PROTECTION: NegotiateFlags = NegotiateFlags::SIGN
-    .union(NegotiateFlags::SEAL)
-    .union(NegotiateFlags::BITS_128)
-    .union(NegotiateFlags::EXTENDED_SESSIONSECURITY);
+const PROTECTION: NegotiateFlags = NegotiateFlags::SIGN.union(NegotiateFlags::SEAL).union(STRONG);
 
 /// The flags of the NEGOTIATE_MESSAGE of an `initiator`, when the application asks for `requested`.
 pub(super) fn negotiate_flags(
@@ -69,7 +69,7 @@ pub(super) fn negotiate_flags(
     if !(level.uses_lm() && has_lm_hash) {
         flags.remove(LM_KEYS);
     }
-    flags |= required(requested, options, policy.minimum);
+    flags |= required(requested, options, policy);
     if requested.contains(ContextFlags::IDENTIFY) {
         flags |= NegotiateFlags::IDENTIFY;
     }
@@ -83,7 +83,7 @@ pub(super) fn negotiate_flags(
 }
 
 /// The flags that an initiator requires when the application asks for `requested`.
-pub(super) fn required(requested: ContextFlags, options: Options, minimum: Minimum) -> NegotiateFlags {
+pub(super) fn required(requested: ContextFlags, options: Options, policy: &Policy) -> NegotiateFlags {
     let mut asked = requested & (ContextFlags::INTEG | ContextFlags::CONF);
     if !options.no_ci_flags {
         asked |= requested & (ContextFlags::REPLAY | ContextFlags::SEQUENCE);
@@ -93,14 +93,15 @@ pub(super) fn required(requested: ContextFlags, options: Options, minimum: Minim
         // An LM key never has 128 bits.
         insisted_on.remove(NegotiateFlags::LM_KEY | NegotiateFlags::BITS_128);
     }
-    let mut flags = required_by(minimum) | insisted_on;
+    let mut flags = named(policy.minimum) | insisted_on;
     if !asked.is_empty() {
         flags |= NegotiateFlags::SIGN;
     }
     if asked.contains(ContextFlags::CONF) {
         flags |= NegotiateFlags::SEAL;
     }
-    flags
+    // An initiator offers SIGN and SEAL only if it requires them.
+    flags | required_by_default(flags, policy, requested.contains(ContextFlags::DATAGRAM))
 }
 
 /// The flags of keys that are made of an LM hash.
@@ -114,15 +115,37 @@ const TO_CHOOSE: NegotiateFlags = ALWAYS
     .union(NegotiateFlags::IDENTIFY)
     .union(LM_KEYS);
 
-/// The flags that the application chose for the credential, with a charset in any case.
+/// The flags that the application chose for the credential, with a charset in any case. DATAGRAM alone chooses none of them.
 fn chosen(options: Options) -> Option<NegotiateFlags> {
-    let flags = NegotiateFlags::from_bits_retain(options.neg_flags?) & TO_CHOOSE;
+    let flags = NegotiateFlags::from_bits_retain(options.neg_flags?);
+    if flags == NegotiateFlags::DATAGRAM {
+        return None;
+    }
+    let flags = flags & TO_CHOOSE;
     let charset = if has_charset(flags) { NegotiateFlags::empty() } else { NegotiateFlags::UNICODE };
     Some(flags | charset)
 }
 
+/// Whether the application, or the administrator in its place, asked for connectionless handshakes on an acceptor's credential.
+pub(super) fn ask_for_datagrams(options: Options, policy: &Policy) -> bool {
+    let chosen =
+        options.neg_flags.is_some_and(|bits| NegotiateFlags::from_bits_retain(bits).contains(NegotiateFlags::DATAGRAM));
+    match policy.datagram {
+        DatagramPolicy::Yes => true,
+        DatagramPolicy::AsAsked => chosen,
+        DatagramPolicy::No => false,
+    }
+}
+
+/// The flags that the administrator requires by default of a context that has `flags`. Servers of [MS-SIPAE] sign without
+/// extended session security, so that a context `is_exempt` if it is connectionless because the application asked for it.
+fn required_by_default(flags: NegotiateFlags, policy: &Policy, is_exempt: bool) -> NegotiateFlags {
+    let holds = policy.minimum.contains(Minimum::STRONG_IF_PROTECTED) && policy.lm_level.has_strong_minimum();
+    if holds && flags.protects() && !is_exempt { STRONG } else { NegotiateFlags::empty() }
+}
+
 /// The flags that the administrator requires of every context.
-fn required_by(minimum: Minimum) -> NegotiateFlags {
+fn named(minimum: Minimum) -> NegotiateFlags {
     [
         (Minimum::BITS_128, NegotiateFlags::BITS_128),
         (Minimum::EXTENDED_SESSIONSECURITY, NegotiateFlags::EXTENDED_SESSIONSECURITY),
@@ -149,8 +172,7 @@ pub(super) fn agree_as_initiator(
     let agreed = offered & (challenge | NegotiateFlags::REQUEST_TARGET);
     let flags = one_of_each(agreed | (challenge & (NegotiateFlags::TARGET_INFO | NegotiateFlags::VERSION)));
     let mut flags = without_what_datagrams_lack(flags);
-    let strongest = NegotiateFlags::BITS_128 | NegotiateFlags::EXTENDED_SESSIONSECURITY;
-    if flags.contains(strongest | NegotiateFlags::DATAGRAM) {
+    if flags.contains(STRONG | NegotiateFlags::DATAGRAM) {
         // Connectionless clients do not set BITS_56 beside these. Without extended session security BITS_56 counts.
         flags.remove(NegotiateFlags::BITS_56);
     }
@@ -180,7 +202,7 @@ fn supported(options: Options, policy: &Policy) -> NegotiateFlags {
     if policy.lm_level.uses_lm() { flags } else { flags.difference(LM_KEYS) }
 }
 
-/// The flags of the CHALLENGE_MESSAGE that answers a NEGOTIATE_MESSAGE with `negotiate`.
+/// The flags of the CHALLENGE_MESSAGE that answers a NEGOTIATE_MESSAGE with `negotiate`. DATAGRAM must be agreed to already.
 ///
 /// # Errors
 /// As [`agree_as_initiator`].
@@ -220,7 +242,7 @@ fn checked(flags: NegotiateFlags, policy: &Policy) -> Result<NegotiateFlags> {
     if !has_charset(flags) {
         return Err(PeerIncompatible::NoUnicode.into());
     }
-    ensure_required(flags, required_by(policy.minimum))?;
+    ensure_required(flags, named(policy.minimum))?;
     Ok(flags)
 }
 
@@ -236,8 +258,17 @@ pub(super) fn agree_as_acceptor(
     let agreed = challenge & authenticate.unwrap_or(challenge);
     ensure_datagram_is_whole(challenge, agreed)?;
     let flags = without_what_datagrams_lack(agreed);
-    ensure_required(flags, required_by(minimum))?;
+    ensure_required(flags, named(minimum))?;
     Ok(flags)
+}
+
+/// Ensures that an acceptor's context with `flags` has what the administrator requires by default; see
+/// [`required_by_default`].
+///
+/// # Errors
+/// As [`agree_as_initiator`].
+pub(super) fn ensure_strong(flags: NegotiateFlags, policy: &Policy, is_exempt: bool) -> Result<()> {
+    ensure_required(flags, required_by_default(flags, policy, is_exempt))
 }
 
 /// Ensures that a handshake that began connectionless stays so, and exchanges a key. If only the peer sets DATAGRAM, it is
@@ -372,10 +403,10 @@ mod tests {
             (ContextFlags::REPLAY, PeerIncompatible::NoSign),
             (ContextFlags::CONF, PeerIncompatible::NoSign),
         ] {
-            let required = required(asked, Options::default(), Minimum::empty());
+            let required = required(asked, Options::default(), &at_least(Minimum::empty()));
             assert_eq!(agree_as_initiator(offered(asked), CHALLENGE, required), Err(missing.into()));
         }
-        let required = required(ContextFlags::CONF, Options::default(), Minimum::empty());
+        let required = required(ContextFlags::CONF, Options::default(), &at_least(Minimum::empty()));
         let with_sign = CHALLENGE | NegotiateFlags::SIGN;
         assert_eq!(
             agree_as_initiator(offered(ContextFlags::CONF), with_sign, required),
@@ -386,7 +417,7 @@ mod tests {
     #[test]
     fn a_minimum_holds_on_both_sides() {
         let weak = CHALLENGE - NegotiateFlags::BITS_128;
-        let required = required(ContextFlags::empty(), Options::default(), Minimum::BITS_128);
+        let required = required(ContextFlags::empty(), Options::default(), &at_least(Minimum::BITS_128));
         assert_eq!(
             agree_as_initiator(offered(ContextFlags::empty()), weak, required),
             Err(PeerIncompatible::No128.into())
@@ -401,8 +432,8 @@ mod tests {
     #[test]
     fn what_is_required_twice_is_required() {
         let (all, chosen) = (Minimum::all(), Options { neg_flags: Some(PROTECTION.bits()), no_ci_flags: false });
-        assert_eq!(required_by(all), PROTECTION);
-        assert_eq!(required(ContextFlags::INTEG | ContextFlags::CONF, chosen, all), PROTECTION);
+        assert_eq!(named(all), PROTECTION);
+        assert_eq!(required(ContextFlags::INTEG | ContextFlags::CONF, chosen, &at_least(all)), PROTECTION);
     }
 
     #[test]
@@ -458,7 +489,7 @@ mod tests {
     fn what_is_chosen_for_a_credential_is_required() {
         let bits = (ALWAYS | NegotiateFlags::SIGN | NegotiateFlags::SEAL).bits();
         let options = Options { neg_flags: Some(bits), no_ci_flags: false };
-        let required = required(ContextFlags::empty(), options, Minimum::empty());
+        let required = required(ContextFlags::empty(), options, &at_least(Minimum::empty()));
         let offered = negotiate_flags(ContextFlags::empty(), options, &Policy::default(), &account(None));
         assert_eq!(agree_as_initiator(offered, CHALLENGE, required), Err(PeerIncompatible::NoSign.into()));
         let none = Options { neg_flags: Some(0), no_ci_flags: false };
@@ -541,7 +572,7 @@ mod tests {
     fn connectionless_messages_are_not_sealed_without_extended_session_security() {
         let asked = ContextFlags::CONF | ContextFlags::DATAGRAM;
         let invited = datagram_challenge_flags(Options::default(), &Policy::default()).unwrap();
-        let required = required(asked, Options::default(), Minimum::empty());
+        let required = required(asked, Options::default(), &at_least(Minimum::empty()));
         assert!(agree_as_initiator(offered(asked), invited, required).unwrap().contains(NegotiateFlags::SEAL));
         let without = invited - NegotiateFlags::EXTENDED_SESSIONSECURITY;
         assert_eq!(agree_as_initiator(offered(asked), without, required), Err(PeerIncompatible::NoSeal.into()));

@@ -159,7 +159,7 @@ impl ExpectChallenge {
         if let Some(server) = &server {
             host.trace(format_args!("initiator: its target info is {server}"));
         }
-        let required = flags::required(self.requested, credential.options(), policy.minimum);
+        let required = flags::required(self.requested, credential.options(), policy);
         let mut flags = flags::agree_as_initiator(self.offered, challenge.flags, required)?;
         flags.set(NegotiateFlags::ANONYMOUS, matches!(initiator, Initiator::Anonymous));
         Ok(Received { challenge, server, required, flags })

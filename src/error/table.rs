@@ -159,10 +159,10 @@ errors! {
             "The peer does not offer confidentiality (NTLMSSP_NEGOTIATE_SEAL): enable encryption there, or do not require it here (GSS_C_CONF_FLAG, GSS_NTLM_MINIMUM)";
         /// NTLMSSP_NEGOTIATE_128.
         No128 => FAILURE, 0x28,
-            "The peer does not offer 128-bit keys (NTLMSSP_NEGOTIATE_128): enable them there, or do not require them here (GSS_NTLM_MINIMUM, NEG_FLAGS)";
+            "The peer does not offer 128-bit keys (NTLMSSP_NEGOTIATE_128): enable them there, or do not require them here (GSS_NTLM_MINIMUM=sign-as-asked, or another NEG_FLAGS)";
         /// NTLMSSP_NEGOTIATE_EXTENDED_SESSIONSECURITY.
         NoExtendedSessionSecurity => FAILURE, 0x29,
-            "The peer does not offer extended session security: enable it there, or do not require it here (GSS_NTLM_MINIMUM, NEG_FLAGS)";
+            "The peer does not offer extended session security: enable it there, or do not require it here (GSS_NTLM_MINIMUM=sign-as-asked, or another NEG_FLAGS)";
         /// TargetInfo.
         NoTargetInfo => FAILURE, 0x2A,
             "The server sent no TargetInfo: configure the server to send it, or set GSS_NTLM_TARGET_INFO to optional, or request neither integrity nor confidentiality";
@@ -351,7 +351,7 @@ errors! {
             "A cached logon of winbind does not support connectionless NTLM: use a password or a user file";
         /// A cached logon did not agree to the protection that was requested.
         NotProtected => FAILURE, 0x4F,
-            "A cached logon of winbind did not agree to the integrity or confidentiality that was requested: update Samba, or use a password";
+            "A cached logon of winbind did not agree to the protection that was requested, or that GSS_NTLM_MINIMUM requires: update Samba, use a password, or set GSS_NTLM_MINIMUM to sign-as-asked";
     }
 
     /// What the administrator does not allow, by an environment variable or by default.
@@ -469,6 +469,9 @@ errors! {
         } => UNAUTHORIZED, 0x5C,
             "The kernel runs in FIPS mode, where {} refuses NTLM: use Kerberos, or set fips to allow in ntlm.conf(5)",
             or(by, "a policy file");
+        /// A first token for a connectionless handshake that was not asked for, or is not allowed.
+        Datagram => DEFECTIVE_TOKEN, 0x5D,
+            "The first token starts connectionless NTLM, which this server does not take: begin with a NEGOTIATE_MESSAGE or, for SIP, ask for it with NEG_FLAGS (NTLMSSP_NEGOTIATE_DATAGRAM), without SPNEGO and without GSS_NTLM_DATAGRAM=no";
     }
 
     /// What the operating system did not provide.

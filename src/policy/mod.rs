@@ -93,6 +93,12 @@ impl LmLevel {
         self.0 < 3
     }
 
+    /// Whether [`Minimum::STRONG_IF_PROTECTED`] holds: at lower levels peers without extended session security are expected.
+    #[must_use]
+    pub const fn has_strong_minimum(self) -> bool {
+        self.0 >= 3
+    }
+
     /// Whether LM is used: an initiator sends LM responses beside NTLMv1's and offers LM keys, and an acceptor accepts both.
     #[must_use]
     pub const fn uses_lm(self) -> bool {

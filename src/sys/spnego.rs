@@ -24,6 +24,11 @@ pub(super) fn loses_mech_list_mic() -> bool {
     }
 }
 
+/// Whether this call came through SPNEGO. If the stack does not tell: whether this process has an SPNEGO that may have called.
+pub(super) fn is_called_by_spnego() -> bool {
+    FOUND.load(Ordering::Relaxed) != NO_SPNEGO && stack::is_in_spnego() != Some(false)
+}
+
 /// Whether this call came through an SPNEGO that loses the mechListMIC. If the stack does not tell: whether it may have come so.
 pub(super) fn is_called_by_lossy_spnego() -> bool {
     if matches!(FOUND.load(Ordering::Relaxed), NO_SPNEGO | SOUND) {

@@ -323,11 +323,12 @@ fn is_added_to_a_credential_of_another_mechanism() {
 fn is_copied_with_all_that_it_has() {
     let alice = Name::user("DOM\\alice");
     let mut cred = Cred::with_password(&alice, PASSWORD, &NTLM).unwrap();
-    cred.set_option(&NEG_FLAGS, &0x2080_8235_u32.to_ne_bytes()).unwrap();
+    // Neither SIGN nor SEAL, which would add what the default minimum requires.
+    cred.set_option(&NEG_FLAGS, &0x2080_8205_u32.to_ne_bytes()).unwrap();
     // The mechglue copies by exporting and importing.
     let copy = cred.copy_with(None, Usage::Initiate, &SPNEGO).unwrap();
     for cred in [cred, copy] {
-        let handshake = Handshake::with_cred(&NTLM, cred);
+        let handshake = Handshake::with_cred(&NTLM, cred).flags(0);
         assert_eq!(flags_of(&handshake.initiator().token(None)) & 0x0208_0000, 0, "no Version, no extended security");
         assert_eq!(handshake.establish().source, "DOM\\alice");
     }

@@ -8,9 +8,10 @@ use rc4::{Rc4, StreamCipher as _};
 
 use crate::common::context::Ctx;
 use crate::common::cred::{Cred, Usage};
-use crate::common::gss::{Failure, INDEFINITE, NEG_FLAGS, NTLM, Name, SESSION_KEY, SET_SEQ_NUM, USER_NAME};
+use crate::common::gss::{Failure, INDEFINITE, NEG_FLAGS, NTLM, Name, SESSION_KEY, SET_SEQ_NUM, SPNEGO, USER_NAME};
 use crate::common::handshake::{Bindings, Handshake, Pair, Refused, SIGN_AND_SEAL};
 use crate::common::iov::{ALLOCATE, DATA, HEADER, Iov, MIC_TOKEN, SIGN_ONLY};
+use crate::common::spnego::message_in;
 use crate::common::token::{
     ALWAYS_SIGN, Authenticate, BITS_56, BITS_128, Challenge, EXTENDED_SESSIONSECURITY, KEY_EXCH, LM_KEY, NTLM_KEY,
     REQUEST_TARGET, SEAL, SIGN, UNICODE, VERSION, flags_of, negotiate, with_flags,
@@ -42,7 +43,13 @@ const EMPTY: &[u8] = &[];
 const ROOM: &[u8] = &[0xee; SIGNATURE];
 
 fn sip() -> Handshake {
-    Handshake::of(&NTLM).flags(ASKED)
+    asking(Handshake::of(&NTLM).flags(ASKED))
+}
+
+/// The handshake with an acceptor that asks for connectionless ones.
+fn asking(mut handshake: Handshake) -> Handshake {
+    handshake.acceptor.set_option(&NEG_FLAGS, &CONNECTIONLESS.to_ne_bytes()).unwrap();
+    handshake
 }
 
 /// Sessions without extended session security: the client does not want it, with keys of two lengths, or the server.
@@ -204,6 +211,91 @@ fn begins_at_the_acceptor_in_every_way_that_gets_through() {
         assert_eq!(key_of(&pair.initiator), key_of(&pair.acceptor));
         assert_signs_both_ways(&pair);
     }
+}
+
+/// The tokens that may begin a connectionless handshake.
+fn starts() -> [Vec<u8>; 3] {
+    [FRAMED.to_vec(), BARE.to_vec(), negotiate(OF_SERVERS & !VERSION, b"", b"")]
+}
+
+/// What the acceptor of `handshake` begins with each of them: a connectionless handshake, a connection, or nothing.
+fn begun(handshake: &Handshake) -> [Option<bool>; 3] {
+    starts().map(|start| {
+        let mut acceptor = handshake.acceptor();
+        match acceptor.step(&start) {
+            Ok(step) => Some(flags_of(&step.token) & CONNECTIONLESS != 0),
+            Err(failure) => {
+                assert_eq!(failure.routine(), sys::_GSS_S_DEFECTIVE_TOKEN, "{failure:?}");
+                assert!(failure.minor_text.contains("connectionless NTLM"), "{failure:?}");
+                None
+            }
+        }
+    })
+}
+
+#[test]
+fn begins_with_the_header_alone_where_the_application_asks_for_nothing() {
+    assert_eq!(begun(&Handshake::of(&NTLM)), [Some(true), None, Some(false)]);
+    // Then the default minimum holds, which old clients do not reach.
+    let mut handshake = Handshake::of(&NTLM).flags(ASKED);
+    assert_signs_both_ways(&numbered(&handshake));
+    for flags in [OF_OLD_CLIENTS, OF_CLIENTS & !BITS_128] {
+        handshake.initiator.set_option(&NEG_FLAGS, &flags.to_ne_bytes()).unwrap();
+        let failure = refusal(&handshake);
+        assert!(failure.minor_text.contains("GSS_NTLM_MINIMUM=sign-as-asked"), "{failure:?}");
+    }
+    establish(&asking(handshake));
+}
+
+#[test]
+fn begins_with_every_token_where_the_administrator_says_so() {
+    with_environment(&[("GSS_NTLM_DATAGRAM", "yes")], || {
+        assert_eq!(begun(&Handshake::of(&NTLM)), [Some(true); 3]);
+        let mut handshake = Handshake::of(&NTLM).flags(ASKED);
+        handshake.initiator.set_option(&NEG_FLAGS, &OF_OLD_CLIENTS.to_ne_bytes()).unwrap();
+        assert_signs_both_ways(&numbered(&handshake));
+    });
+}
+
+#[test]
+fn begins_never_where_the_administrator_says_so() {
+    with_environment(&[("GSS_NTLM_DATAGRAM", "no")], || {
+        for handshake in [Handshake::of(&NTLM), sip()] {
+            assert_eq!(begun(&handshake), [None, None, Some(false)]);
+        }
+    });
+}
+
+#[test]
+fn begins_never_inside_spnego() {
+    with_environment(&[("GSS_NTLM_DATAGRAM", "yes")], || {
+        for start in starts() {
+            let mut handshake = Handshake::of(&SPNEGO);
+            let _ = handshake.acceptor.set_option(&NEG_FLAGS, &CONNECTIONLESS.to_ne_bytes());
+            let mut acceptor = handshake.acceptor();
+            let begun = acceptor.step(&in_spnego(&start));
+            if start.len() < 32 {
+                begun.map(|step| step.token).unwrap_err();
+            } else {
+                // This NEGOTIATE_MESSAGE begins a connection.
+                let token = begun.unwrap().token;
+                assert_eq!(flags_of(message_in(&token, 2).unwrap()) & CONNECTIONLESS, 0);
+            }
+        }
+        // What is not inside goes on.
+        assert_eq!(begun(&sip())[2], if cfg!(target_arch = "arm") { Some(false) } else { Some(true) });
+    });
+}
+
+/// The NegTokenInit (RFC 4178 4.2.1) of a client that has NTLM alone, with `token` for it.
+fn in_spnego(token: &[u8]) -> Vec<u8> {
+    let der = |tag: u8, parts: &[&[u8]]| {
+        let content = parts.concat();
+        [&[tag, u8::try_from(content.len()).expect("short")][..], &content].concat()
+    };
+    let mechs = der(0xa0, &[&der(0x30, &[b"\x06\x0a", &NTLM.bytes()])]);
+    let init = der(0xa0, &[&der(0x30, &[&mechs, &der(0xa2, &[&der(0x04, &[token])])])]);
+    der(0x60, &[b"\x06\x06\x2b\x06\x01\x05\x05\x02", &init])
 }
 
 #[test]
@@ -670,7 +762,7 @@ fn means_nothing_where_one_side_alone_says_it() {
         }
     });
     // A server that means it is told by the answer.
-    let connected = Handshake::of(&NTLM).flags(SIGN_AND_SEAL);
+    let connected = asking(Handshake::of(&NTLM).flags(SIGN_AND_SEAL));
     let (mut initiator, mut acceptor) = (connected.initiator(), connected.acceptor());
     let negotiate = with_flags(initiator.token(None), |flags| flags | CONNECTIONLESS);
     let authenticate = initiator.token(Some(&acceptor.token(&negotiate)));
@@ -701,4 +793,5 @@ fn accepts_for_a_service_that_is_named() {
     let mut handshake = sip();
     handshake.acceptor = Cred::acquire(Some(&Name::service("sip@server")), Usage::Accept, &NTLM).unwrap();
     assert_signs_both_ways(&numbered(&handshake));
+    assert_signs_both_ways(&numbered(&asking(handshake)));
 }

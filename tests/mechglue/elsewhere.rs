@@ -147,7 +147,7 @@ fn a_credential_of_every_kind_goes_on() {
         assert_eq!((facts[2].name.as_str(), facts[4].name.as_str()), ("DOM\\alice", "HTTP/server"));
         for initiator in [0, 1, 2] {
             for acceptor in [2, 3, 4] {
-                let mut handshake = Handshake::with_cred(&NTLM, import(initiator));
+                let mut handshake = Handshake::with_cred(&NTLM, import(initiator)).flags(0);
                 handshake.acceptor = import(acceptor);
                 let pair = handshake.establish();
                 assert_eq!(pair.source, "DOM\\alice");

@@ -188,8 +188,25 @@ fn says_which_protection_a_server_lacks() {
     assert!(integrity.minor_text.contains("NTLMSSP_NEGOTIATE_SIGN"), "{integrity:?}");
     let confidentiality = refusal(GSS_C_CONF_FLAG, lacking(SEAL));
     assert!(confidentiality.minor_text.contains("NTLMSSP_NEGOTIATE_SEAL"), "{confidentiality:?}");
-    // These were not asked for.
-    answer(SIGN_AND_SEAL, lacking(BITS_128 | EXTENDED_SESSIONSECURITY)).unwrap();
+    // The default minimum, of messages that are protected.
+    for (flag, text) in [(BITS_128, "128-bit keys"), (EXTENDED_SESSIONSECURITY, "extended session security")] {
+        for asked in [GSS_C_INTEG_FLAG, SIGN_AND_SEAL] {
+            let strength = refusal(asked, lacking(flag));
+            let told = &strength.minor_text;
+            assert!(told.contains(text) && told.contains("GSS_NTLM_MINIMUM=sign-as-asked"), "{strength:?}");
+        }
+        answer(0, lacking(flag)).unwrap();
+    }
+}
+
+#[test]
+fn wants_no_more_than_was_asked_for_where_the_administrator_says_so() {
+    with_environment(&[("GSS_NTLM_MINIMUM", "sign-as-asked")], || {
+        let lacking = |challenge: Challenge| {
+            with_flags(challenge.write(56), |flags| flags & !(BITS_128 | EXTENDED_SESSIONSECURITY))
+        };
+        answer(SIGN_AND_SEAL, lacking).unwrap();
+    });
 }
 
 #[test]

@@ -9,7 +9,7 @@ use gss_ntlm::{
     error::{ApiMisuse, Error, PeerMisbehaved, PolicyError, Result},
     host::FileTime,
     name::{Attribute, Name, UserName},
-    policy::{BindingsPolicy, LmLevel, Minimum, Policy},
+    policy::{BindingsPolicy, DatagramPolicy, LmLevel, Minimum, Policy},
     session::{Buffer, Role, Session, split_token},
     text,
     wire::{Authenticate, Challenge, MIC_LEN, NegotiateFlags, NtlmV2Response, SIGNATURE},
@@ -37,7 +37,8 @@ pub(crate) fn exchange(inputs: Map<'_>, expected: Map<'_>) -> Outcome {
     let credential = accounts.acceptor();
     let server_challenge = Challenge::decode(&challenge).map(|sent| sent.server_challenge).map_err(|e| e.to_string());
     let acceptor = Arc::clone(credential.acceptor().map_err(|e| e.to_string())?);
-    let mut context = Context::resume(ExpectAuthenticate { negotiate, challenge, seq_num: None, acceptor });
+    let mut context =
+        Context::resume(ExpectAuthenticate { negotiate, challenge, seq_num: None, is_exempt: false, acceptor });
     let policy = Policy { lm_level: level(0), anonymous: true, ..Policy::default() };
     let host = Fixed::default();
     let request = AcceptRequest { credential: None, bindings: None, token: &token, env: &env(policy, &host) };
@@ -186,7 +187,8 @@ pub(crate) fn malformed(inputs: Map<'_>, expected: Map<'_>) -> Outcome {
 
 fn starts_connectionless(token: &[u8], circumstances: Map<'_>) -> Outcome {
     let accounts = Accounts::new(&[]);
-    let (credential, policy) = (accounts.acceptor(), Policy { minimum: minimum(circumstances), ..Policy::default() });
+    let credential = accounts.acceptor();
+    let policy = Policy { minimum: minimum(circumstances), datagram: DatagramPolicy::Yes, ..Policy::default() };
     let host = Fixed::default();
     let request = AcceptRequest { credential: Some(&credential), bindings: None, token, env: &env(policy, &host) };
     let mut context = Context::new(Role::Acceptor);
@@ -203,7 +205,7 @@ fn accept(before: Option<(Vec<u8>, Vec<u8>)>, token: &[u8], circumstances: Map<'
     let mut context = match before {
         None => Context::new(Role::Acceptor),
         Some((negotiate, challenge)) => {
-            Context::resume(ExpectAuthenticate { negotiate, challenge, seq_num: None, acceptor })
+            Context::resume(ExpectAuthenticate { negotiate, challenge, seq_num: None, is_exempt: false, acceptor })
         }
     };
     let owned = circumstances.0.get("channel_bindings").map(Bindings::new);

@@ -228,7 +228,13 @@ fn judged(recorded: Map<'_>, challenge: Vec<u8>, token: &[u8], level: u8) -> Res
     let accounts = Accounts::new(&[recorded.0]);
     let credential = accounts.acceptor();
     let acceptor = Arc::clone(credential.acceptor().map_err(|e| e.to_string())?);
-    let mut context = Context::resume(ExpectAuthenticate { negotiate: Vec::new(), challenge, seq_num: None, acceptor });
+    let mut context = Context::resume(ExpectAuthenticate {
+        negotiate: Vec::new(),
+        challenge,
+        seq_num: None,
+        is_exempt: true,
+        acceptor,
+    });
     context.set_seq_num(100).map_err(|e| e.to_string())?;
     let policy = Policy { lm_level: LmLevel::new(level).expect("a level"), ..Policy::default() };
     let host = Fixed::default();

@@ -1,12 +1,21 @@
 //! The connectionless handshake in memory.
 
 use super::*;
-use crate::wire::{Authenticate, AvId, Challenge, NegotiateFlags, NtlmV2Response, TargetInfo};
+use crate::{
+    policy::DatagramPolicy,
+    wire::{Authenticate, AvId, Challenge, Negotiate, NegotiateFlags, NtlmV2Response, TargetInfo},
+};
 
 const STARTS: [&[u8]; 3] = [b"", b"NTLMSSP\0", b"\x60\x0c\x06\x0a\x2b\x06\x01\x04\x01\x82\x37\x02\x02\x0a"];
 
 fn pair() -> Pair {
-    Pair { requested: ContextFlags::INTEG | ContextFlags::DATAGRAM, ..Pair::new() }
+    asking(Pair { requested: ContextFlags::INTEG | ContextFlags::DATAGRAM, ..Pair::new() })
+}
+
+/// The pair, whose server asks for connectionless handshakes.
+fn asking(pair: Pair) -> Pair {
+    pair.server.set_options(|options| options.neg_flags = Some(NegotiateFlags::DATAGRAM.bits()));
+    pair
 }
 
 /// Both contexts after a handshake that began with `start` at the server, and its two messages.
@@ -64,12 +73,98 @@ fn every_start_gives_the_same_context() {
 fn a_negotiate_message_may_ask_for_it_and_the_mic_does_not_cover_it() {
     let pair = pair();
     let flags = NegotiateFlags::from_bits_retain(0xe298_8257);
-    let negotiate = crate::wire::Negotiate { flags, domain: &[], workstation: &[], version: None }.encode().unwrap();
+    let negotiate = Negotiate { flags, domain: &[], workstation: &[], version: None }.encode().unwrap();
     let (_, server, [challenge, _]) = handshake(&pair, &negotiate).unwrap();
     assert!(server.established().unwrap().has_mic);
     let sent = Challenge::decode(&challenge).unwrap().flags;
     assert!(sent.contains(NegotiateFlags::DATAGRAM | NegotiateFlags::IDENTIFY | NegotiateFlags::KEY_EXCH));
     assert!(!sent.contains(NegotiateFlags::SEAL), "not asked for");
+}
+
+/// A host on which SPNEGO makes every call.
+struct InSpnego(Fixed);
+
+impl Host for InSpnego {
+    fn now(&self) -> FileTime {
+        self.0.now()
+    }
+
+    fn random(&self, out: &mut [u8]) -> Result<()> {
+        self.0.random(out)
+    }
+
+    fn names(&self) -> LocalNames {
+        self.0.names()
+    }
+
+    fn version(&self) -> [u8; 8] {
+        self.0.version()
+    }
+
+    fn variable(&self, name: &'static str) -> Option<String> {
+        self.0.variable(name)
+    }
+
+    fn is_called_by_spnego(&self) -> bool {
+        true
+    }
+
+    fn trace(&self, _: core::fmt::Arguments<'_>) {}
+}
+
+#[test]
+fn it_starts_only_as_the_policy_and_the_application_say() {
+    use DatagramPolicy::{AsAsked, No, Yes};
+    let [empty, bare, header] = STARTS;
+    let negotiate = |flags| Negotiate { flags, domain: &[], workstation: &[], version: None }.encode().unwrap();
+    let asking = negotiate(NegotiateFlags::from_bits_retain(0xe298_8257));
+    let plain = negotiate(NegotiateFlags::from_bits_retain(0xe298_8217));
+    for (policy, neg_flags, allowed) in [
+        (AsAsked, None, &[header][..]),
+        (AsAsked, Some(0), &[header]),
+        (AsAsked, Some(0xe298_8233), &[header]),
+        (AsAsked, Some(0x40), &[empty, bare, header, &asking]),
+        (AsAsked, Some(0xe298_8273), &[empty, bare, header, &asking]),
+        (Yes, None, &[empty, bare, header, &asking]),
+        (Yes, Some(0xe298_8233), &[empty, bare, header, &asking]),
+        (No, None, &[]),
+        (No, Some(0x40), &[]),
+    ] {
+        for token in [empty, bare, header, &asking, &plain] {
+            for in_spnego in [false, true] {
+                let pair = Pair { server_policy: Policy { datagram: policy, ..Policy::default() }, ..Pair::new() };
+                pair.server.set_options(|options| options.neg_flags = neg_flags);
+                let what = format!("{policy:?}, {neg_flags:x?}, {token:?}, in SPNEGO: {in_spnego}");
+                let mut server = Context::new(Role::Acceptor);
+                let (inside, outside) = (InSpnego(Fixed(NOW)), Fixed(NOW));
+                let host: &dyn Host = if in_spnego { &inside } else { &outside };
+                let env = &Env::without_domain(pair.server_policy, host);
+                let request = AcceptRequest { credential: Some(&pair.server), bindings: None, token, env };
+                let done = server.accept(&request).map(drop);
+                let is_connectionless = allowed.contains(&token) && !in_spnego;
+                // A NEGOTIATE_MESSAGE can do without.
+                let is_message = token.len() > header.len();
+                let expected = if is_connectionless || is_message { Ok(()) } else { Err(PolicyError::Datagram.into()) };
+                assert_eq!(done, expected, "{what}");
+                assert_eq!(server.flags().contains(ContextFlags::DATAGRAM), is_connectionless, "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn asking_for_nothing_else_leaves_the_other_flags_alone() {
+    let datagram = Some(NegotiateFlags::DATAGRAM.bits());
+    let pair = Pair::new();
+    let plain = pair.messages();
+    pair.client.set_options(|options| options.neg_flags = datagram);
+    pair.server.set_options(|options| options.neg_flags = datagram);
+    let asked = pair.messages();
+    for number in [0, 1] {
+        assert_eq!(asked[number], plain[number], "message {number}");
+    }
+    let challenge = pair.accept(&mut Context::new(Role::Acceptor), STARTS[2]).unwrap();
+    assert_eq!(Challenge::decode(&challenge).unwrap().flags.bits(), 0xe298_8273);
 }
 
 #[test]
@@ -129,7 +224,7 @@ fn a_connection_oriented_context_takes_no_number_in_any_state() {
 #[test]
 fn messages_are_sealed_only_with_extended_session_security() {
     let asked = ContextFlags::CONF | ContextFlags::INTEG | ContextFlags::DATAGRAM;
-    let pair = Pair { requested: asked, ..Pair::new() };
+    let pair = Pair { requested: asked, ..self::pair() };
     let (mut client, mut server, _) = handshake(&pair, b"").unwrap();
     for context in [&mut client, &mut server] {
         assert!(context.flags().contains(ContextFlags::CONF));
@@ -159,7 +254,8 @@ fn messages_are_sealed_only_with_extended_session_security() {
 
 #[test]
 fn a_wrong_password_or_a_changed_message_is_refused() {
-    let wrong = Pair { requested: ContextFlags::INTEG | ContextFlags::DATAGRAM, ..Pair::with_password("wrong") };
+    let wrong =
+        asking(Pair { requested: ContextFlags::INTEG | ContextFlags::DATAGRAM, ..Pair::with_password("wrong") });
     assert_eq!(handshake(&wrong, b"").map(drop), Err(PeerMisbehaved::LogonFailure(LogonFault::BadPassword).into()));
     let pair = pair();
     let (_, _, [challenge, authenticate]) = handshake(&pair, b"").unwrap();
@@ -172,6 +268,7 @@ fn a_wrong_password_or_a_changed_message_is_refused() {
             negotiate: Vec::new(),
             challenge: challenge.clone(),
             seq_num: None,
+            is_exempt: true,
             acceptor: pair.acceptor(),
         };
         assert!(pair.accept(&mut Context::resume(state), &changed).is_err(), "byte {at}");
@@ -180,7 +277,7 @@ fn a_wrong_password_or_a_changed_message_is_refused() {
 
 #[test]
 fn a_side_in_another_mode_is_told() {
-    let (connectionless, connected) = (pair(), Pair::new());
+    let (connectionless, connected) = (pair(), asking(Pair::new()));
     let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
     connectionless.initiate(&mut client, &[]).unwrap();
     let negotiate = connected.initiate(&mut Context::new(Role::Initiator), &[]).unwrap();

@@ -4,6 +4,7 @@ use crate::{
     context::{Context, ContextFlags},
     crypto::{ExportedSessionKey, keys, ntowf, response},
     error::{Error, Fault, FieldName, InvalidMessage, Message, PeerMisbehaved, Result},
+    policy::{Minimum, Policy},
     session::Role,
     text::{Charset, to_utf16le},
     wire::{
@@ -88,7 +89,8 @@ impl Default for Forged {
 impl Forged {
     /// The acceptor's context after this message, which follows a NEGOTIATE_MESSAGE with `offered`.
     fn accepted(&self, offered: NegotiateFlags) -> Result<Context> {
-        let pair = Pair::new();
+        let server_policy = Policy { minimum: Minimum::empty(), ..Policy::default() };
+        let pair = Pair { server_policy, ..Pair::new() };
         let mut server = Context::new(Role::Acceptor);
         let negotiate = Negotiate { flags: offered, domain: &[], workstation: &[], version: None }.encode().unwrap();
         let challenge = pair.accept(&mut server, &negotiate).unwrap();

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The answer of the initiator of `of`, and its key.
-fn answer(received: &ReceivedChallenge<'_>, of: &Pair) -> Result<Response> {
+pub(super) fn answer(received: &ReceivedChallenge<'_>, of: &Pair) -> Result<Response> {
     let mut context = Context::new(Role::Initiator);
     of.initiate(&mut context, &[])?;
     let State::ExpectChallenge(state) = &mut context.state else { panic!("{context:?}") };
@@ -22,7 +22,7 @@ fn answer(received: &ReceivedChallenge<'_>, of: &Pair) -> Result<Response> {
 }
 
 /// A pair whose initiator has a cached logon.
-fn pair(respond: fn(&ReceivedChallenge<'_>) -> Result<Response>) -> Pair {
+pub(super) fn pair(respond: fn(&ReceivedChallenge<'_>) -> Result<Response>) -> Pair {
     let name = UserName { user: "alice".to_owned(), domain: "DOM".to_owned() };
     let client_domain = Some(TestDomain { respond, ..TestDomain::default() }.domain());
     let logon = Initiator::CachedLogon(CachedLogon { name });
@@ -155,7 +155,7 @@ fn what_a_cached_logon_cannot_do_is_an_error() {
     let datagram = Pair { requested: ContextFlags::INTEG | ContextFlags::DATAGRAM, ..pair(right) };
     let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
     datagram.initiate(&mut client, &[]).unwrap();
-    let challenge = datagram.accept(&mut server, &[]).unwrap();
+    let challenge = datagram.accept(&mut server, b"\x60\x0c\x06\x0a\x2b\x06\x01\x04\x01\x82\x37\x02\x02\x0a").unwrap();
     assert_eq!(datagram.initiate(&mut client, &challenge).unwrap_err(), DomainError::NoDatagram.into());
 }
 

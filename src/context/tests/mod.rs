@@ -5,6 +5,7 @@ mod datagram;
 mod exported;
 mod forged;
 mod forwarded;
+mod minimum;
 mod old;
 mod recorded;
 

@@ -15,7 +15,7 @@ const UNICODE: NegotiateFlags = NegotiateFlags::UNICODE.union(NegotiateFlags::NT
 const OEM: NegotiateFlags = NegotiateFlags::OEM.union(NegotiateFlags::NTLM).union(NegotiateFlags::REQUEST_TARGET);
 const PROTECTED: ContextFlags = ContextFlags::INTEG.union(ContextFlags::CONF);
 
-fn at(level: u8) -> Policy {
+pub(super) fn at(level: u8) -> Policy {
     Policy { lm_level: LmLevel::new(level).unwrap(), ..Policy::default() }
 }
 
@@ -59,7 +59,7 @@ fn anonymous() -> Pair {
 }
 
 /// Changes the flags of a message of any kind.
-fn change_flags(message: &mut [u8], change: impl FnOnce(NegotiateFlags) -> NegotiateFlags) {
+pub(super) fn change_flags(message: &mut [u8], change: impl FnOnce(NegotiateFlags) -> NegotiateFlags) {
     let at = [12, 20, 60][usize::from(message[8]) - 1];
     let place: &mut [u8; 4] = message[at..].first_chunk_mut().unwrap();
     *place = change(NegotiateFlags::from_bits_retain(u32::from_le_bytes(*place))).bits().to_le_bytes();
@@ -297,7 +297,7 @@ fn a_key_of_an_lm_hash_is_made_if_agreed_on_even_if_the_level_changes_then() {
         let (mut client, mut server) = (Context::new(Role::Initiator), Context::new(Role::Acceptor));
         let challenge = pair.accept(&mut server, &pair.initiate(&mut client, &[]).unwrap()).unwrap();
         assert!(Challenge::decode(&challenge).unwrap().flags.contains(LM_KEY));
-        pair.client_policy = at(level);
+        pair.client_policy = Policy { minimum: Minimum::empty(), ..at(level) };
         let authenticate = pair.initiate(&mut client, &challenge).unwrap();
         pair.accept(&mut server, &authenticate).unwrap();
         assert_in_step(&mut client, &mut server);
@@ -395,7 +395,8 @@ fn a_name_that_oem_letters_cannot_spell_needs_unicode() {
         }
     }
     let pair = Pair { client: client("Кир\\alice", "secret", 3), ..Pair::new() };
-    choose(&pair.server, OEM | ESS | NegotiateFlags::SIGN | NegotiateFlags::SEAL | NegotiateFlags::KEY_EXCH);
+    let protected = NegotiateFlags::SIGN | NegotiateFlags::SEAL | NegotiateFlags::KEY_EXCH | NegotiateFlags::BITS_128;
+    choose(&pair.server, OEM | ESS | protected);
     assert_eq!(pair.error(), PeerIncompatible::NoUnicode.into(), "neither can the domain");
 }
 

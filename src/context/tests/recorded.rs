@@ -80,8 +80,13 @@ impl Recorded {
         let server_policy = Policy { lm_level: LmLevel::new(self.level).unwrap(), ..Policy::default() };
         let pair = Pair { server_policy, ..Pair::new() };
         std::fs::write(&pair._user_file.0, format!("EXAMPLE:alice:{password}\n")).unwrap();
-        let mut server =
-            Context::resume(ExpectAuthenticate { negotiate, challenge, seq_num: None, acceptor: pair.acceptor() });
+        let mut server = Context::resume(ExpectAuthenticate {
+            negotiate,
+            challenge,
+            seq_num: None,
+            is_exempt: false,
+            acceptor: pair.acceptor(),
+        });
         pair.accept(&mut server, &authenticate).map(|_| server)
     }
 }
