@@ -625,6 +625,9 @@ class PeerTest(unittest.TestCase):
                     if sign:
                         self.sign(sender, receiver, message(size + turn))
 
+    # The setting of our side for sessions without extended session security, or with keys of less than 128 bits.
+    WEAK = {"GSS_NTLM_MINIMUM": "sign-as-asked"}
+
     def assertNotServed(self, call, **arguments):
         """The call fails, but not because the token cannot be parsed."""
         return self.assertRefused(["FAILURE", "UNAUTHORIZED", "NO_CRED", "DEFECTIVE_CREDENTIAL"], call, **arguments)

@@ -12,6 +12,7 @@ The C mechanism behaves as follows, and the tests here expect it:
 """
 
 import itertools
+import unittest.mock
 
 from harness import (
     ALICE, CONF, ESS, INTEG, LM_KEY, NEG_56, NEG_128, NTLM, OEM, OFFER, REQUEST_TARGET, SEALED, SIGNED, UNICODE, UNPROTECTED,
@@ -43,7 +44,8 @@ class Levels:
 
     @classmethod
     def party(cls, world, level):
-        party = Party(world, LM_COMPAT_LEVEL=str(level))
+        # The C mechanism at level 0 has no extended session security.
+        party = Party(world, LM_COMPAT_LEVEL=str(level), **cls.WEAK)
         if world.library == plugin():
             cls.addClassCleanup(cls.close_cleanly, cls, party)
         else:
@@ -91,6 +93,19 @@ class Levels:
 
 class WeInitiate(Levels, PeerTest):
     we_initiate = True
+
+    def test_needs_extended_session_security_from_level_3_on_by_default(self):
+        strict = Party(World(plugin()), LM_COMPAT_LEVEL="3")
+        self.addCleanup(self.close_cleanly, strict)
+        strict.log_on(cred="ntlm")
+        for server, flags, served in ((0, SIGNED, False), (0, SEALED, False), (0, UNPROTECTED, True), (1, SEALED, True)):
+            with self.subTest(server=server, flags=flags):
+                with unittest.mock.patch.object(self, "initiators", [*self.initiators[:3], strict]):
+                    if served:
+                        self.exchange(3, server, flags)
+                    else:
+                        told = self.assertNotServed(self.exchange, client=3, server=server, flags=flags)
+                        self.assertIn("GSS_NTLM_MINIMUM=sign-as-asked", told.text)
 
     def is_served(self, client, server):
         return True

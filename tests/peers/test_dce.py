@@ -167,7 +167,7 @@ class WithPyspnego(Pairs):
         from spnego.exceptions import SpnegoError
 
         cls.enterClassContext(unittest.mock.patch.dict(os.environ, NTLM_USER_FILE=cls.world.user_file, LM_COMPAT_LEVEL="3"))
-        cls.ours = cls.party()
+        cls.ours = cls.party(**cls.WEAK)
 
     def start(self, start, **more):
         return start(protocol="ntlm", options=spnego.NegotiateOptions.use_ntlm, **more)
@@ -355,7 +355,7 @@ class BetweenOurs(Pairs, PeerTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.initiator, cls.acceptor = cls.party(), cls.party()
+        cls.initiator, cls.acceptor = cls.party(**cls.WEAK), cls.party(**cls.WEAK)
         cls.acceptor.serve()
 
     def establish(self, kind, mech="ntlm"):

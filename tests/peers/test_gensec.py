@@ -53,6 +53,11 @@ class GensecTest(PeerTest):
         cls.parties = {}
 
     @classmethod
+    def lax(cls, level=3, **environment):
+        """Our party that takes also weak sessions."""
+        return cls.ours(level, **cls.WEAK, **environment)
+
+    @classmethod
     def ours(cls, level=3, **environment):
         key = (level, *environment.items())
         if key not in cls.parties:
@@ -120,7 +125,7 @@ class WeAccept(GensecTest):
             bits, ssf = STRENGTHS[strength]
             features, granted = WISHES[wish]
             choices = {
-                "mech": mech, "features": features, "party": self.ours(3 if response == "NTLMv2" else 1),
+                "mech": mech, "features": features, "party": self.lax(3 if response == "NTLMv2" else 1),
                 "options": settings | of_role("client", bits | {"keyexchange": exchange, "unicode": unicode}),
             }
             with self.subTest(response, mech=mech, wish=wish, strength=strength, key_exchange=exchange, unicode=unicode):
@@ -166,9 +171,11 @@ class WeAccept(GensecTest):
             ("128", of_role("client", STRENGTHS["56"][0]), False),
             ("128", {}, True),
             ("ess,128,sign,seal", {}, True),
+            ("", of_role("client", STRENGTHS["56"][0]), False),
+            ("", {}, True),
         ):
             with self.subTest(minimum, options=options):
-                party = self.ours(1, GSS_NTLM_MINIMUM=minimum)
+                party = self.ours(1 if minimum else 3, GSS_NTLM_MINIMUM=minimum)
                 if served:
                     context, _, _ = self.accept(party, options=options)
                     self.check(party, context)
@@ -179,7 +186,7 @@ class WeAccept(GensecTest):
         for features in ((), SEALING):
             with self.subTest(features=features):
                 self.assertNotServed(self.accept, party=self.ours(), anonymous=True, features=features)
-                party = self.ours(GSS_NTLM_ANONYMOUS="yes")
+                party = self.lax(GSS_NTLM_ANONYMOUS="yes")
                 context, answer, _ = self.accept(party, anonymous=True, features=features)
                 self.assertEqual(answer["source"], ANONYMOUS)
                 self.assertTrue(answer["flags"] & ANON)
@@ -225,7 +232,7 @@ class WeInitiate(GensecTest):
         ):
             bits, ssf = STRENGTHS[strength]
             options = SERVES_V1 | of_role("server", bits | {"ntlm2": ess, "keyexchange": exchange})
-            choices = {"party": self.ours(level), "mech": mech, "flags": asked, "options": options}
+            choices = {"party": self.lax(level), "mech": mech, "flags": asked, "options": options}
             # SPNEGO asks for INTEG itself.
             granted = asked & (INTEG | CONF) or (INTEG if mech == "spnego" else 0)
             with self.subTest(mech=mech, level=level, asked=asked, ess=ess, strength=strength, key_exchange=exchange):
@@ -254,7 +261,7 @@ class WeInitiate(GensecTest):
                 self.check(self.ours(), context, granted=flags & (INTEG | CONF))
 
     def test_speaks_through_spnego_without_ess_where_it_sends_no_mic(self):
-        party = self.ours(3, GSS_NTLM_MIC="raw-only")
+        party = self.lax(3, GSS_NTLM_MIC="raw-only")
         context, _, _ = self.initiate(party, "spnego", options={"ntlmssp_server:ntlm2": "no"})
         self.check(party, context)
 
@@ -263,22 +270,25 @@ class WeInitiate(GensecTest):
         offers = ((ESS | NEG_128, 64), (ESS | NEG_56, 56), (ESS, 40), (NEG_128, 64), (NEG_56, 56), (0, 40))
         for mech, (flags, ssf), charset in itertools.product(MECHANISMS, offers, (UNICODE, OEM)):
             with self.subTest(mech=mech, flags=hex(flags), charset=charset):
-                self.ours().log_on(cred="choice", mech=mech)
-                self.ours().set_neg_flags(cred="choice", flags=OFFER & ~UNICODE | charset | flags)
-                choices = {"party": self.ours(), "mech": mech, "cred": "choice"}
+                self.lax().log_on(cred="choice", mech=mech)
+                self.lax().set_neg_flags(cred="choice", flags=OFFER & ~UNICODE | charset | flags)
+                choices = {"party": self.lax(), "mech": mech, "cred": "choice"}
                 if mech == "spnego" and not flags & ESS and not spnego_loses_mic():
                     self.assertRefused("BAD_MIC", self.initiate, **choices)
                     continue
                 context, _, challenge = self.initiate(**choices)
                 expected = ESS | NEG_128 | UNICODE | OEM
                 self.assertEqual(challenge & expected, (flags | charset) & expected)
-                self.check(self.ours(), context, strength=ssf)
+                self.check(self.lax(), context, strength=ssf)
 
     def test_refuses_servers_below_the_minimum(self):
-        for minimum, lacking in (("ess", {"ntlm2": "no"}), ("128", STRENGTHS["56"][0])):
+        for minimum, lacking in (
+            ("ess", {"ntlm2": "no"}), ("128", STRENGTHS["56"][0]), ("", {"ntlm2": "no"}), ("", STRENGTHS["56"][0]),
+        ):
             with self.subTest(minimum):
                 party = self.ours(GSS_NTLM_MINIMUM=minimum)
-                self.assertNotServed(self.initiate, party=party, options=of_role("server", lacking))
+                told = self.assertNotServed(self.initiate, party=party, options=of_role("server", lacking))
+                self.assertIn("GSS_NTLM_MINIMUM=sign-as-asked", told.text)
                 context, _, _ = self.initiate(party)
                 self.check(party, context)
 

@@ -163,6 +163,19 @@ class Sessions(SipTest):
                 self.assertEnds(FINE, port)
                 self.assertEnds(FINE, port, GSS_NTLM_MIC="off")
 
+    def test_a_registrar_that_does_not_ask_serves_recent_clients(self):
+        """It begins with the header. The default minimum then holds, and other beginnings are refused."""
+        port = self.registrar("-f", "none")
+        self.assertEnds(FINE, port)
+        self.assertEnds(NOT_ACCEPTED, port, "-f", "%x" % NO_ESS)
+        self.assertIn("GSS_NTLM_MINIMUM=sign-as-asked", self.registrar_told())
+        self.assertEnds(FINE, self.registrar("-f", "none", GSS_NTLM_MINIMUM="sign-as-asked"), "-f", "%x" % NO_ESS)
+        for start in ("signature", "negotiate"):
+            with self.subTest(start=start):
+                self.assertEnds(NOT_ACCEPTED, self.registrar("-f", "none", "-s", start))
+                self.assertEnds(FINE, self.registrar("-f", "none", "-s", start, GSS_NTLM_DATAGRAM="yes"))
+        self.assertEnds(NOT_ACCEPTED, self.registrar(GSS_NTLM_DATAGRAM="no"))
+
     def test_serves_one_after_the_other(self):
         port = self.registrar()
         self.assertEnds(FINE, port)

@@ -5,7 +5,8 @@
  *
  *     -v   2, 3 or 4: the highest version of the authentication protocol, 4 by default
  *     -s   the acceptor's first token, which no client sends: framed (default), signature or negotiate
- *     -f   NegotiateFlags for GSS_NTLMSSP_NEG_FLAGS, in hexadecimal
+ *     -f   NegotiateFlags for GSS_NTLMSSP_NEG_FLAGS, in hexadecimal; 40 by default, which is DATAGRAM alone: the registrar asks
+ *          for connectionless NTLM and leaves the other flags to the mechanism. "none" sets no flags
  *     -p   the port, by default any
  *     -w   seconds to wait for a client's next message, 20 by default
  *     -a   also acts as an attacker: once on each connection it sends a forged and a replayed message
@@ -395,12 +396,12 @@ static int listen_on(uint16_t port)
 static void acquire(const char *flags)
 {
     gss_OID_set_desc mechanisms = { 1, &ntlm_mechanism };
-    uint32_t bits = flags == NULL ? 0 : (uint32_t)strtoul(flags, NULL, 16);
+    uint32_t bits = (uint32_t)strtoul(flags, NULL, 16);
     gss_buffer_desc value = { sizeof(bits), &bits };
     OM_uint32 major, minor;
 
     major = gss_acquire_cred(&minor, GSS_C_NO_NAME, GSS_C_INDEFINITE, &mechanisms, GSS_C_ACCEPT, &registrar.cred, NULL, NULL);
-    if (!GSS_ERROR(major) && flags != NULL)
+    if (!GSS_ERROR(major) && strcmp(flags, "none") != 0)
         major = gss_set_cred_option(&minor, &registrar.cred, &negotiate_flags_option, &value);
     if (GSS_ERROR(major)) {
         explain("gss_acquire_cred", major, minor);
@@ -419,7 +420,7 @@ static const struct start *start_named(const char *name)
 
 int main(int count, char **arguments)
 {
-    const char *flags = NULL;
+    const char *flags = "40";
     uint16_t port = 0;
     int listener, option;
 
