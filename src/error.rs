@@ -231,7 +231,7 @@ mod tests {
             (0x000f_0000, 0x4E54_005A, "Policy InsideSpnegoDenied"),
             (0x000f_0000, 0x4E54_005B, "Policy IncomingDenied"),
             (0x000f_0000, 0x4E54_005C, "Policy FipsRefused"),
-            (0x0009_0000, 0x4E54_005D, "Policy Datagram"),
+            (0x0009_0000, 0x4E54_005E, "Policy Datagram"),
             (0x000d_0000, 0x4E54_0003, "Host Randomness"),
             (0x000d_0000, 0x4E54_003C, "Host Memory"),
             (0x000d_0000, 0x4E54_004E, "Host Thread"),

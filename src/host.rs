@@ -38,11 +38,6 @@ pub trait Host: Send + Sync {
         false
     }
 
-    /// Whether this call came through SPNEGO. If that is not known: whether it may have come so.
-    fn is_called_by_spnego(&self) -> bool {
-        false
-    }
-
     /// Whether this call came through an SPNEGO that loses the mechListMIC. If that is not known: whether it may have come so.
     fn is_called_by_lossy_spnego(&self) -> bool {
         false
@@ -50,7 +45,7 @@ pub trait Host: Send + Sync {
 
     /// Whether this call came through SPNEGO; `None` if that is not known.
     fn is_called_by_spnego(&self) -> Option<bool> {
-        None
+        Some(false)
     }
 
     /// Writes one line to the trace, if the trace is on.
@@ -205,13 +200,14 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A host without log, with the time, the user file and the user that a test sets. It keeps its trace.
+    /// A host with the time, the user file and the user that a test sets. It keeps its trace and its log.
     #[derive(Default)]
     pub(crate) struct Silent {
         pub(crate) unix_seconds: u64,
         pub(crate) user_file: Option<String>,
         pub(crate) user: Option<String>,
         pub(crate) traced: Mutex<Vec<String>>,
+        pub(crate) logged: Mutex<Vec<String>>,
     }
 
     impl Host for Silent {
@@ -242,6 +238,10 @@ pub(crate) mod tests {
 
         fn trace(&self, line: fmt::Arguments<'_>) {
             self.traced.try_lock().unwrap().push(line.to_string());
+        }
+
+        fn log(&self, line: fmt::Arguments<'_>) {
+            self.logged.try_lock().unwrap().push(line.to_string());
         }
     }
 

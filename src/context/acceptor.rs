@@ -92,10 +92,12 @@ pub(super) fn start(request: &AcceptRequest<'_>) -> Result<ExpectAuthenticate> {
 fn challenge_flags(token: &[u8], options: Options, env: &Env<'_>) -> Result<NegotiateFlags> {
     let Env { policy, host, .. } = env;
     let is_asked_for = flags::ask_for_datagrams(options, policy);
+    // SPNEGO's peer could choose that the default minimum does not hold.
+    let may_be_in_spnego = || host.is_called_by_spnego() != Some(false);
     if token.is_empty() || token == EMPTY_TOKEN_OF_NTLM || token == SIGNATURE {
         // The application makes the header by itself, but an empty or bare token may be what a client sent.
         let is_started_here = token == EMPTY_TOKEN_OF_NTLM && policy.datagram != DatagramPolicy::No;
-        if !(is_asked_for || is_started_here) || host.is_called_by_spnego() {
+        if !(is_asked_for || is_started_here) || may_be_in_spnego() {
             return Err(PolicyError::Datagram.into());
         }
         host.trace(format_args!("acceptor: starts a connectionless handshake"));
@@ -103,7 +105,7 @@ fn challenge_flags(token: &[u8], options: Options, env: &Env<'_>) -> Result<Nego
     }
     let mut offered = Negotiate::decode(token)?.flags;
     host.trace(format_args!("acceptor: got NEGOTIATE_MESSAGE, flags {offered}"));
-    if offered.contains(NegotiateFlags::DATAGRAM) && (!is_asked_for || host.is_called_by_spnego()) {
+    if offered.contains(NegotiateFlags::DATAGRAM) && (!is_asked_for || may_be_in_spnego()) {
         host.trace(format_args!("acceptor: does not agree to DATAGRAM, which its application did not ask for"));
         offered.remove(NegotiateFlags::DATAGRAM);
     }

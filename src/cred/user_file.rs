@@ -124,7 +124,7 @@ impl UserFile {
     /// [`CredentialError`] when it cannot be read, is not a regular file, is longer than 16 MiB, or everybody may write to it.
     pub(super) fn load(path: &Path, env: &Env<'_>) -> Result<Arc<Self>> {
         let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, error.to_string()))?;
-        ensure_private_if_required(path, &metadata, env)?;
+        ensure_mode(&metadata, path, env)?;
         let (stamp, with_lm) = (Stamp::of(&metadata), env.policy.keeps_lm_hash());
         if let Some(file) = reading_of(path, with_lm, |reading| reading.stamp == Some(stamp)) {
             return Ok(file);
@@ -293,12 +293,20 @@ fn unreadable(path: &Path, reason: String) -> CredentialError {
     CredentialError::Unreadable { path: path.display().to_string(), reason }
 }
 
-/// Ensures that not everybody may read the file, if the policy requires that.
-fn ensure_private_if_required(path: &Path, metadata: &std::fs::Metadata, env: &Env<'_>) -> Result<()> {
-    if metadata.mode() & 0o004 != 0 && env.policy.user_file_mode == UserFileMode::Private {
+/// Ensures that only those may write and read the file whom the policy allows. A group may do either.
+fn ensure_mode(metadata: &std::fs::Metadata, path: &Path, env: &Env<'_>) -> Result<()> {
+    if metadata.mode() & 0o002 != 0 {
+        return Err(CredentialError::Writable { path: path.display().to_string() }.into());
+    }
+    if env.policy.user_file_mode == UserFileMode::Private && is_for_everybody(metadata) {
         return Err(CredentialError::Readable { path: path.display().to_string() }.into());
     }
     Ok(())
+}
+
+/// Whether others than its owner and its group may read a file.
+fn is_for_everybody(metadata: &std::fs::Metadata) -> bool {
+    metadata.mode() & 0o004 != 0
 }
 
 /// What is in the file at `path`, if it is one to trust.
@@ -311,14 +319,11 @@ fn read(path: &Path, env: &Env<'_>) -> Result<(Zeroizing<Vec<u8>>, Stamp)> {
     if !metadata.is_file() {
         return Err(unreadable(path, "it is not a regular file".to_owned()).into());
     }
-    if metadata.mode() & 0o002 != 0 {
-        return Err(CredentialError::Writable { path: path.display().to_string() }.into());
-    }
-    ensure_private_if_required(path, &metadata, env)?;
-    if metadata.mode() & 0o004 != 0 {
+    ensure_mode(&metadata, path, env)?;
+    if is_for_everybody(&metadata) {
         env.host.trace(format_args!("warning: everybody may read the user file {}", path.display()));
         env.host.log(format_args!(
-            "Everybody may read the user file {}: remove that permission (chmod o-r)",
+            "Everybody may read the user file {}, which has passwords or hashes: remove that permission (chmod o-r)",
             path.display()
         ));
     }
@@ -568,15 +573,40 @@ mod tests {
     }
 
     #[test]
-    fn warns_of_a_file_that_everybody_may_read() {
+    fn warns_of_a_file_that_everybody_may_read_or_refuses_it() {
         let written = Written::new("mode");
-        std::fs::write(&written.0, "DOM:alice:x\n").unwrap();
-        for (mode, is_warned_of) in [(0o600, false), (0o640, false), (0o644, true), (0o604, true)] {
+        let path = written.0.display().to_string();
+        for (mode, is_for_everybody) in [
+            (0o600, false),
+            (0o640, false),
+            (0o660, false),
+            (0o650, false),
+            (0o644, true),
+            (0o604, true),
+            (0o664, true),
+            (0o444, true),
+        ] {
+            std::fs::write(&written.0, "DOM:alice:x\n").unwrap();
             std::fs::set_permissions(&written.0, std::fs::Permissions::from_mode(mode)).unwrap();
+            let loaded = |host: &Silent, user_file_mode| {
+                let env = Env::without_domain(Policy { user_file_mode, ..Policy::default() }, host);
+                UserFile::load(&written.0, &env).map(|file| file.entries.len())
+            };
             let host = Silent::default();
-            UserFile::load(&written.0, &Env::without_domain(Policy::default(), &host)).unwrap();
-            let warning = format!("warning: everybody may read the user file {}", written.0.display());
-            assert_eq!(*host.traced.try_lock().unwrap() == [warning], is_warned_of, "{mode:o}");
+            assert_eq!(loaded(&host, UserFileMode::Any), Ok(1), "{mode:o}");
+            let (traced, logged) = (host.traced.try_lock().unwrap(), host.logged.try_lock().unwrap());
+            assert_eq!(*traced == [format!("warning: everybody may read the user file {path}")], is_for_everybody);
+            assert_eq!(logged.iter().any(|line| line.contains(&path) && line.contains("chmod o-r")), is_for_everybody);
+            assert_eq!((traced.len(), logged.len()), (usize::from(is_for_everybody), usize::from(is_for_everybody)));
+
+            let readable = CredentialError::Readable { path: path.clone() }.into();
+            let expected = if is_for_everybody { Err(readable) } else { Ok(1) };
+            assert_eq!(loaded(&Silent::default(), UserFileMode::Private), expected, "{mode:o}");
+            // Also where the file was read when that was allowed, and has not changed since.
+            let later = || Silent { unix_seconds: u64::from(u32::MAX), ..Silent::default() };
+            assert_eq!(loaded(&later(), UserFileMode::Any), Ok(1), "{mode:o}");
+            assert_eq!(loaded(&later(), UserFileMode::Private), expected, "{mode:o}");
+            let _ = std::fs::remove_file(&written.0);
         }
     }
 

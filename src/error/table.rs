@@ -470,7 +470,7 @@ errors! {
             "The kernel runs in FIPS mode, where {} refuses NTLM: use Kerberos, or set fips to allow in ntlm.conf(5)",
             or(by, "a policy file");
         /// A first token for a connectionless handshake that was not asked for, or is not allowed.
-        Datagram => DEFECTIVE_TOKEN, 0x5D,
+        Datagram => DEFECTIVE_TOKEN, 0x5E,
             "The first token starts connectionless NTLM, which this server does not take: begin with a NEGOTIATE_MESSAGE or, for SIP, ask for it with NEG_FLAGS (NTLMSSP_NEGOTIATE_DATAGRAM), without SPNEGO and without GSS_NTLM_DATAGRAM=no";
     }
 

@@ -86,10 +86,6 @@ impl Host for System {
         spnego::loses_mech_list_mic()
     }
 
-    fn is_called_by_spnego(&self) -> bool {
-        spnego::is_called_by_spnego()
-    }
-
     fn is_called_by_lossy_spnego(&self) -> bool {
         spnego::is_called_by_lossy_spnego()
     }

@@ -24,11 +24,6 @@ pub(super) fn loses_mech_list_mic() -> bool {
     }
 }
 
-/// Whether this call came through SPNEGO. If the stack does not tell: whether this process has an SPNEGO that may have called.
-pub(super) fn is_called_by_spnego() -> bool {
-    FOUND.load(Ordering::Relaxed) != NO_SPNEGO && stack::is_in_spnego() != Some(false)
-}
-
 /// Whether this call came through an SPNEGO that loses the mechListMIC. If the stack does not tell: whether it may have come so.
 pub(super) fn is_called_by_lossy_spnego() -> bool {
     if matches!(FOUND.load(Ordering::Relaxed), NO_SPNEGO | SOUND) {
@@ -47,9 +42,9 @@ pub(super) fn is_called_by_lossy_spnego() -> bool {
     }
 }
 
-/// Whether this call came through SPNEGO; `None` if the stack does not tell.
+/// Whether this call came through SPNEGO; `None` if it may have and the stack does not tell.
 pub(super) fn is_called_by_spnego() -> Option<bool> {
-    stack::is_in_spnego()
+    if FOUND.load(Ordering::Relaxed) == NO_SPNEGO { Some(false) } else { stack::is_in_spnego() }
 }
 
 /// Notes that SPNEGO has asked a question that only SPNEGO asks. Before its first question it makes no other call.

@@ -646,10 +646,10 @@ class OneOfOurs:
         self.addCleanup(self.close_cleanly, party)
         return party
 
-    def at_each_level(self):
+    def at_each_level(self, **environment):
         """Restart `self.ours` at one LM level after the other."""
         for level in range(6):
-            self.ours = self.party(LM_COMPAT_LEVEL=str(level))
+            self.ours = self.party(LM_COMPAT_LEVEL=str(level), **environment)
             yield level
 
 

@@ -78,7 +78,7 @@ class WeAccept(ImpacketTest):
         self.ours = self.party()
 
     def test_serves_each_response_at_the_levels_that_allow_it(self):
-        for level in self.at_each_level():
+        for level in self.at_each_level(**self.WEAK):
             for name, (options, levels) in RESPONSES.items():
                 with self.subTest(name, level=level):
                     client = Client("alice", PASSWORD, **options)
@@ -236,7 +236,7 @@ class WeInitiate(ImpacketTest):
         self.converse(ours, server.session)
 
     def test_speaks_every_kind_of_session(self):
-        for level in self.at_each_level():
+        for level in self.at_each_level(**self.WEAK):
             for ess, strength, exchange in itertools.product((True, False), STRENGTHS, (True, False)):
                 lacking, ssf = STRENGTHS[strength]
                 without = (0 if ess else ESS) | lacking | (0 if exchange else KEY_EXCH)

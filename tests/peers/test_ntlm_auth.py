@@ -110,6 +110,7 @@ class WeAccept(NtlmAuthTest):
                 self.check(client, self.log_on(client), INTEG | CONF)
 
     def test_negotiates_what_the_client_can_do(self):
+        self.ours = self.party(**self.WEAK)
         for (mech, protocol), feature, (name, settings, present, absent) in itertools.product(
             (("ntlm", "ntlmssp-client-1"), ("spnego", "gss-spnego-client")), ("all", "sign"), (
                 ("56", STRENGTHS["56"][0], NEG_56, NEG_128),
@@ -193,6 +194,7 @@ class WeInitiate(NtlmAuthTest):
                     self.assertEqual(server.session_key(), self.ours.session_key(context=self.context)["key"])
 
     def test_negotiates_what_the_server_can_do(self):
+        self.ours = self.party(**self.WEAK)
         for (mech, protocol), flags, (name, settings, present, absent) in itertools.product(
             self.PROTOCOLS, (SEALED, SIGNED), (
                 ("56", STRENGTHS["56"][0], NEG_56, NEG_128),

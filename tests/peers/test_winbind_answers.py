@@ -1083,7 +1083,7 @@ class CachedLogon(WinbindTest):
         for asked, given in ((SEALED, SIGNED), (SEALED, UNPROTECTED), (SIGNED, UNPROTECTED)):
             with self.subTest(asked=asked, given=given):
                 text = self.refusal(party, flags=asked, twin_flags=given)
-                self.assertIn("did not agree to the integrity or confidentiality", text)
+                self.assertIn("did not agree to the protection", text)
 
         def with_more(token, key):
             flags = struct.pack("<I", negotiated(token) | SIGN | SEAL)
