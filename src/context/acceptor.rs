@@ -189,7 +189,7 @@ impl ExpectAuthenticate {
     /// Verifies the AUTHENTICATE_MESSAGE ([MS-NLMP] 3.2.5.1.2).
     pub(super) fn step(&self, request: &AcceptRequest<'_>) -> Result<Established> {
         let host = request.env.host;
-        let received = Received::read(&self, request)?;
+        let received = Received::read(self, request)?;
         let Authenticated { proof, mic, bindings, key } = self.authenticate(&received, request)?;
 
         let (name, of_account) = proof.into_client();
