@@ -28,6 +28,19 @@ pub fn from_utf16le(bytes: &[u8]) -> Option<String> {
     char::decode_utf16(units(bytes)).collect::<Result<String, _>>().ok()
 }
 
+/// `bytes` as text, with U+FFFD in place of what is not, and whether all of it is text. What is wrong makes no difference to the
+/// work.
+#[must_use]
+pub fn from_utf16le_lossy(bytes: &[u8]) -> (String, bool) {
+    let mut is_text = bytes.len().is_multiple_of(2);
+    let of_unit = |unit: Result<char, _>| {
+        is_text &= unit.is_ok();
+        unit.unwrap_or(char::REPLACEMENT_CHARACTER)
+    };
+    let text = char::decode_utf16(units(bytes)).map(of_unit).collect();
+    (text, is_text)
+}
+
 /// `password` in UTF-16LE. A password is UTF-8 that may also contain half of a surrogate pair (U+D800 to U+DFFF in three
 /// bytes): the passwords that computers choose for their accounts are any 16-bit units. `None` if it is something else.
 #[must_use]
@@ -196,6 +209,14 @@ mod tests {
         assert_eq!(Escaped(text).to_string(), escaped);
         assert_eq!(Escaped(format_args!("{text}{}", 7)).to_string(), format!("{escaped}7"));
         assert_eq!(DisplayUtf16(&to_utf16le(text)).to_string(), escaped);
+    }
+
+    #[test]
+    fn what_is_not_text_is_replaced_and_told() {
+        assert_eq!(from_utf16le_lossy(&to_utf16le("Élodie😀")), ("Élodie😀".to_owned(), true));
+        assert_eq!(from_utf16le_lossy(&[]), (String::new(), true));
+        assert_eq!(from_utf16le_lossy(&[0x00, 0xd8, 0x41, 0x00]), ("\u{fffd}A".to_owned(), false));
+        assert_eq!(from_utf16le_lossy(&[0x41, 0x00, 0x42]), ("A".to_owned(), false));
     }
 
     #[test]

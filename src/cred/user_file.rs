@@ -36,9 +36,9 @@ pub(super) struct UserFile {
     path: PathBuf,
     /// In the order of the file.
     entries: Vec<Entry>,
-    /// The name of each account in upper case, sorted, and the index of its entry: the search takes as long for an unknown
-    /// account as for the last one.
-    by_user: Vec<(String, usize)>,
+    /// Sorted, so that a search takes as many steps for an unknown account as for any other.
+    by_user: Vec<(UpperName, usize)>,
+    by_account: Vec<(UpperName, usize)>,
     /// Explains why an account may be missing.
     flaw: Option<FileFlaw>,
 }
@@ -187,10 +187,14 @@ impl UserFile {
             };
             env.host.trace(format_args!("line {number} of the user file {} {fault}: ignored", path.display()));
         }
-        let mut by_user: Vec<_> =
-            entries.iter().zip(0..).map(|(entry, at)| (text::upper(&entry.name.user), at)).collect();
-        by_user.sort_unstable();
-        Self { path: path.to_owned(), entries, by_user, flaw }
+        let sorted = |name: fn(&UserName) -> UpperName| {
+            let mut places: Vec<_> = entries.iter().zip(0..).map(|(entry, at)| (name(&entry.name), at)).collect();
+            places.sort_unstable();
+            places
+        };
+        let by_user = sorted(|name| UpperName::of_user(&name.user));
+        let by_account = sorted(|name| UpperName::of_account(&name.user, &name.domain));
+        Self { path: path.to_owned(), entries, by_user, by_account, flaw }
     }
 
     #[cfg(fuzzing)]
@@ -227,31 +231,45 @@ impl UserFile {
     /// The account of a client that claims to be `user` of `domain`: the entry with that domain if there is one, else an entry
     /// for every domain. Without a domain it is the first entry with that user, else the one for which `user` is the user
     /// principal name (`account@domain`).
+    ///
+    /// The name alone decides how many searches are made, not what they find: the time does not tell which accounts there are.
     pub(super) fn entry(&self, user: &str, domain: &str) -> Option<&Entry> {
-        if domain.is_empty() {
-            return self.entries_of(user).next().or_else(|| {
-                let (user, domain) = user.rsplit_once('@').filter(|(_, domain)| !domain.is_empty())?;
-                self.entry(user, domain)
-            });
+        if !domain.is_empty() {
+            return self.entry_of_account(user, domain);
         }
-        let mut for_any_domain = None;
-        for entry in self.entries_of(user) {
-            if text::same_name(&entry.name.domain, domain) {
-                return Some(entry);
-            }
-            if entry.name.domain.is_empty() {
-                for_any_domain = for_any_domain.or(Some(entry));
-            }
-        }
-        for_any_domain
+        let of_user = self.first(&self.by_user, &UpperName::of_user(user));
+        let principal = user.rsplit_once('@').filter(|(_, domain)| !domain.is_empty());
+        let of_principal = principal.and_then(|(user, domain)| self.entry_of_account(user, domain));
+        of_user.or(of_principal)
     }
 
-    /// The entries with that user, in the order of the file.
-    fn entries_of(&self, user: &str) -> impl Iterator<Item = &Entry> {
-        let user = text::upper(user);
-        let first = self.by_user.partition_point(|(name, _)| *name < user);
-        let places = self.by_user.iter().skip(first).take_while(move |(name, _)| *name == user);
-        places.filter_map(|(_, at)| self.entries.get(*at))
+    /// The entry with that user and that domain, else the one with that user for every domain.
+    fn entry_of_account(&self, user: &str, domain: &str) -> Option<&Entry> {
+        let of_domain = self.first(&self.by_account, &UpperName::of_account(user, domain));
+        let of_any_domain = self.first(&self.by_account, &UpperName::of_account(user, ""));
+        of_domain.or(of_any_domain)
+    }
+
+    /// The first entry of the file that has that `name` in `index`.
+    fn first(&self, index: &[(UpperName, usize)], name: &UpperName) -> Option<&Entry> {
+        let place = index.partition_point(|(other, _)| other < name);
+        let (_, at) = index.get(place).filter(|(other, _)| other == name)?;
+        self.entries.get(*at)
+    }
+}
+
+/// A name in upper case, by which entries are found.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct UpperName(String);
+
+impl UpperName {
+    fn of_user(user: &str) -> Self {
+        Self(text::upper(user))
+    }
+
+    /// User and domain are one string, so that they are compared at one go. No name of a user file has the NUL between them.
+    fn of_account(user: &str, domain: &str) -> Self {
+        Self([&text::upper(user), "\0", &text::upper(domain)].concat())
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     error::{LogonFault, PeerMisbehaved, Result},
     host::Host,
     name::{Attribute, Attributes, Name, UserName},
-    text::{DisplayUtf16, from_utf16le, upper_utf16le},
+    text::{DisplayUtf16, from_utf16le_lossy, upper_utf16le},
 };
 
 use super::{Env, Secret, UserFile, user_file::Entry};
@@ -96,16 +96,25 @@ pub struct Accounts {
 impl Verifier for Accounts {
     fn verify(&self, claim: &Claim<'_>, env: &Env<'_>) -> Result<VerifiedClaim> {
         let file = self.user_file.as_ref().map(|path| UserFile::load(path, env)).transpose()?;
+        self.verify_in(file.as_deref(), claim, env)
+    }
+}
+
+impl Accounts {
+    /// Verifies `claim`, where the user file has these accounts. For a refusal it makes no difference to the work whether there
+    /// is such an account, whether it is enabled, and whether the name is text.
+    fn verify_in(&self, file: Option<&UserFile>, claim: &Claim<'_>, env: &Env<'_>) -> Result<VerifiedClaim> {
         // No entry has a domain that is not UTF-16, but an entry without a domain serves every domain.
         let domain = DisplayUtf16(claim.domain).to_string();
-        let user = from_utf16le(claim.user);
-        let entry = file.as_ref().zip(user).and_then(|(file, user)| file.entry(&user, &domain));
+        // A name that is not text is searched for like any other.
+        let (user, is_text) = from_utf16le_lossy(claim.user);
+        let entry = file.and_then(|file| file.entry(&user, &domain)).filter(|_| is_text);
         match (entry, env.domain.filter(|_| self.asks_domain)) {
             // Accounts of the file are never passed to the domain, even if the password is wrong. A domain that does not answer
             // must not matter either: its error would tell which accounts are not in the file.
             (None, Some(domain)) if file.is_none() || domain.membership(env).is_ok() => {
                 let verified = domain.verify(claim, env)?;
-                file.map_or(Ok(()), |file| ensure_not_of_file(&file, &verified, env.host))?;
+                file.map_or(Ok(()), |file| ensure_not_of_file(file, &verified, env.host))?;
                 Ok(verified)
             }
             (entry, _) => verify_against(entry, claim, env.host),
@@ -188,7 +197,10 @@ fn verify_proof(claim: &Claim<'_>, secret: &Secret) -> Option<SessionBaseKey> {
 mod tests {
     use crate::{
         cred::{DomainService, responder::tests::TestDomain},
-        crypto::ntowf::{lm_hash, nt_hash},
+        crypto::{
+            ntowf::{lm_hash, nt_hash},
+            primitive,
+        },
         error::Error,
         host::tests::Silent,
         policy::Policy,
@@ -247,6 +259,98 @@ mod tests {
             let entry = entry(Secret { lm_hash: None, ..right.copy() }, false);
             assert_eq!(outcome(Some(&entry), proof), bad_password());
         }
+    }
+
+    /// A user file with so many accounts, in the middle of which are one that is enabled and one that is not.
+    struct Many(std::sync::Arc<UserFile>);
+
+    impl Many {
+        fn new(accounts: usize) -> Self {
+            let path = std::env::temp_dir().join(format!("gss-ntlm-many-{accounts}-{}", std::process::id()));
+            let mut lines: Vec<_> = (2..accounts).map(|number| format!("DOM:user{number:04}:x{number}")).collect();
+            let hash = "A".repeat(32);
+            lines.insert(lines.len() / 2, format!("DOM\\disabled:1:{hash}:{hash}:[D]:LCT-0"));
+            lines.insert(lines.len() / 2, "DOM:nameless:right".to_owned());
+            std::fs::write(&path, lines.join("\n") + "\n").unwrap();
+            let file = UserFile::load(&path, &Env::without_domain(Policy::default(), &Silent::default()));
+            std::fs::remove_file(&path).unwrap();
+            Self(file.unwrap())
+        }
+
+        fn verify(&self, user: &[u8], domain: &str, proof: Proof<'_>) -> Result<VerifiedClaim> {
+            let (accounts, host) = (Accounts { user_file: None, asks_domain: false }, Silent::default());
+            let domain = to_utf16le(domain);
+            let claim = Claim { user, domain: &domain, workstation: &[], proof };
+            accounts.verify_in(Some(&self.0), &claim, &Env::without_domain(Policy::default(), &host))
+        }
+    }
+
+    /// Names of one length, and what is odd about each; the empty and the long one are compared only with themselves.
+    fn names() -> Vec<(&'static str, Vec<u8>)> {
+        let mut not_text = to_utf16le("nobodyxx");
+        not_text[7] = 0xd8;
+        vec![
+            ("a wrong password", to_utf16le("nameless")),
+            ("a disabled account", to_utf16le("disabled")),
+            ("an unknown account", to_utf16le("nobodyxx")),
+            ("before all others", to_utf16le("AAAAAAAA")),
+            ("after all others", to_utf16le("zzzzzzzz")),
+            ("no text", not_text),
+            ("letters beyond OEM", to_utf16le("Жозефина")),
+            ("OEM letters", crate::text::Charset::Oem.to_utf16le(b"J\xe9r\xf4me!!").into_owned()),
+        ]
+    }
+
+    const WRONG: [Proof<'_>; 3] = [
+        Proof::NtlmV2 { server_challenge: &[7; 8], nt_proof_str: &[0; 16], temp: &[1; 100] },
+        Proof::NtlmV1 { challenge: &[7; 8], response: &[0; 24] },
+        Proof::Lm { challenge: &[7; 8], response: &[0; 24] },
+    ];
+
+    #[test]
+    fn every_refusal_takes_the_same_work() {
+        for many in [10, 10_000].map(Many::new) {
+            for (proof, domain) in
+                WRONG.iter().flat_map(|proof| ["DOM", "dom", "OTHER", ""].map(|domain| (proof, domain)))
+            {
+                let work = |user: &[u8]| {
+                    primitive::work::of(|| {
+                        let refused = many.verify(user, domain, *proof).unwrap_err();
+                        assert!(
+                            matches!(refused, Error::PeerMisbehaved(PeerMisbehaved::LogonFailure(_))),
+                            "{refused:?}"
+                        );
+                    })
+                };
+                let expected = work(&to_utf16le("nobodyxx"));
+                assert!(expected.0 > 0 && expected.1 > 0);
+                for (what, user) in names() {
+                    assert_eq!(work(&user), expected, "{what}, in {domain:?}");
+                }
+                // The work for a name of another length is that for a name of this length.
+                let (empty, long) = (work(&[]), work(&to_utf16le(&"x".repeat(30_000))));
+                assert!(empty.1 == expected.1 && long.1 == expected.1 && empty.0 <= expected.0 && long.0 >= expected.0);
+            }
+        }
+    }
+
+    /// One refusal, for `scripts/check-equal-work`, which counts its instructions.
+    #[test]
+    #[ignore = "scripts/check-equal-work runs it, under callgrind"]
+    fn one_refusal_for_callgrind() {
+        #[expect(clippy::disallowed_methods, reason = "the script's choice")]
+        let choice = std::env::var("GSSNTLM_REFUSAL").unwrap();
+        let [accounts, domain, proof, name] = choice.split(' ').collect::<Vec<_>>().try_into().unwrap();
+        let many = Many::new(accounts.parse().unwrap());
+        let proof = WRONG[proof.parse::<usize>().unwrap()];
+        let (_, user) = names().swap_remove(name.parse().unwrap());
+        counted_refusal(&many, &user, domain, proof);
+    }
+
+    /// callgrind counts from here on.
+    #[inline(never)]
+    fn counted_refusal(many: &Many, user: &[u8], domain: &str, proof: Proof<'_>) {
+        core::hint::black_box(many.verify(user, domain, proof)).unwrap_err();
     }
 
     #[test]
