@@ -364,7 +364,7 @@ fn a_hostile_peer_puts_no_control_characters_into_its_names() {
 #[test]
 fn what_the_policy_watches_is_told_unless_nothing_is() {
     let kinds = |policy: Policy, is_in_spnego| {
-        let pair = Pair { client_policy: policy.clone(), server_policy: policy, ..Pair::new() };
+        let pair = Pair { client_policy: policy, server_policy: policy, ..Pair::new() };
         let (client, server) = told(&pair, |_, _| (), Told::in_spnego(is_in_spnego), Told::in_spnego(is_in_spnego));
         [client, server].map(|side| side.events.into_inner().unwrap().pop().map(|event| event.kind))
     };
@@ -374,14 +374,14 @@ fn what_the_policy_watches_is_told_unless_nothing_is() {
     assert_eq!(kinds(watching(AuditPolicy::All), None), watched);
     assert_eq!(kinds(watching(AuditPolicy::Off), None), [None; 2]);
     let inside = Policy { inside_spnego: Traffic::Audit, ..Policy::default() };
-    assert_eq!(kinds(inside.clone(), Some(false)), [None; 2]);
+    assert_eq!(kinds(inside, Some(false)), [None; 2]);
     assert_eq!(kinds(inside, Some(true)), [Some(Kind::ClientWatched), None]);
 }
 
 #[test]
 fn what_the_policy_denies_is_told_as_blocked() {
     let denying = Policy { inside_spnego: Traffic::Deny, incoming: Traffic::Deny, ..Policy::default() };
-    let pair = Pair { client_policy: denying.clone(), server_policy: denying.clone(), ..Pair::new() };
+    let pair = Pair { client_policy: denying, server_policy: denying, ..Pair::new() };
     let (client, server) = (Told::in_spnego(Some(true)), Told::default());
     pair.initiate_on(&client, &mut Context::new(Role::Initiator), &[]).unwrap_err();
     pair.accept_on(&server, &mut Context::new(Role::Acceptor), &Pair::new().messages()[0]).unwrap_err();

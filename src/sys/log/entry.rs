@@ -40,7 +40,7 @@ impl Entry<'_> {
     /// early and pass for another field.
     pub(super) fn for_journal(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(MAX_MESSAGE);
-        put(&mut out, "", "MESSAGE", &self.shown_message());
+        put(&mut out, "", "MESSAGE", &shown(self.message, MAX_MESSAGE));
         put(&mut out, "", "PRIORITY", &self.severity.to_string());
         put(&mut out, "", "SYSLOG_FACILITY", &FACILITY.to_string());
         put(&mut out, "", "SYSLOG_IDENTIFIER", IDENTIFIER);
@@ -62,7 +62,7 @@ impl Entry<'_> {
         let priority = (FACILITY << 3) | self.severity;
         let mut line = format!("<{priority}>{IDENTIFIER}[{}]: ", std::process::id());
         if self.fields.is_empty() {
-            line.push_str(&self.shown_message());
+            line.push_str(&shown(self.message, MAX_MESSAGE));
         }
         let mut space = "";
         for (name, value) in self.fields {
@@ -73,10 +73,6 @@ impl Entry<'_> {
             space = " ";
         }
         cut(line, MAX_MESSAGE)
-    }
-
-    fn shown_message(&self) -> String {
-        cut(Escaped(self.message).to_string(), MAX_MESSAGE)
     }
 }
 
@@ -94,8 +90,16 @@ fn put(out: &mut Vec<u8>, prefix: &str, name: &str, value: &str) {
 fn shown_value<'a>(value: &'a Value<'a>) -> Cow<'a, str> {
     match value {
         Value::Word(word) => Cow::Borrowed(word),
-        Value::Text(text) => Cow::Owned(cut(Escaped(text).to_string(), MAX_VALUE)),
+        Value::Text(text) => shown(text, MAX_VALUE),
     }
+}
+
+/// `text`, on one line and of at most `max` bytes.
+fn shown(text: &str, max: usize) -> Cow<'_, str> {
+    if text.len() <= max && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(cut(Escaped(text).to_string(), max))
 }
 
 /// Appends a value, in quotation marks unless it is a plain word: a name must not pass for another field.
