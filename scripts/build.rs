@@ -19,4 +19,9 @@ fn main() {
     ] {
         println!("cargo::rustc-cdylib-link-arg={argument}");
     }
+    // A sanitizer's functions are in the program that loads the plugin (scripts/sanitize).
+    if std::env::var_os("CARGO_CFG_SANITIZED").is_none() {
+        // An undefined symbol fails at build time, not in dlopen(RTLD_NOW), whose error the mechglue does not show.
+        println!("cargo::rustc-cdylib-link-arg=-Wl,-z,defs");
+    }
 }

@@ -21,6 +21,10 @@ mod oid;
 mod ptr;
 mod status;
 
+#[cfg(sanitized)]
+#[path = "../../tests/sanitize/planted.rs"]
+mod planted;
+
 use libgssapi_sys as g;
 
 /// A major status.

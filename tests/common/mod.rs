@@ -197,8 +197,11 @@ pub(crate) fn library_of(address: *const c_void) -> String {
 
 /// Makes the mechglue load its plugin and fails where that is another file.
 fn assert_loads(plugin: &Path) {
-    // SAFETY: an OID and a local.
-    let major = unsafe { libgssapi_sys::gss_inquire_attrs_for_mech(&mut 0, NTLM.ptr(), &mut null_mut(), null_mut()) };
+    let mut attributes = null_mut();
+    // SAFETY: an OID and locals.
+    let major = unsafe { libgssapi_sys::gss_inquire_attrs_for_mech(&mut 0, NTLM.ptr(), &mut attributes, null_mut()) };
+    // SAFETY: the set that libgssapi has just made, or NULL.
+    unsafe { libgssapi_sys::gss_release_oid_set(&mut 0, &mut attributes) };
     assert_eq!(major, 0, "the plugin does not load: LD_DEBUG=files,symbols tells why");
     let maps = fs::read_to_string("/proc/self/maps").expect("Linux has /proc");
     let path = plugin.to_str().expect("a path in UTF-8");

@@ -32,7 +32,7 @@ macro_rules! of_plugin {
     }};
 }
 
-fn in_plugin<F>(_: F, name: &str) -> F {
+pub(super) fn in_plugin<F>(_: F, name: &str) -> F {
     let (path, name) = (world().plugin.to_str().unwrap(), CString::new(name).unwrap());
     let text = CString::new(path).unwrap();
     // SAFETY: a path; the mechglue has loaded what is there.

@@ -39,6 +39,7 @@ mod misuse;
 mod name;
 mod offer;
 mod old_session;
+mod planted;
 mod policy;
 mod policy_file;
 mod random;

@@ -28,16 +28,19 @@ fn print_majors(directory: &Path) {
     let text = |file| CString::new(directory.join(file).to_str().unwrap()).unwrap();
     // SAFETY: a path.
     let plugin = unsafe { libc::dlopen(text("plugin.so").as_ptr(), libc::RTLD_NOW) };
-    // SAFETY: a library that is loaded, and a name.
-    let address = unsafe { libc::dlsym(plugin, c"gss_acquire_cred_from".as_ptr()) };
-    assert!(!address.is_null());
     let function: unsafe extern "C" fn(_, _, _, _, _, _, _, _, _) -> _ = sys::gss_acquire_cred_from;
-    let function = in_plugin(function, address);
+    let function = in_plugin(plugin, function, c"gss_acquire_cred_from");
+    let release: unsafe extern "C" fn(_, _) -> _ = sys::gss_release_cred;
+    let release = in_plugin(plugin, release, c"gss_release_cred");
     let acquire = |store: *const sys::gss_key_value_set_desc| {
         let (mut minor, mut cred, initiate) = (0, null_mut(), sys::GSS_C_INITIATE.cast_signed());
         let (none, no_time) = (null_mut(), null_mut());
         // SAFETY: locals, and NULL where it may stand.
-        unsafe { function(&mut minor, null_mut(), 0, null_mut(), initiate, store, &mut cred, none, no_time) }
+        let major =
+            unsafe { function(&mut minor, null_mut(), 0, null_mut(), initiate, store, &mut cred, none, no_time) };
+        // SAFETY: NULL, or the credential that the plugin has just made.
+        unsafe { release(&mut minor, &mut cred) };
+        major
     };
     let users = text("users");
     let mut element = sys::gss_key_value_element_desc { key: c"ntlmssp_keyfile".as_ptr(), value: users.as_ptr() };
@@ -47,8 +50,11 @@ fn print_majors(directory: &Path) {
     println!("majors: {is_secure} {:#x} {:#x}", acquire(&store), acquire(null()));
 }
 
-/// The address of the plugin's function of that type.
-fn in_plugin<F>(_: F, address: *mut libc::c_void) -> F {
+/// The plugin's function of that type and name.
+fn in_plugin<F>(plugin: *mut libc::c_void, _: F, name: &CStr) -> F {
+    // SAFETY: a library that is loaded, and a name.
+    let address = unsafe { libc::dlsym(plugin, name.as_ptr()) };
+    assert!(!address.is_null());
     // SAFETY: the mechglue calls it as a function of this type.
     unsafe { transmute_copy(&address) }
 }
