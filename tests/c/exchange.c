@@ -13,9 +13,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <gssapi/gssapi.h>
 #include <gssapi/gssapi_ext.h>
+
+/* How many KiB a process may grow in thousands of handshakes: a leak of three bytes in each is found. */
+#define MOST_GROWTH 256
+
+static long handshakes;
 
 static gss_OID_desc ntlm = { 10, "\x2b\x06\x01\x04\x01\x82\x37\x02\x02\x0a" };
 static gss_OID_desc spnego = { 6, "\x2b\x06\x01\x05\x05\x02" };
@@ -167,6 +173,7 @@ static OM_uint32 shake_hands(struct party *initiator, struct party *acceptor, gs
     OM_uint32 ours = GSS_S_CONTINUE_NEEDED, theirs = GSS_S_CONTINUE_NEEDED, ignored;
     gss_name_t source = GSS_C_NO_NAME;
 
+    handshakes++;
     while (ours == GSS_S_CONTINUE_NEEDED || theirs == GSS_S_CONTINUE_NEEDED) {
         if (ours == GSS_S_CONTINUE_NEEDED) {
             ours = step(initiator, mech, to_initiator.length ? &to_initiator : NULL, &to_acceptor, minor);
@@ -439,12 +446,12 @@ static void expect_the_mechglue(void)
         die("this program does not talk to the mechglue");
 }
 
-int main(void)
+/* Everything once. */
+static void run(void)
 {
     gss_OID mechs[2] = { &ntlm, &spnego };
     const char *ways[2] = { "raw", "SPNEGO" };
 
-    expect_the_mechglue();
     for (int i = 0; i < 2; i++) {
         doing = ways[i];
         exchange(mechs[i], "Password");
@@ -458,6 +465,39 @@ int main(void)
     credentials();
     doing = "names";
     names();
+}
+
+/* How many KiB of memory this process uses. */
+static long memory(void)
+{
+    FILE *file = fopen("/proc/self/statm", "r");
+    long size, resident;
+
+    if (file == NULL || fscanf(file, "%ld %ld", &size, &resident) != 2)
+        die("Linux does not tell how much memory is used");
+    fclose(file);
+    return resident * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+int main(int argc, char **argv)
+{
+    long count = argc > 1 ? strtol(argv[1], NULL, 10) : 0, before, more;
+
+    expect_the_mechglue();
+    run();
+    if (count > 0) {
+        /* What stays is allocated early. */
+        while (handshakes < count / 10)
+            run();
+        before = memory();
+        while (handshakes < count)
+            run();
+        more = memory() - before;
+        printf("exchange: %ld handshakes, %ld of them refused, took %ld KiB more memory\n", handshakes, handshakes / 3, more);
+        doing = "growth";
+        if (more > MOST_GROWTH)
+            die("the plugin, or this program, takes more and more memory");
+    }
     puts("exchange: everything as expected");
     return 0;
 }
