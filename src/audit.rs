@@ -5,7 +5,10 @@
 
 use std::borrow::Cow;
 
-use crate::error::{DomainError, Error, PeerMisbehaved, PolicyError};
+use crate::{
+    bytes,
+    error::{DomainError, Error, PeerMisbehaved, PolicyError},
+};
 
 /// Makes an enum whose values have a word each.
 macro_rules! words {
@@ -296,7 +299,10 @@ impl AuditEvent {
             ("workstation", self.workstation.as_deref().map(text)),
             ("target", self.target.as_deref().map(text)),
             ("service", self.service.as_deref().map(text)),
-            ("sentence", self.error.as_ref().map(|error| Value::Text(error.to_string().into()))),
+            (
+                "sentence",
+                self.error.as_ref().map(|error| Value::Text(bytes::display(error).unwrap_or_default().into())),
+            ),
         ];
         rows.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }

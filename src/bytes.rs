@@ -1,14 +1,92 @@
 //! Reading and writing bytes: a cursor over borrowed bytes that checks every length and whose errors name the field, and the
 //! framing of exported tokens, which are a version (1), the contents, and a checksum of both (16).
+//!
+//! Where a peer, a file or the application decides how long something is, its memory is asked for with [`reserve`], [`concat`]
+//! or [`collect`]: that there is none is an error, and not the end of the program.
 
 #![forbid(unsafe_code)]
 
+use core::fmt::{self, Write as _};
+
 use md5::{Digest as _, Md5};
 
-use crate::error::{ApiMisuse, Error, Fault, FieldName, InvalidMessage, Message, Result};
+use crate::error::{ApiMisuse, Error, Fault, FieldName, HostError, InvalidMessage, Message, Result};
 
 /// The length of the checksum at the end of an exported token, in bytes.
 pub const CHECKSUM_LEN: usize = 16;
+
+/// Makes room in `out` for `more` elements, and for no others: a vector that grows leaves copies behind.
+///
+/// # Errors
+/// [`HostError::Memory`].
+pub fn reserve<T>(out: &mut Vec<T>, more: usize) -> Result<()> {
+    out.try_reserve_exact(more).map_err(|_| HostError::Memory.into())
+}
+
+/// The parts, one after the other.
+///
+/// # Errors
+/// [`HostError::Memory`].
+pub fn concat(parts: &[&[u8]]) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    reserve(&mut out, parts.iter().fold(0, |sum, part| part.len().saturating_add(sum)))?;
+    parts.iter().for_each(|part| out.extend_from_slice(part));
+    Ok(out)
+}
+
+/// A copy of `text`.
+///
+/// # Errors
+/// [`HostError::Memory`].
+pub fn copy_text(text: &str) -> Result<String> {
+    let mut out = String::new();
+    out.try_reserve_exact(text.len()).map_err(|_| HostError::Memory)?;
+    out.push_str(text);
+    Ok(out)
+}
+
+/// The items in a vector.
+///
+/// # Errors
+/// Those of the items, and [`HostError::Memory`].
+pub fn collect<T>(items: impl Iterator<Item = Result<T>>) -> Result<Vec<T>> {
+    let mut out = Vec::new();
+    for item in items {
+        out.try_reserve(1).map_err(|_| HostError::Memory)?;
+        out.push(item?);
+    }
+    Ok(out)
+}
+
+/// Ensures that the system has memory for `len` bytes and some more, before a file or an entry of it is read: what a file has
+/// much of must not use up what is reserved for all calls.
+///
+/// # Errors
+/// [`HostError::Memory`].
+pub fn ensure_memory(len: usize) -> Result<()> {
+    reserve(&mut Vec::<u8>::new(), len.saturating_add(0x4000))
+}
+
+/// What `value` displays.
+///
+/// # Errors
+/// [`HostError::Memory`].
+pub fn display(value: impl fmt::Display) -> Result<String> {
+    let mut out = Growing(String::new());
+    write!(out, "{value}").map_err(|_| HostError::Memory)?;
+    Ok(out.0)
+}
+
+/// A text that grows where there is memory.
+struct Growing(String);
+
+impl fmt::Write for Growing {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.try_reserve(text.len()).map_err(|_| fmt::Error)?;
+        self.0.push_str(text);
+        Ok(())
+    }
+}
 
 /// Reads a token from its start.
 #[derive(Debug, Clone)]
@@ -137,9 +215,12 @@ impl<'a> Reader<'a> {
 /// Appends `bytes` to an exported token, with their 32-bit length before them.
 ///
 /// # Errors
-/// [`ApiMisuse::BadArgument`] when they are longer than 32 bits can say.
+/// [`ApiMisuse::BadArgument`] when they are longer than 32 bits can say; [`HostError::Memory`].
 pub fn write_prefixed(out: &mut Vec<u8>, bytes: &[u8]) -> Result<()> {
+    /// Room for the numbers and the checksum that may follow.
+    const ROOM: usize = 64;
     let len = u32::try_from(bytes.len()).map_err(|_| ApiMisuse::BadArgument)?;
+    reserve(out, bytes.len().saturating_add(ROOM))?;
     out.extend_from_slice(&len.to_le_bytes());
     out.extend_from_slice(bytes);
     Ok(())

@@ -9,6 +9,15 @@ use std::borrow::Cow;
 
 use zeroize::Zeroizing;
 
+use crate::{
+    bytes,
+    error::{ApiMisuse, Result},
+};
+
+/// How many letters of a name are read at most. No account has such a long one (1024 bytes), so it does not matter who else it
+/// would name.
+const MAX_NAME: usize = 1025;
+
 /// `text` in UTF-16LE, without byte order mark or NUL ([MS-NLMP] 2.2).
 #[must_use]
 pub fn to_utf16le(text: &str) -> Vec<u8> {
@@ -19,13 +28,14 @@ pub fn to_utf16le(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// The text that `bytes` spell in UTF-16LE; `None` if they are not UTF-16 (odd length, half of a surrogate pair).
+/// The name that `bytes` spell in UTF-16LE; `None` if they are not UTF-16 (odd length, half of a surrogate pair), or spell more
+/// than the two parts of a name.
 #[must_use]
 pub fn from_utf16le(bytes: &[u8]) -> Option<String> {
-    if !bytes.len().is_multiple_of(2) {
+    if !bytes.len().is_multiple_of(2) || bytes.len() > 4 * MAX_NAME {
         return None;
     }
-    char::decode_utf16(units(bytes)).collect::<Result<String, _>>().ok()
+    char::decode_utf16(units(bytes)).collect::<core::result::Result<String, _>>().ok()
 }
 
 /// `bytes` as text, with U+FFFD in place of what is not, and whether all of it is text. What is wrong makes no difference to the
@@ -33,7 +43,7 @@ pub fn from_utf16le(bytes: &[u8]) -> Option<String> {
 #[must_use]
 pub fn from_utf16le_lossy(bytes: &[u8]) -> (String, bool) {
     let mut is_text = bytes.len().is_multiple_of(2);
-    let of_unit = |unit: Result<char, _>| {
+    let of_unit = |unit: core::result::Result<char, _>| {
         is_text &= unit.is_ok();
         unit.unwrap_or(char::REPLACEMENT_CHARACTER)
     };
@@ -42,11 +52,19 @@ pub fn from_utf16le_lossy(bytes: &[u8]) -> (String, bool) {
 }
 
 /// `password` in UTF-16LE. A password is UTF-8 that may also contain half of a surrogate pair (U+D800 to U+DFFF in three
-/// bytes): the passwords that computers choose for their accounts are any 16-bit units. `None` if it is something else.
-#[must_use]
-pub fn password_to_utf16le(password: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+/// bytes): the passwords that computers choose for their accounts are any 16-bit units.
+///
+/// # Errors
+/// [`ApiMisuse::BadPassword`] if it is something else; [`crate::error::HostError::Memory`].
+pub fn password_to_utf16le(password: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
     // All the capacity at once, as above.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(password.len().saturating_mul(2)));
+    let mut bytes = Zeroizing::new(Vec::new());
+    bytes::reserve(&mut bytes, password.len().saturating_mul(2))?;
+    push_password(&mut bytes, password).ok_or(ApiMisuse::BadPassword)?;
+    Ok(bytes)
+}
+
+fn push_password(bytes: &mut Vec<u8>, password: &[u8]) -> Option<()> {
     let mut rest = password;
     loop {
         let (text, half) = match str::from_utf8(rest) {
@@ -57,7 +75,7 @@ pub fn password_to_utf16le(password: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
             }
         };
         text.encode_utf16().for_each(|unit| bytes.extend_from_slice(&unit.to_le_bytes()));
-        let Some(half) = half else { return Some(bytes) };
+        let Some(half) = half else { return Some(()) };
         let ([first, second, third], after) = half.split_first_chunk()?;
         if *first != 0xed || !matches!(second, 0xa0..=0xbf) || !matches!(third, 0x80..=0xbf) {
             return None;
@@ -97,12 +115,13 @@ impl Charset {
         }
     }
 
-    /// A string on the wire, in UTF-16LE.
+    /// A name on the wire, in UTF-16LE, cut where it is longer than any name.
     #[must_use]
     pub fn to_utf16le(self, bytes: &[u8]) -> Cow<'_, [u8]> {
+        let cut = |len| bytes.get(..len).unwrap_or(bytes);
         match self {
-            Self::Unicode => Cow::Borrowed(bytes),
-            Self::Oem => Cow::Owned(oem_to_utf16le(bytes)),
+            Self::Unicode => Cow::Borrowed(cut(2 * MAX_NAME)),
+            Self::Oem => Cow::Owned(oem_to_utf16le(cut(MAX_NAME))),
         }
     }
 }
@@ -180,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_password_may_have_half_of_a_surrogate_pair() {
-        let utf16 = |password: &[u8]| password_to_utf16le(password).map(|bytes| bytes.to_vec());
+        let utf16 = |password: &[u8]| password_to_utf16le(password).ok().map(|bytes| bytes.to_vec());
         assert_eq!(utf16("pä€😀".as_bytes()), Some(to_utf16le("pä€😀")));
         assert_eq!(utf16(b"a\xed\xa0\x80b\xed\xbf\xbf"), Some(b"a\0\x00\xd8b\0\xff\xdf".to_vec()));
         for wrong in [&b"\xe4"[..], b"a\xed\xa0", b"\xed\xc0\x80", b"\xf5\x80\x80\x80", b"\xc0\x80", b"\xed\xa0\xc0"] {

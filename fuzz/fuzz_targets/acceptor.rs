@@ -193,7 +193,7 @@ impl Forged {
         let nt_hash = ntowf::nt_hash(password.as_bytes()).unwrap();
         let lm_hash = ntowf::lm_hash(password.as_bytes());
         let client_challenge = [8; 8];
-        let temp = ClientChallengeV2::encode(tape.array(), client_challenge, &info);
+        let temp = ClientChallengeV2::encode(tape.array(), client_challenge, &info).unwrap();
         let response_key = ntowf::ntowf_v2(&nt_hash, &user, &domain);
         let (proof, base_key) = response::ntlm_v2(&response_key, &sent.server_challenge, &temp);
         let combined = response::combined_challenge(&sent.server_challenge, &client_challenge);

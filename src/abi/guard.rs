@@ -10,9 +10,9 @@ use libgssapi_sys as g;
 
 use super::{Major, ptr::Out, status};
 use crate::{
-    error::{Error, Result},
+    error::{Error, HostError, Result},
     host::Host as _,
-    sys::System,
+    sys::{System, is_memory_scarce},
 };
 
 /// How deep in the stack the acquisition of a credential leaves passwords and hashes.
@@ -31,20 +31,25 @@ pub(super) fn plain(minor_status: Out<u32>, body: impl FnOnce() -> Result<Major>
 /// The same for a function that leaves secrets in `DEPTH` bytes of the stack below it, which are wiped: how many these are,
 /// scripts/check-secrets has found.
 pub(super) fn wiping<const DEPTH: usize>(minor_status: Out<u32>, body: impl FnOnce() -> Result<Major>) -> Major {
-    let major = plain(minor_status, body);
+    let major = plain(minor_status, || with_memory(body));
     wipe_stack::<DEPTH>();
     major
 }
 
 /// The same for a step of a handshake. One that is not the last has no keys, but it may have acquired a default credential.
 pub(super) fn handshake<const DEPTH: usize>(minor_status: Out<u32>, body: impl FnOnce() -> Result<Major>) -> Major {
-    let major = plain(minor_status, body);
+    let major = plain(minor_status, || with_memory(body));
     if major == g::_GSS_S_CONTINUE_NEEDED {
         wipe_stack::<ACQUIRE>()
     } else {
         wipe_stack::<DEPTH>()
     }
     major
+}
+
+/// Runs the body of a function that begins something, unless memory is scarce.
+fn with_memory(body: impl FnOnce() -> Result<Major>) -> Result<Major> {
+    if is_memory_scarce() { Err(HostError::Memory.into()) } else { body() }
 }
 
 /// Wipes as much of the stack below its caller as the callers before it may have left secrets in, and the vector registers,

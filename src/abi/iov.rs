@@ -14,6 +14,7 @@ use super::{
     ptr::{IovArray, IovCount, IovPlace, Out, Output as _, Ref, Unused},
 };
 use crate::{
+    bytes,
     error::{ApiMisuse, Result},
     session::{self, SIGNATURE_LEN, split_token_mut},
     sys::Malloced,
@@ -99,7 +100,7 @@ struct IovBuffers(Vec<IovBuffer>);
 impl IovBuffers {
     /// The buffers of a call that has no place for those of the types in `excluded`.
     fn new(iov: &IovArray, count: &IovCount, excluded: &[BufferType]) -> Result<Self> {
-        let buffers = iov.get(count)?.map(IovBuffer::new).collect::<Result<Vec<_>>>()?;
+        let buffers = bytes::collect(iov.get(count)?.map(IovBuffer::new))?;
         if buffers.iter().any(|buffer| excluded.contains(&buffer.kind)) {
             return Err(ApiMisuse::BadBuffers.into());
         }
@@ -137,13 +138,13 @@ impl IovBuffers {
     fn ensure_apart(&self, is_read: &[BufferType], is_written: impl Fn(&IovBuffer) -> bool) -> Result<()> {
         // The length of others may be unset.
         let is_used = |buffer: &&IovBuffer| is_written(buffer) || is_read.contains(&buffer.kind);
-        let mut ranges: Vec<_> = self
+        let ranges = self
             .0
             .iter()
             .filter(is_used)
             .map(|used| (used.value.addr(), used.length, is_written(used)))
-            .filter(|(_, length, _)| *length > 0)
-            .collect();
+            .filter(|(_, length, _)| *length > 0);
+        let mut ranges = bytes::collect(ranges.map(Ok))?;
         ranges.sort_unstable();
         let (mut end_of_any, mut end_of_written) = (0, 0);
         for (start, length, is_written) in ranges {
@@ -160,7 +161,7 @@ impl IovBuffers {
     /// The bytes that are signed, in their order.
     fn signed(&self) -> Result<Vec<&[u8]>> {
         let is_signed = |buffer: &&IovBuffer| matches!(buffer.kind, BufferType::Data | BufferType::SignOnly);
-        self.0.iter().filter(is_signed).map(IovBuffer::bytes).collect()
+        bytes::collect(self.0.iter().filter(is_signed).map(IovBuffer::bytes))
     }
 
     /// The bytes that are signed, in their order, those of DATA to be sealed; `data` stands in for DATA where it is not in its
@@ -169,7 +170,8 @@ impl IovBuffers {
     /// # Safety
     /// Without `data`, DATA was written to in a call of [`IovBuffers::ensure_apart`]; no other message of these is in use.
     unsafe fn message<'call>(&'call self, mut data: Option<&'call mut [u8]>) -> Result<Vec<session::Buffer<'call>>> {
-        let mut message = Vec::with_capacity(self.0.len());
+        let mut message = Vec::new();
+        bytes::reserve(&mut message, self.0.len())?;
         for buffer in &self.0 {
             match buffer.kind {
                 BufferType::Data => message.push(session::Buffer::Data(match data.take() {

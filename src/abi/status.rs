@@ -10,6 +10,7 @@ use super::{
     ptr::{Oid, Out},
 };
 use crate::{
+    bytes,
     error::{ApiMisuse, Code, Error, Result, major},
     host::Host as _,
     sys::{Malloced, System},
@@ -30,9 +31,11 @@ thread_local! {
 /// The codes of `error`; its sentence is kept for `gss_display_status` in this thread.
 pub(super) fn remember(error: &Error) -> (Major, Minor) {
     let (major, minor) = code(error);
-    let sentence = error.to_string();
-    System.trace(format_args!("error {minor:#010x}: {sentence}"));
-    let _ = LAST.try_with(|last| last.try_borrow_mut().map(|mut last| *last = Some(Last { minor, sentence })));
+    System.trace(format_args!("error {minor:#010x}: {error}"));
+    // Without memory for it, the sentence is the one that all errors with this code share.
+    let sentence = bytes::display(error).ok();
+    let new = sentence.map(|sentence| Last { minor, sentence });
+    let _ = LAST.try_with(|last| last.try_borrow_mut().map(|mut last| *last = new));
     (major, minor)
 }
 
@@ -46,7 +49,7 @@ pub(super) const fn code(error: &Error) -> (Major, Minor) {
 fn sentence(minor: Minor) -> Option<String> {
     let remembered = LAST.try_with(|last| {
         let last = last.try_borrow().ok()?;
-        last.as_ref().filter(|last| last.minor == minor).map(|last| last.sentence.clone())
+        last.as_ref().filter(|last| last.minor == minor).and_then(|last| bytes::copy_text(&last.sentence).ok())
     });
     if let Ok(Some(sentence)) = remembered {
         return Some(sentence);

@@ -4,6 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use crate::{
     audit::TargetName,
+    bytes,
     cred::{Acceptor, Claim, CredStore, Credential, Env, Options, Usage},
     crypto::{ExportedSessionKey, KeyExchangeKey, keys},
     error::{Fault, FieldName, InvalidMessage, Message, PeerMisbehaved, PolicyError, Result},
@@ -83,7 +84,7 @@ pub(super) fn start(request: &AcceptRequest<'_>) -> Result<ExpectAuthenticate> {
     let challenge = encode_challenge(flags, env)?;
     let is_datagram = flags.contains(NegotiateFlags::DATAGRAM);
     // The MIC does not cover a token that started a connectionless handshake ([MS-NLMP] 3.1.5.2.1).
-    let negotiate = if is_datagram { Vec::new() } else { token.to_vec() };
+    let negotiate = if is_datagram { Vec::new() } else { bytes::concat(&[token])? };
     let is_exempt = is_datagram && flags::ask_for_datagrams(credential.options(), &env.policy);
     Ok(ExpectAuthenticate { negotiate, challenge, seq_num: None, is_exempt, acceptor })
 }
@@ -140,7 +141,7 @@ fn encode_challenge(flags: NegotiateFlags, env: &Env<'_>) -> Result<Vec<u8>> {
 
 /// The AV_PAIRs of the CHALLENGE_MESSAGE.
 fn target_info(names: &HostNames, flags: NegotiateFlags, env: &Env<'_>) -> Result<Vec<u8>> {
-    let mut info = TargetInfoBuilder::with_capacity(256);
+    let mut info = TargetInfoBuilder::default();
     info.push(AvId::MsvAvNbDomainName, &to_utf16le(&names.domain))?;
     info.push(AvId::MsvAvNbComputerName, &to_utf16le(&names.computer))?;
     for (id, name) in [

@@ -57,7 +57,7 @@ impl Context {
                 state.initiator.export(&mut out)?;
                 bytes::write_optional(&mut out, state.acceptor.as_ref(), |out, acceptor| acceptor.export(out))?;
                 // What follows is secret, and a vector that grows leaves copies behind.
-                out.reserve_exact(Session::EXPORTED_MAX.saturating_add(CHECKSUM_LEN));
+                bytes::reserve(&mut out, Session::EXPORTED_MAX.saturating_add(CHECKSUM_LEN))?;
                 state.session.export(&mut out);
             }
             State::Start | State::ExpectNegotiate | State::Failed => return Err(ApiMisuse::NoContext.into()),
@@ -80,13 +80,13 @@ impl Context {
                 requested: ContextFlags::from_bits_retain(reader.u32(FieldName::Contents)?),
                 offered: NegotiateFlags::from_bits_retain(reader.u32(FieldName::Contents)?),
                 seq_num: get_number(&mut reader)?,
-                negotiate: reader.read_prefixed(FieldName::Contents)?.to_vec(),
+                negotiate: bytes::concat(&[reader.read_prefixed(FieldName::Contents)?])?,
             }),
             (EXPECT_AUTHENTICATE, Role::Acceptor) => State::ExpectAuthenticate(ExpectAuthenticate {
                 is_exempt: reader.boolean(FieldName::Contents)?,
                 seq_num: get_number(&mut reader)?,
-                negotiate: reader.read_prefixed(FieldName::Contents)?.to_vec(),
-                challenge: reader.read_prefixed(FieldName::Contents)?.to_vec(),
+                negotiate: bytes::concat(&[reader.read_prefixed(FieldName::Contents)?])?,
+                challenge: bytes::concat(&[reader.read_prefixed(FieldName::Contents)?])?,
                 acceptor: Arc::new(Acceptor::import(&mut reader)?),
             }),
             (ESTABLISHED, role) => {

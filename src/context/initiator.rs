@@ -3,6 +3,7 @@
 use zeroize::Zeroizing;
 
 use crate::{
+    bytes,
     cred::{Account, CachedLogon, Credential, Env, Initiator, ReceivedChallenge, Response},
     crypto::{ExportedSessionKey, KeyExchangeKey, keys},
     error::{ApiMisuse, CredentialError, DomainError, Error, FieldName, Message, PeerIncompatible, Result},
@@ -180,7 +181,7 @@ impl ExpectChallenge {
         let time = received.timestamp().map_or_else(|| Time::Own(host.now().to_bytes()), Time::OfServer);
         let has_mic = matches!(time, Time::OfServer(_)) && self.may_have_mic(request.env);
         let info = client_info(received.server.as_ref(), has_mic, request)?;
-        Ok(SentResponse { has_mic, ..SentResponse::ntlm_v2(account, challenges, time, &info) })
+        Ok(SentResponse { has_mic, ..SentResponse::ntlm_v2(account, challenges, time, &info)? })
     }
 
     /// Puts the MIC over the three messages into its place in `authenticate`.
@@ -333,8 +334,8 @@ fn server_info<'a>(challenge: &Challenge<'a>) -> Result<Option<TargetInfo<'a>>> 
 /// compares its time only if it comes back.
 fn without_time(token: &[u8]) -> Result<Vec<u8>> {
     let challenge = Challenge::decode(token)?;
-    let Some(server) = server_info(&challenge)? else { return Ok(token.to_vec()) };
-    let mut info = TargetInfoBuilder::with_capacity(challenge.target_info.len());
+    let Some(server) = server_info(&challenge)? else { return bytes::concat(&[token]) };
+    let mut info = TargetInfoBuilder::default();
     for pair in server.pairs().filter(|pair| pair.id != AvId::MsvAvTimestamp) {
         info.push(pair.id, pair.value)?;
     }
@@ -344,7 +345,7 @@ fn without_time(token: &[u8]) -> Result<Vec<u8>> {
 /// The AV_PAIRs of the response: the server's, except those that only a client may send, then ours.
 fn client_info(server: Option<&TargetInfo<'_>>, has_mic: bool, request: &InitiateRequest<'_>) -> Result<Vec<u8>> {
     let ours = [AvId::MsvAvFlags, AvId::MsvAvSingleHost, AvId::MsvAvTargetName, AvId::MsvAvChannelBindings];
-    let mut info = TargetInfoBuilder::with_capacity(256);
+    let mut info = TargetInfoBuilder::default();
     for pair in server.into_iter().flat_map(TargetInfo::pairs).filter(|pair| !ours.contains(&pair.id)) {
         info.push(pair.id, pair.value)?;
     }

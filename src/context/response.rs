@@ -3,6 +3,7 @@
 
 use crate::{
     audit::Ntlm,
+    bytes,
     cred::{Account, Proof},
     crypto::{
         KeyExchangeKey, LmHash, SessionBaseKey, keys,
@@ -41,21 +42,26 @@ pub(super) struct SentResponse {
 
 impl SentResponse {
     /// NTLMv2. The LMv2 response is sent only if the server does not tell its time, else it is zeros ([MS-NLMP] 3.1.5.1.2).
-    pub(super) fn ntlm_v2(account: &Account, challenges: Challenges<'_>, time: Time, target_info: &[u8]) -> Self {
+    ///
+    /// # Errors
+    /// [`crate::error::HostError::Memory`].
+    pub(super) fn ntlm_v2(
+        account: &Account, challenges: Challenges<'_>, time: Time, target_info: &[u8],
+    ) -> Result<Self> {
         let (user, domain) = (to_utf16le(&account.name.user), to_utf16le(&account.name.domain));
         let response_key = ntowf_v2(&account.secret.nt_hash, &user, &domain);
         let (lm_response, time) = match time {
             Time::OfServer(time) => ([0; NTLM_V1_LEN], time),
             Time::Own(time) => (response::lm_v2(&response_key, challenges.server, &challenges.client), time),
         };
-        let temp = ClientChallengeV2::encode(time, challenges.client, target_info);
+        let temp = ClientChallengeV2::encode(time, challenges.client, target_info)?;
         let (nt_proof_str, session_base_key) = response::ntlm_v2(&response_key, challenges.server, &temp);
-        Self {
+        Ok(Self {
             lm_response: lm_response.to_vec(),
-            nt_response: [nt_proof_str.as_bytes(), &temp[..]].concat(),
+            nt_response: bytes::concat(&[nt_proof_str.as_bytes(), &temp])?,
             key: keys::kxkey(&session_base_key),
             has_mic: false,
-        }
+        })
     }
 
     /// NTLMv1. In place of the LM response is the client's challenge, with extended session security; an LM response, where

@@ -49,8 +49,7 @@ impl<'a> CredStore<'a> {
             return Ok(Some(Secret { nt_hash: NtHash::new(*nt_hash.expose()), lm_hash: None }));
         }
         let Some(password) = self.password.or(self.generic_password) else { return Ok(None) };
-        let secret = Secret::of_password(ensure_password(password)?, policy).ok_or(ApiMisuse::BadPassword)?;
-        Ok(Some(secret))
+        Secret::of_password(ensure_password(password)?, policy).map(Some)
     }
 
     /// The domain to ask for accounts that the user file does not have; `None` if the file is to be the only source.
@@ -116,7 +115,7 @@ mod tests {
     }
 
     fn hash_of(password: &[u8]) -> Result<Option<[u8; 16]>> {
-        Ok(nt_hash(password).map(|hash| *hash.expose()))
+        nt_hash(password).map(|hash| Some(*hash.expose()))
     }
 
     #[test]

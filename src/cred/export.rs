@@ -4,12 +4,16 @@
 //! initiator, its name, and either that the domain has its logon, or its NT hash and its LM hash if there is one. The token
 //! is a secret: an NT hash is as good as the password.
 
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::PathBuf};
+use std::{
+    ffi::OsString,
+    os::unix::ffi::{OsStrExt as _, OsStringExt as _},
+    path::PathBuf,
+};
 
 use zeroize::Zeroizing;
 
 use crate::{
-    bytes::{CHECKSUM_LEN, Reader, append_checksum, write_optional, write_prefixed},
+    bytes::{self, CHECKSUM_LEN, Reader, append_checksum, write_optional, write_prefixed},
     crypto::{LmHash, NtHash},
     error::{CredentialError, Error, Fault, FieldName, InvalidMessage, Message, Result},
     name::Name,
@@ -71,7 +75,7 @@ impl Initiator {
             Self::CachedLogon(_) => out.push(u8::from(true)),
             Self::Account(Account { secret, .. }) => {
                 // What follows is secret: a vector that grows leaves copies behind.
-                out.reserve_exact(SECRET_MAX.saturating_add(CHECKSUM_LEN));
+                bytes::reserve(out, SECRET_MAX.saturating_add(CHECKSUM_LEN))?;
                 out.push(u8::from(false));
                 out.extend_from_slice(secret.nt_hash.expose());
                 write_optional(out, secret.lm_hash.as_ref(), |out, lm_hash| {
@@ -122,7 +126,7 @@ impl Acceptor {
     pub fn import(reader: &mut Reader<'_>) -> Result<Self> {
         let name = Name::import(reader)?;
         let is_named = reader.boolean(FIELD)?;
-        let path = PathBuf::from(OsStr::from_bytes(reader.read_prefixed(FIELD)?));
+        let path = PathBuf::from(OsString::from_vec(bytes::concat(&[reader.read_prefixed(FIELD)?])?));
         let user_file = Some(path).filter(|path| !path.as_os_str().is_empty());
         let asks_domain = reader.boolean(FIELD)?;
         let is_somewhere = user_file.as_ref().map_or(asks_domain, |path| path.is_absolute());

@@ -14,9 +14,13 @@ pub struct ParsedUserFile(UserFile);
 
 impl ParsedUserFile {
     /// What is in `text`.
+    ///
+    /// # Panics
+    /// Without memory.
     #[must_use]
+    #[expect(clippy::expect_used, reason = "a fuzzer without memory ends")]
     pub fn parse(text: &[u8], env: &Env<'_>) -> Self {
-        Self(UserFile::parse(text, Path::new("/users"), env))
+        Self(UserFile::parse(text, Path::new("/users"), env).expect("there is memory"))
     }
 
     /// Its entries, in their order.

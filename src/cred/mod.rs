@@ -260,14 +260,17 @@ impl Options {
 }
 
 impl Secret {
-    /// The secret of a password; `None` if [`crate::text::password_to_utf16le`] refuses it.
-    fn of_password(password: &[u8], policy: &Policy) -> Option<Self> {
+    /// The secret of a password.
+    ///
+    /// # Errors
+    /// As [`crate::text::password_to_utf16le`].
+    fn of_password(password: &[u8], policy: &Policy) -> Result<Self> {
         let lm_hash = if policy.keeps_lm_hash() { lm_hash(password) } else { None };
         nt_hash(password).map(|nt_hash| Self { nt_hash, lm_hash })
     }
 
     fn is_of_empty_password(&self) -> bool {
-        nt_hash(b"").is_some_and(|empty| equal(empty.expose(), self.nt_hash.expose()))
+        nt_hash(b"").is_ok_and(|empty| equal(empty.expose(), self.nt_hash.expose()))
     }
 
     fn copy(&self) -> Self {

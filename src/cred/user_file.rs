@@ -17,8 +17,9 @@ use std::{
 use zeroize::Zeroizing;
 
 use crate::{
+    bytes,
     crypto::LmHash,
-    error::{CredentialError, FileFlaw, Result},
+    error::{CredentialError, Error, FileFlaw, HostError, Result},
     host::{FileTime, Host},
     name::UserName,
     policy::{Policy, UserFileMode},
@@ -142,11 +143,12 @@ impl UserFile {
                 "the last line of the user file {} has no end and the file was just written: {instead}",
                 path.display()
             ));
-            return Ok(before.unwrap_or_else(|| {
-                Arc::new(Self { flaw: Some(FileFlaw::JustWritten), ..Self::parse(ended, path, env) })
-            }));
+            return match before {
+                Some(before) => Ok(before),
+                None => Ok(Arc::new(Self { flaw: Some(FileFlaw::JustWritten), ..Self::parse(ended, path, env)? })),
+            };
         }
-        let file = Arc::new(Self::parse(&text, path, env));
+        let file = Arc::new(Self::parse(&text, path, env)?);
         if let Ok(mut readings) = READINGS.try_write() {
             readings.retain(|reading| reading.path != path || reading.with_lm != with_lm);
             readings.truncate(MAX_READINGS.saturating_sub(1));
@@ -156,7 +158,7 @@ impl UserFile {
         Ok(file)
     }
 
-    pub(super) fn parse(text: &[u8], path: &Path, env: &Env<'_>) -> Self {
+    pub(super) fn parse(text: &[u8], path: &Path, env: &Env<'_>) -> Result<Self> {
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         let (mut entries, mut flaw) = (Vec::<Entry>::new(), None);
         for (whole, number) in text.split_inclusive(|byte| *byte == b'\n').zip(1_u32..) {
@@ -175,6 +177,8 @@ impl UserFile {
                         "has an empty password and no end"
                     }
                     Some(entry) => {
+                        bytes::ensure_memory(0)?;
+                        entries.try_reserve(1).map_err(|_| HostError::Memory)?;
                         entries.push(entry);
                         continue;
                     }
@@ -188,13 +192,16 @@ impl UserFile {
             env.host.trace(format_args!("line {number} of the user file {} {fault}: ignored", path.display()));
         }
         let sorted = |name: fn(&UserName) -> UpperName| {
-            let mut places: Vec<_> = entries.iter().zip(0..).map(|(entry, at)| (name(&entry.name), at)).collect();
+            let mut places = bytes::collect(entries.iter().zip(0..).map(|(entry, at)| {
+                bytes::ensure_memory(0)?;
+                Ok((name(&entry.name), at))
+            }))?;
             places.sort_unstable();
-            places
+            Ok::<_, Error>(places)
         };
-        let by_user = sorted(|name| UpperName::of_user(&name.user));
-        let by_account = sorted(|name| UpperName::of_account(&name.user, &name.domain));
-        Self { path: path.to_owned(), entries, by_user, by_account, flaw }
+        let by_user = sorted(|name| UpperName::of_user(&name.user))?;
+        let by_account = sorted(|name| UpperName::of_account(&name.user, &name.domain))?;
+        Ok(Self { path: path.to_owned(), entries, by_user, by_account, flaw })
     }
 
     #[cfg(fuzzing)]
@@ -347,7 +354,8 @@ fn read(path: &Path, env: &Env<'_>) -> Result<(Zeroizing<Vec<u8>>, Stamp)> {
     }
     // All the capacity at once: a vector that grows leaves copies behind.
     let capacity = usize::try_from(metadata.len().min(MAX_FILE)).unwrap_or(0).saturating_add(1);
-    let mut text = Zeroizing::new(Vec::with_capacity(capacity));
+    let mut text = Zeroizing::new(Vec::new());
+    bytes::reserve(&mut text, capacity)?;
     (&file).take(MAX_FILE.saturating_add(1)).read_to_end(&mut text).map_err(failed)?;
     if u64::try_from(text.len()).is_ok_and(|len| len > MAX_FILE) {
         return Err(unreadable(path, "it is longer than 16 MiB".to_owned()).into());
@@ -376,7 +384,7 @@ fn parse_line(line: &[u8], policy: &Policy) -> Option<Entry> {
         [domain, user, _, ..] => {
             let password = line.splitn(3, |byte| *byte == b':').nth(2)?;
             let [user, domain] = [utf8(user)?, utf8(domain)?];
-            let secret = Secret::of_password(password, policy)?;
+            let secret = Secret::of_password(password, policy).ok()?;
             Entry { name: UserName { user, domain }, secret, is_disabled: false }
         }
         _ => return None,
@@ -412,7 +420,9 @@ fn smbpasswd_entry(
             let lm_hash = parse_hex(lm_hash).filter(|_| policy.lm_level.uses_lm()).map(LmHash::new);
             Secret { nt_hash, lm_hash }
         }
-        None if flags.contains(&b'N') && nt_hash.starts_with(b"NO PASSWORD") => Secret::of_password(b"", policy)?,
+        None if flags.contains(&b'N') && nt_hash.starts_with(b"NO PASSWORD") => {
+            Secret::of_password(b"", policy).ok()?
+        }
         None => return None,
     };
     // Disabled, or locked after too many wrong passwords.
@@ -434,7 +444,7 @@ mod tests {
 
     fn file(text: &str) -> UserFile {
         let path = PathBuf::from("users");
-        UserFile::parse(text.as_bytes(), &path, &Env::without_domain(Policy::default(), &Silent::default()))
+        UserFile::parse(text.as_bytes(), &path, &Env::without_domain(Policy::default(), &Silent::default())).unwrap()
     }
 
     const HASH: &str = "A4F49C406510BDCAB6824EE7C30FD852"; // of "Password"
@@ -524,6 +534,7 @@ mod tests {
         let missing = |text: &[u8], name: Option<&str>| {
             let path = PathBuf::from("users");
             let file = UserFile::parse(text, &path, &Env::without_domain(Policy::default(), &Silent::default()));
+            let file = file.unwrap();
             let name = name.map(|user| UserName { user: user.to_owned(), domain: String::new() });
             file.account_of(name.as_ref()).unwrap_err().to_string()
         };

@@ -105,7 +105,7 @@ impl Accounts {
     /// is such an account, whether it is enabled, and whether the name is text.
     fn verify_in(&self, file: Option<&UserFile>, claim: &Claim<'_>, env: &Env<'_>) -> Result<VerifiedClaim> {
         // No entry has a domain that is not UTF-16, but an entry without a domain serves every domain.
-        let domain = DisplayUtf16(claim.domain).to_string();
+        let domain = from_utf16le_lossy(claim.domain).0;
         // A name that is not text is searched for like any other.
         let (user, is_text) = from_utf16le_lossy(claim.user);
         let entry = file.and_then(|file| file.entry(&user, &domain)).filter(|_| is_text);

@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::text;
+use crate::{error::Result, text};
 
 use super::{
     LmHash, NtHash, ResponseKeyNt,
@@ -15,9 +15,11 @@ pub fn ntowf_v1(password: &[u8]) -> NtHash {
     NtHash::new(md4(&[password]))
 }
 
-/// NTOWFv1 of a password as a person types it; `None` when [`text::password_to_utf16le`] does not accept it.
-#[must_use]
-pub fn nt_hash(password: &[u8]) -> Option<NtHash> {
+/// NTOWFv1 of a password as a person types it.
+///
+/// # Errors
+/// As [`text::password_to_utf16le`].
+pub fn nt_hash(password: &[u8]) -> Result<NtHash> {
     text::password_to_utf16le(password).map(|password| ntowf_v1(&password))
 }
 

@@ -172,7 +172,7 @@ impl Principal {
             let (Some(attribute), Some(value)) = (attribute, value) else {
                 return Err(reader.error(field, Fault::WrongValue));
             };
-            principal.attributes.push((attribute, Cow::Owned(value.to_owned())));
+            principal.attributes.push((attribute, Cow::Owned(bytes::copy_text(value)?)));
         }
     }
 }

@@ -54,6 +54,7 @@ impl Name {
     /// # Errors
     /// [`ApiMisuse::BadName`] if there is no user in it, it contains a NUL, or it is longer than 1024 bytes.
     pub fn parse_user(text: &str) -> Result<Self> {
+        ensure_may_be_name(text)?;
         let (user, domain) = match text.split_once('\\') {
             // `\@` is an escaped `@`; any other backslash ends the domain.
             Some((_, rest)) if rest.starts_with('@') => split_at_last_unescaped_at(text),
@@ -73,9 +74,7 @@ impl Name {
     /// # Errors
     /// [`ApiMisuse::BadName`] if it is empty, contains a NUL, or is longer than 1024 bytes.
     pub fn parse_service(text: &str, local_host: &str) -> Result<Self> {
-        if text.is_empty() {
-            return Err(ApiMisuse::BadName.into());
-        }
+        ensure_may_be_name(text)?;
         let (service, host) = text.split_once('@').or_else(|| text.split_once('/')).unwrap_or((text, local_host));
         let name = ServiceName { service: service.to_owned(), host: host.to_owned() };
         name.ensure_valid()?;
@@ -98,6 +97,7 @@ impl Name {
     /// # Errors
     /// [`ApiMisuse::BadName`] if it is neither.
     pub fn parse_canonical(text: &str) -> Result<Self> {
+        ensure_may_be_name(text)?;
         if let Some(text) = text.strip_suffix('\0') {
             return match text {
                 ANONYMOUS => Ok(Self::Anonymous),
@@ -153,7 +153,8 @@ impl Name {
         let [kind] = reader.array(field)?;
         let mut text = || {
             let bytes = reader.read_prefixed(field)?;
-            str::from_utf8(bytes).map(str::to_owned).map_err(|_| reader.error(field, Fault::WrongValue))
+            let text = str::from_utf8(bytes).ok().filter(|text| text.len() <= MAX_NAME);
+            text.map(str::to_owned).ok_or_else(|| reader.error(field, Fault::WrongValue))
         };
         match kind {
             EXPORTED_USER => {
@@ -255,6 +256,12 @@ fn split_at_last_unescaped_at(text: &str) -> (String, String) {
         None => (text, ""),
     };
     (user.replace("\\@", "@"), domain.to_owned())
+}
+
+/// Refuses what is no name, however it is read, before it is copied: it is empty, or longer than two parts in which each letter
+/// is escaped.
+fn ensure_may_be_name(text: &str) -> Result<()> {
+    if text.is_empty() || text.len() > 3 * MAX_NAME { Err(ApiMisuse::BadName.into()) } else { Ok(()) }
 }
 
 fn has_valid_bytes(text: &str) -> bool {

@@ -21,12 +21,14 @@ use std::ffi::{CStr, CString};
 use self::once_box::OnceBox;
 use self::winbind::Winbind;
 pub(crate) use self::{
+    allocator::is_scarce as is_memory_scarce,
     malloced::Malloced,
     spnego::{is_probing as is_probing_spnego, note as note_spnego},
     trace::trace_to,
 };
 use crate::{
     audit::{AuditEvent, Kind},
+    bytes,
     cred::{DomainService, Env},
     error::Result,
     host::{FileTime, Host, LocalNames},
@@ -113,7 +115,9 @@ impl Host for System {
 
 /// The account name of a user id, from the system's user database; `None` if the id has no account.
 pub(crate) fn user_name(uid: u32) -> Option<String> {
-    let mut buffer = vec![0_u8; 16 * 1024];
+    let mut buffer = Vec::new();
+    bytes::reserve(&mut buffer, 16 * 1024).ok()?;
+    buffer.resize(16 * 1024, 0_u8);
     // SAFETY: `passwd` consists of pointers, which may be null, and numbers, so zeros are a valid value.
     let mut entry: libc::passwd = unsafe { core::mem::zeroed() };
     let mut found = core::ptr::null_mut();

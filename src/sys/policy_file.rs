@@ -15,6 +15,7 @@ use std::{
 
 use super::{System, latest::Latest};
 use crate::{
+    bytes,
     error::{Error, PolicyError, Reason, Result},
     host::{FileTime, Host},
     policy::{PolicyFiles, Rules},
@@ -170,6 +171,8 @@ impl Reading {
             ));
         }
         let name = path.display().to_string();
+        // The reader allocates several times what it reads.
+        bytes::ensure_memory(text.len().saturating_mul(8))?;
         let rules = Rules::parse_bytes(&name, &text)?;
         if before != Some(&rules) {
             self.files.insert(path.to_owned(), Box::leak(Box::new(rules)));

@@ -18,6 +18,7 @@ use super::{
     signal::without_signals_of_writing,
 };
 use crate::{
+    bytes,
     error::{ApiMisuse, Reason, Result},
     host::Host,
     text::Escaped,
@@ -71,22 +72,24 @@ impl Trace {
             Self::UNKNOWN => self.begin(host),
             _ => {}
         }
-        let text = line.to_string();
-        let entry = || format!("{} [{}] {}\n", Seconds(host.now().0), std::process::id(), Escaped(&text));
+        // Where there is no memory for the line, it is lost.
+        let Ok(text) = bytes::display(line) else { return };
+        let entry = format_args!("{} [{}] {}\n", Seconds(host.now().0), std::process::id(), Escaped(&text));
+        let Ok(entry) = bytes::display(entry) else { return };
         // A trace that cannot be written must not fail the call that it tells about.
         let lost = match attempt(|| self.sink.try_read()).as_deref() {
             Some(Some(Sink::File { path, kept })) => match kept.file() {
-                Some(file) => return append(file, &entry()),
+                Some(file) => return append(file, &entry),
                 None => path.clone(),
             },
-            Some(Some(Sink::StandardError(standard_error))) => return standard_error.write(entry().as_bytes()),
+            Some(Some(Sink::StandardError(standard_error))) => return standard_error.write(entry.as_bytes()),
             Some(Some(Sink::Log)) => return log::trace(&text),
             Some(None) | None => return,
         };
         // The program has closed the file, and its descriptor may be another file now.
         if let Some(kept) = open(&lost, host) {
             if let Some(file) = kept.file() {
-                append(file, &entry());
+                append(file, &entry);
             }
             self.put_back(lost, kept);
         }

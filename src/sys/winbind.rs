@@ -25,6 +25,7 @@ use std::{
 
 use super::once_box::OnceBox;
 use crate::{
+    bytes,
     cred::{Claim, DomainService, Env, Proof, ReceivedChallenge, Responder, Response, VerifiedClaim, Verifier},
     crypto::{ExportedSessionKey, LmHash, SessionBaseKey, keys::kxkey_non_nt},
     error::{
@@ -88,7 +89,7 @@ impl Responder for Winbind {
         let gone =
             || Error::Credential(CredentialError::NoCachedLogon { name: Name::User(account.clone()).to_string() });
         let (user, domain) = winbind_name(&account.user).zip(winbind_name(&account.domain)).ok_or_else(gone)?;
-        let (negotiate, challenge) = (received.negotiate.to_vec(), received.challenge.to_vec());
+        let (negotiate, challenge) = (bytes::concat(&[received.negotiate])?, bytes::concat(&[received.challenge])?);
         let answer =
             ask(timeout(env), env.host, move |connection| connection.respond(&user, &domain, &negotiate, &challenge))?;
         match answer {
@@ -184,7 +185,8 @@ fn logon(claim: &Claim<'_>) -> Option<Logon> {
     let (challenge, nt_response, lm_response) = match claim.proof {
         // Without the LMv2 response, which a domain controller would try if the NTLMv2 response were wrong.
         Proof::NtlmV2 { server_challenge, nt_proof_str, temp } => {
-            (*server_challenge, [&nt_proof_str[..], temp].concat(), Vec::new())
+            // Without memory the logon is refused.
+            (*server_challenge, bytes::concat(&[nt_proof_str, temp]).ok()?, Vec::new())
         }
         Proof::NtlmV1 { challenge, response } => (*challenge, response.to_vec(), Vec::new()),
         Proof::Lm { challenge, response } => (*challenge, Vec::new(), response.to_vec()),

@@ -129,7 +129,7 @@ impl<'a> Authenticate<'a> {
             self.encrypted_random_session_key,
         ];
         let payload = parts.iter().fold(0_usize, |sum, part| sum.saturating_add(part.len()));
-        let mut writer = Writer::new(Message::Authenticate, Self::MESSAGE_TYPE, header, payload);
+        let mut writer = Writer::new(Message::Authenticate, Self::MESSAGE_TYPE, header, payload)?;
         let domain = writer.place(FieldName::DomainName, self.domain)?;
         let user = writer.place(FieldName::UserName, self.user)?;
         let workstation = writer.place(FieldName::Workstation, self.workstation)?;

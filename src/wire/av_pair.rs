@@ -6,7 +6,7 @@ use bitflags::bitflags;
 
 use crate::{
     bytes::Reader,
-    error::{Fault, FieldName, InvalidMessage, Message, Result},
+    error::{Fault, FieldName, HostError, InvalidMessage, Message, Result},
     text::DisplayUtf16,
 };
 
@@ -160,6 +160,7 @@ impl<'a> TargetInfo<'a> {
                     twice
                 }
                 None => {
+                    others.try_reserve(1).map_err(|_| HostError::Memory)?;
                     others.push(id);
                     false
                 }
@@ -218,21 +219,17 @@ fn read_pair<'a>(reader: &mut Reader<'a>, field: FieldName) -> Result<AvPair<'a>
 pub struct TargetInfoBuilder(Vec<u8>);
 
 impl TargetInfoBuilder {
-    /// An empty list with room for `capacity` bytes.
-    #[must_use]
-    pub fn with_capacity(capacity: usize) -> Self {
-        Self(Vec::with_capacity(capacity))
-    }
-
     /// Appends a pair.
     ///
     /// # Errors
-    /// When the value is longer than 65,535 bytes, which is the most that an AvLen can say.
+    /// When the value is longer than 65,535 bytes, which is the most that an AvLen can say; [`HostError::Memory`].
     pub fn push(&mut self, id: AvId, value: &[u8]) -> Result<&mut Self> {
         let Ok(len) = u16::try_from(value.len()) else {
             let fault = Fault::WrongLength;
             return Err(InvalidMessage { message: Message::Challenge, field: FieldName::TargetInfo, fault }.into());
         };
+        // The pair, and MsvAvEOL.
+        self.0.try_reserve(value.len().saturating_add(8)).map_err(|_| HostError::Memory)?;
         self.0.extend_from_slice(&id.0.to_le_bytes());
         self.0.extend_from_slice(&len.to_le_bytes());
         self.0.extend_from_slice(value);

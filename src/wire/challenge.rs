@@ -69,7 +69,7 @@ impl<'a> Challenge<'a> {
     pub fn encode(&self) -> Result<Vec<u8>> {
         let header = Self::FIXED.saturating_add(if self.version.is_some() { Version::LEN } else { 0 });
         let payload = self.target_name.len().saturating_add(self.target_info.len());
-        let mut writer = Writer::new(Message::Challenge, Self::MESSAGE_TYPE, header, payload);
+        let mut writer = Writer::new(Message::Challenge, Self::MESSAGE_TYPE, header, payload)?;
         let target_name = writer.place(FieldName::TargetName, self.target_name)?;
         let target_info = writer.place(FieldName::TargetInfo, self.target_info)?;
         writer

@@ -1,7 +1,7 @@
 //! What all messages have in common: Signature and MessageType, and fields that point into the payload.
 
 use crate::{
-    bytes::Reader,
+    bytes::{self, Reader},
     error::{Error, Fault, FieldName, InvalidMessage, Message, Result},
     text::Charset,
 };
@@ -103,13 +103,16 @@ pub(super) struct Writer {
 
 impl Writer {
     /// A writer of a message whose fixed header is `header` bytes long, with room for `payload` more.
-    #[must_use]
-    pub(super) fn new(message: Message, message_type: u32, header: usize, payload: usize) -> Self {
-        let mut bytes = Vec::with_capacity(header.saturating_add(payload));
+    ///
+    /// # Errors
+    /// [`crate::error::HostError::Memory`].
+    pub(super) fn new(message: Message, message_type: u32, header: usize, payload: usize) -> Result<Self> {
+        let mut bytes = Vec::new();
+        bytes::reserve(&mut bytes, header.saturating_add(payload))?;
         bytes.resize(header, 0xff);
         let mut writer = Self { message, bytes, header, at: Some(0) };
         writer.bytes(&SIGNATURE).u32(message_type);
-        writer
+        Ok(writer)
     }
 
     /// Appends `data` to the payload.
@@ -120,6 +123,7 @@ impl Writer {
         let (Ok(len), Ok(offset)) = (u16::try_from(data.len()), u32::try_from(self.bytes.len())) else {
             return Err(InvalidMessage { message: self.message, field: name, fault: Fault::WrongLength }.into());
         };
+        bytes::reserve(&mut self.bytes, data.len())?;
         self.bytes.extend_from_slice(data);
         Ok(Field { len, offset, name })
     }
@@ -161,7 +165,7 @@ mod tests {
     const HEADER: usize = 12 + 2 * Field::LEN;
 
     fn writer() -> (Writer, Field) {
-        let mut writer = Writer::new(MESSAGE, 2, HEADER, 4);
+        let mut writer = Writer::new(MESSAGE, 2, HEADER, 4).unwrap();
         let field = writer.place(FieldName::TargetName, b"name").unwrap();
         (writer, field)
     }

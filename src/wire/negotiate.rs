@@ -87,7 +87,7 @@ impl<'a> Negotiate<'a> {
     pub fn encode(&self) -> Result<Vec<u8>> {
         let header = Self::FIXED.saturating_add(if self.version.is_some() { Version::LEN } else { 0 });
         let payload = self.domain.len().saturating_add(self.workstation.len());
-        let mut writer = Writer::new(Message::Negotiate, Self::MESSAGE_TYPE, header, payload);
+        let mut writer = Writer::new(Message::Negotiate, Self::MESSAGE_TYPE, header, payload)?;
         let domain = writer.place(FieldName::DomainName, self.domain)?;
         let workstation = writer.place(FieldName::Workstation, self.workstation)?;
         writer.u32(self.flags.bits()).field(domain).field(workstation);

@@ -1,7 +1,7 @@
 //! The responses inside an AUTHENTICATE_MESSAGE, [MS-NLMP] 2.2.2.7 and 2.2.2.8.
 
 use crate::{
-    bytes::Reader,
+    bytes::{self, Reader},
     error::{Fault, FieldName, Message, Result},
 };
 
@@ -72,9 +72,12 @@ impl<'a> ClientChallengeV2<'a> {
     }
 
     /// Writes *temp* of 3.3.2 with a whole AV_PAIR list, and four zero bytes behind it.
-    #[must_use]
-    pub fn encode(time: [u8; 8], client_challenge: [u8; 8], target_info: &[u8]) -> Vec<u8> {
-        [&[Self::RESP_TYPE; 2][..], &[0; 6], &time, &client_challenge, &[0; 4], target_info, &[0; 4]].concat()
+    ///
+    /// # Errors
+    /// [`crate::error::HostError::Memory`].
+    pub fn encode(time: [u8; 8], client_challenge: [u8; 8], target_info: &[u8]) -> Result<Vec<u8>> {
+        let before = [&[Self::RESP_TYPE; 2][..], &[0; 6], &time, &client_challenge, &[0; 4]].concat();
+        bytes::concat(&[&before, target_info, &[0; 4]])
     }
 }
 
@@ -84,7 +87,7 @@ mod tests {
 
     fn sample() -> Vec<u8> {
         let mut response = vec![0xaa; 16];
-        response.extend(ClientChallengeV2::encode([1; 8], [2; 8], &[2, 0, 2, 0, b'D', 0, 0, 0, 0, 0]));
+        response.extend(ClientChallengeV2::encode([1; 8], [2; 8], &[2, 0, 2, 0, b'D', 0, 0, 0, 0, 0]).unwrap());
         response
     }
 

@@ -85,7 +85,7 @@ pub(crate) fn ntowf_v1(inputs: Map<'_>, expected: Map<'_>) -> Outcome {
 }
 
 fn exposed(password: &[u8]) -> Option<[u8; 16]> {
-    ntowf::nt_hash(password).map(|hash| *hash.expose())
+    ntowf::nt_hash(password).ok().map(|hash| *hash.expose())
 }
 
 pub(crate) fn lmowf_v1(inputs: Map<'_>, expected: Map<'_>) -> Outcome {
@@ -143,7 +143,7 @@ pub(crate) fn lmv2_response(inputs: Map<'_>, expected: Map<'_>) -> Outcome {
 pub(crate) fn ntlmv2_response(inputs: Map<'_>, expected: Map<'_>) -> Outcome {
     let temp = inputs.optional_bytes("temp").unwrap_or_else(|| {
         let (time, client) = (inputs.array("time"), inputs.array("client_challenge"));
-        let mut temp = ClientChallengeV2::encode(time, client, &inputs.bytes("target_info"));
+        let mut temp = ClientChallengeV2::encode(time, client, &inputs.bytes("target_info")).unwrap();
         let trailer = inputs.bytes("trailer");
         if trailer != [0; 4] {
             temp.truncate(temp.len() - 4);

@@ -113,7 +113,7 @@ impl Forged {
             builder.push(AvId::MsvAvFlags, &[2, 0, 0, 0]).unwrap();
         }
         let (user, domain) = (to_utf16le("alice"), to_utf16le("DOM"));
-        let temp = ClientChallengeV2::encode([9; 8], [8; 8], &builder.finish());
+        let temp = ClientChallengeV2::encode([9; 8], [8; 8], &builder.finish()).unwrap();
         let key = ntowf::ntowf_v2(&ntowf::nt_hash(b"secret").unwrap(), &user, &domain);
         let (proof, session_base_key) = response::ntlm_v2(&key, &sent.server_challenge, &temp);
         let mut token = Authenticate {

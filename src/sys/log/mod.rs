@@ -21,7 +21,10 @@ use self::{
     limit::{Dropped, Limits, PER_SECOND},
 };
 use super::once_box::OnceBox;
-use crate::audit::{AuditEvent, Kind, Value};
+use crate::{
+    audit::{AuditEvent, Kind, Value},
+    bytes,
+};
 
 /// The sockets of this system.
 const SOCKETS: Sockets<'_> = Sockets { journal: "/run/systemd/journal/socket", syslog: "/dev/log" };
@@ -158,7 +161,7 @@ impl LoggedLines {
 
     /// Writes `line` to the log unless it is there already. A line that could not be sent is tried again next time.
     fn log_once(&self, line: fmt::Arguments<'_>, sockets: Sockets<'_>) {
-        let line = line.to_string();
+        let Ok(line) = bytes::display(line) else { return };
         let Some(place) = self.claim(&line) else { return };
         let entry = Entry { severity: WARNING, message_id: Some(TO_REPAIR), message: &line, fields: &[] };
         if !sockets.send(&entry) {
