@@ -4,7 +4,7 @@ import itertools
 
 import middle
 from middle import AUTHENTICATE, CHALLENGE, NEGOTIATE, AttackTest, Middle, OurVictim, Stopped, talk, without_time
-from harness import CONF, ESS, INTEG, KEY_EXCH, NEG_56, NEG_128, NTLM, SEAL, SEALED, SIGN, SIGNED, UNICODE, VERSION
+from harness import CONF, ESS, INTEG, KEY_EXCH, NEG_56, NEG_128, NTLM, SEAL, SEALED, SIGN, SIGNED, UNICODE, UNPROTECTED, VERSION
 
 ALWAYS_SIGN, TARGET_INFO = 0x8000, 0x800000
 TAKEN = {
@@ -61,7 +61,6 @@ class Flags(AttackTest):
 
     def check_without_mic(self, mech, flags):
         """Our side fails, or is protected as strongly as ever, or says that it is not protected."""
-        self.client, self.server = (self.party() for _ in range(2))
         attacks = [(name, [without_time, change], victims) for name, change, victims in self.attacks(mech, flags)]
         # impacket's client sends no MIC, but a time of its own.
         attacks += [
@@ -95,3 +94,25 @@ class Flags(AttackTest):
     def test_no_protection_is_weakened_inside_spnego_without_a_mic(self):
         middle.require_spnego()
         self.check_without_mic("spnego", SEALED)
+
+    def test_no_message_is_verified_that_nothing_protects(self):
+        """Everybody can make the signature of sessions without protection."""
+        everybodys = b"\1" + bytes(15)
+        # Inside SPNEGO our client asks for protection whatever the application asks for, and pyspnego sends a MIC.
+        for flags in (UNPROTECTED, SIGNED):
+            for who, victims in self.pairs("ntlm", flags, only_our_server=True):
+                with self.subTest(who, flags=flags):
+                    client, server = victims()
+                    # The attacker takes away what the client asks for, or need not.
+                    attack = Middle(without_time, *(take(kind, SIGN | SEAL) for kind in (NEGOTIATE, CHALLENGE, AUTHENTICATE)))
+                    try:
+                        talk(client, server, attack)
+                    except Stopped:
+                        # Ours does not go on without the protection that it asked for.
+                        self.assertEqual((who, flags), ("ours, ours", SIGNED))
+                        continue
+                    self.assertFalse(server.flags & (INTEG | CONF))
+                    for victim in (client, server):
+                        if isinstance(victim, OurVictim):
+                            self.assertTakesNothing(victim, [("verify_mic", b"by the attacker", everybodys)])
+                            self.assertTakesNothing(victim, [("unwrap", everybodys + b"by the attacker")])
