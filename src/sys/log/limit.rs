@@ -95,3 +95,19 @@ impl Limit {
         Verdict { is_granted, is_time_to_tell: number == 1 || number == PER_SECOND.saturating_add(1) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forked_child_does_not_tell_again_what_its_parent_has_dropped() {
+        let limits = Limits::new();
+        let ask = || (0..PER_SECOND + 5).filter(|_| limits.ask(true, 1).is_granted).count();
+        assert_eq!(u64::try_from(ask()), Ok(PER_SECOND));
+        // What the child of another process finds.
+        limits.process.store(std::process::id() + 1, Ordering::Relaxed);
+        assert!(limits.ask(true, 2).is_granted);
+        assert_eq!(limits.take_dropped(), None);
+    }
+}
