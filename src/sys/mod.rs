@@ -43,6 +43,7 @@ pub(crate) struct System;
 ///
 /// # Errors
 /// As [`PolicyFiles::policy`], [`policy_file::in_force`] and [`crate::policy::Policy::ensure_fips`].
+#[inline(never)] // Its frame would be between the caller's and the secrets, for nothing.
 pub(crate) fn env_for(whom: Whom<'_>) -> Result<Env<'static>> {
     let additional = System.variable(PolicyFiles::ADDITIONAL).filter(|path| !path.is_empty());
     let files = policy_file::in_force(additional)?;

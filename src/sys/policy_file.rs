@@ -109,7 +109,7 @@ impl Reading {
             files: before.cloned().unwrap_or_default(),
             result: Ok(PolicyFiles::default()),
         };
-        reading.result = reading.read_all(path, host);
+        reading.result = reading.read_all(path, host).inspect_err(|error| host.log(format_args!("{error}")));
         reading
     }
 
@@ -118,17 +118,20 @@ impl Reading {
         added.push(".d");
         let added = PathBuf::from(added);
         self.note(&added);
+        // Who may write to a directory could take a file away, also the last one.
+        let mut directories = Vec::new();
+        if self.seen.get(&added) != Some(&State::Missing) {
+            directories.extend([Some(&*added), path.parent()]);
+        }
         let mut paths = vec![path.to_owned()];
         paths.extend(policy_files_in(&added)?);
         for file in &paths {
-            let is_there = self.read(file, true, host)?;
-            if is_there {
-                for directory in
-                    [Some(&*added).filter(|added| file.starts_with(added)), path.parent()].into_iter().flatten()
-                {
-                    self.ensure_trusted_directory(directory)?;
-                }
+            if self.read(file, true, host)? {
+                directories.push(path.parent());
             }
+        }
+        for directory in directories.into_iter().flatten() {
+            self.ensure_trusted_directory(directory)?;
         }
         let mut files = PolicyFiles::default();
         if let Some(additional) = self.additional.clone() {
@@ -438,6 +441,10 @@ mod tests {
             chown(directory.path(name), Some(0), None).unwrap();
         }
         assert!(requires_mic(&directory.take(None, 10)));
+        // From a directory that others may write, the file may have been taken away.
+        fs::remove_file(directory.path("ntlm.conf.d/a.conf")).unwrap();
+        directory.set_mode("ntlm.conf.d", 0o775);
+        assert!(directory.error().contains("ntlm.conf.d is not used: others than its owner may write to it"));
     }
 
     #[test]
