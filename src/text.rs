@@ -173,6 +173,9 @@ pub fn upper_utf16le(bytes: &[u8]) -> Vec<u8> {
 /// `text` with every letter in upper case, as [`upper_utf16le`].
 #[must_use]
 pub fn upper(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_uppercase();
+    }
     char::decode_utf16(text.encode_utf16().map(upper_case::upper))
         .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
         .collect()
@@ -244,5 +247,7 @@ mod tests {
         assert!(same_name("ÉLODIE", "élodie"));
         assert!(!same_name("alice", "alice2"));
         assert_eq!(upper("élodie straße"), "ÉLODIE STRAßE");
+        let ascii: String = (0..=0x7f_u8).map(char::from).collect();
+        assert_eq!(format!("{}É", upper(&ascii)), upper(&format!("{ascii}é")));
     }
 }

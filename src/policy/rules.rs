@@ -203,7 +203,7 @@ impl PolicyFiles {
     /// policy of a file.
     pub fn policy(&self, whom: Whom<'_>, variables: impl IntoIterator<Item = (String, String)>) -> Result<Policy> {
         let mut policy = Policy::default();
-        if !self.system.is_empty() || self.additional.is_some() {
+        if self.rules().next().is_some() {
             self.apply_to(&mut policy, whom)?;
         }
         let floor = policy;
@@ -236,11 +236,19 @@ impl PolicyFiles {
         Ok(policy)
     }
 
+    /// All rules.
+    fn rules(&self) -> impl Iterator<Item = &'static Rule> {
+        self.system.iter().copied().chain(self.additional).flat_map(|rules| &rules.0)
+    }
+
     /// Applies what the files say.
     fn apply_to(&self, policy: &mut Policy, whom: Whom<'_>) -> Result<()> {
+        // To prepare a name takes longer than all the rest.
+        let has_patterns =
+            self.rules().any(|rule| matches!(rule.section, Section::Client(Some(_)) | Section::Server(Some(_))));
         let subject = match whom {
-            Whom::Initiator => Subject::new(None),
-            Whom::InitiatorTo(name) | Whom::Acceptor(name) => Subject::new(name),
+            Whom::InitiatorTo(name) | Whom::Acceptor(name) if has_patterns => Subject::new(name),
+            Whom::Initiator | Whom::InitiatorTo(_) | Whom::Acceptor(_) => Subject::new(None),
         };
         let mut rules: Vec<_> = self.system.iter().flat_map(|rules| rules.of(whom, &subject)).collect();
         // Stable: of two rules that are as specific, the later one wins.
@@ -248,7 +256,9 @@ impl PolicyFiles {
         for (_, rule) in rules {
             rule.apply(policy);
         }
-        let mut rules = self.additional.map(|rules| rules.of(whom, &subject)).unwrap_or_default();
+        policy.lines.another_uses_lm = matches!(whom, Whom::Initiator) && self.has_client_that_uses_lm();
+        let Some(additional) = self.additional else { return Ok(()) };
+        let mut rules = additional.of(whom, &subject);
         rules.sort_by_key(|(rank, _)| *rank);
         let floor = *policy;
         for (_, rule) in rules {
@@ -263,7 +273,6 @@ impl PolicyFiles {
                 return Err(row.loosened(format!("{} in {rule}", row.name), rule.value.clone(), by));
             }
         }
-        policy.lines.another_uses_lm = matches!(whom, Whom::Initiator) && self.has_client_that_uses_lm();
         Ok(())
     }
 

@@ -45,13 +45,13 @@ static LOOKED: AtomicU64 = AtomicU64::new(0);
 ///
 /// # Errors
 /// [`PolicyError::BadFile`] or [`PolicyError::BadLine`] for a file that cannot be used: it must never open anything.
-pub(super) fn in_force(additional: Option<String>) -> Result<&'static PolicyFiles> {
-    let additional = additional.map(PathBuf::from);
-    let latest = LATEST.get().filter(|reading| reading.additional == additional);
+pub(super) fn in_force(additional: Option<&str>) -> Result<&'static PolicyFiles> {
+    let additional = additional.map(Path::new);
+    let latest = LATEST.get().filter(|reading| reading.additional.as_deref() == additional);
     let reading = match latest {
         Some(latest) if !is_time_to_look(monotonic()) || latest.is_current(&System) => latest,
         _ => {
-            let reading = Reading::take(Path::new(SYSTEM), additional, latest, &System);
+            let reading = Reading::take(Path::new(SYSTEM), additional.map(Path::to_owned), latest, &System);
             LOOKED.store(monotonic(), Ordering::Relaxed);
             match latest {
                 Some(latest) if *latest == reading => latest,
