@@ -61,7 +61,7 @@ macro_rules! export {
 }
 
 // How deep in the stack keys and hashes are left by the last step of a handshake, and by what exports or imports something.
-const INITIATE: usize = 9 << 10;
+const INITIATE: usize = 37 << 8;
 const ACCEPT: usize = 19 << 9;
 const ACQUIRE_WITH_PASSWORD: usize = 4 << 10;
 const IMPORT_CONTEXT: usize = 5 << 10;
