@@ -348,14 +348,14 @@ class Journald:
         program = "/lib/systemd/systemd-journald"
         require(os.path.isfile(program), "systemd-journald (systemd)")
         require_program("journalctl", "systemd")
-        require(os.geteuid() == 0, "root, to run a journal")
         require(os.path.isfile("/etc/machine-id") and os.path.isfile("/etc/systemd/journald.conf"), "a machine id (systemd)")
         world.write("journald.conf", JOURNALD_CONF)
         self.process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "TERM", *namespaced(world), "sh", "-c", OWN_JOURNALD, "sh", world.path, program],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )
-        self.prefix = ["nsenter", "--mount=/proc/%d/ns/mnt" % self.process.pid]
+        of_user = [] if os.geteuid() == 0 else ["--preserve-credentials", "--user=/proc/%d/ns/user" % self.process.pid]
+        self.prefix = ["nsenter", *of_user, "--mount=/proc/%d/ns/mnt" % self.process.pid]
         end = time.monotonic() + PATIENCE
         while not os.path.exists("/proc/%d/root/run/systemd/journal/socket" % self.process.pid):
             if time.monotonic() > end or self.process.poll() is not None:
