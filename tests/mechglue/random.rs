@@ -1,6 +1,8 @@
 //! What happens where the kernel gives no random bytes.
 
-use crate::common::gss::NTLM;
+use std::thread;
+
+use crate::common::gss::{NTLM, SPNEGO};
 use crate::common::handshake::Handshake;
 use crate::common::with_environment;
 
@@ -37,4 +39,24 @@ fn a_kernel_that_refuses_them_is_an_error() {
 #[test]
 fn a_kernel_that_interrupts_them_for_ever_is_an_error() {
     with_environment(&[], || refused_with(libc::EINTR));
+}
+
+#[test]
+fn an_initiator_makes_no_key_without_them() {
+    with_environment(&[], || {
+        for mech in [&NTLM, &SPNEGO] {
+            // In a thread of its own, whose filter of system calls ends with it.
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    let handshake = Handshake::of(mech);
+                    let (mut initiator, mut acceptor) = (handshake.initiator(), handshake.acceptor());
+                    let challenge = acceptor.token(&initiator.token(None));
+                    fail_getrandom(libc::EPERM);
+                    let failure = initiator.step(Some(&challenge)).map(|step| step.token).unwrap_err();
+                    assert!(failure.minor_text.contains("provided no random bytes"), "{failure:?}");
+                    assert!(initiator.step(Some(&challenge)).is_err(), "the context has failed");
+                });
+            });
+        }
+    });
 }
