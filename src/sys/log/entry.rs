@@ -4,6 +4,7 @@ use std::{borrow::Cow, fmt::Write as _};
 
 use crate::{
     audit::{AuditEvent, Kind, Value},
+    bytes,
     text::Escaped,
 };
 
@@ -99,7 +100,7 @@ fn shown(text: &str, max: usize) -> Cow<'_, str> {
     if text.len() <= max && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(cut(Escaped(text).to_string(), max))
+    Cow::Owned(cut(bytes::display(Escaped(text)).unwrap_or_default(), max))
 }
 
 /// Appends a value, in quotation marks unless it is a plain word: a name must not pass for another field.
