@@ -50,7 +50,7 @@ def main(folder):
     names = [name.encode() for name in NAMES]
     seeds = {
         "messages": [b"\x01" + token for token in messages] + [b"\x01" + bytes(16) + token for token in messages],
-        "plugin": [bytes([2, way, 0xff]) + token for token in messages for way in (0, 1)],
+        "plugin": [bytes([2, way]) + token for token in messages for way in range(3)],
         "user_file": [b"\0\5alice\3DOM" + text.encode() for text in USER_FILES],
         "policy_file": [
             bytes([name, whom, 0, 0]) + b"\xff".join(text.encode() for text in (first, second, POLICIES[-1]))
