@@ -58,8 +58,12 @@ def main(folder):
         ],
         "names": [b"\3" + name for name in names]
         + [b"\0" + EXPORTED + len(name).to_bytes(4, "big") + name for name in names]
+        + [b"\1\3\4\1\0\0\0x\5\2\0\0\0yz\0"]
         + [b"\2" + name.decode().encode("utf-16-le") for name in names],
     }
+    # The usual case of those whose input says what happens: it is easier to change than to make longer.
+    for target in ("import", "session", "acceptor", "initiator", "plugin"):
+        seeds.setdefault(target, []).extend(bytes([first]) + bytes(100) for first in range(5))
     for target, all_of_them in seeds.items():
         place = folder / target
         place.mkdir(parents=True, exist_ok=True)

@@ -4,13 +4,6 @@
 
 fn main() {
     println!("cargo::rerun-if-changed=scripts/build.rs");
-    // An undefined symbol fails at build time, not in dlopen(RTLD_NOW), whose error the mechglue does not show. But those that
-    // count what a fuzzer reaches are the fuzzer's.
-    #[expect(clippy::disallowed_methods, reason = "cargo tells a build script so")]
-    let is_fuzzed = std::env::var_os("CARGO_CFG_FUZZING").is_some();
-    if !is_fuzzed {
-        println!("cargo::rustc-cdylib-link-arg=-Wl,-z,defs");
-    }
     for argument in [
         "-Wl,-z,now",
         // The mechglue of krb5 before 1.13 does not use RTLD_NODELETE.
@@ -21,8 +14,8 @@ fn main() {
     ] {
         println!("cargo::rustc-cdylib-link-arg={argument}");
     }
-    // A sanitizer's functions are in the program that loads the plugin (scripts/sanitize).
-    if std::env::var_os("CARGO_CFG_SANITIZED").is_none() {
+    // The functions of a sanitizer (scripts/sanitize) and of a fuzzer (scripts/fuzz) are in the program that loads the plugin.
+    if ["CARGO_CFG_SANITIZED", "CARGO_CFG_FUZZING"].map(std::env::var_os).iter().all(Option::is_none) {
         // An undefined symbol fails at build time, not in dlopen(RTLD_NOW), whose error the mechglue does not show.
         println!("cargo::rustc-cdylib-link-arg=-Wl,-z,defs");
     }

@@ -122,6 +122,9 @@ fn check(server: &Context, accepting: &Accepting, client: Option<Client>) {
     assert!(agreed.contains(NegotiateFlags::BITS_128) || !policy.minimum.contains(Minimum::BITS_128));
     let is_extended = agreed.contains(NegotiateFlags::EXTENDED_SESSIONSECURITY);
     assert!(is_extended || !policy.minimum.contains(Minimum::EXTENDED_SESSIONSECURITY));
+    let is_exempt = flags.contains(ContextFlags::DATAGRAM) || !policy.lm_level.has_strong_minimum();
+    let is_strong = agreed.contains(NegotiateFlags::BITS_128) && is_extended;
+    assert!(is_strong || is_exempt || !agreed.protects() || !policy.minimum.contains(Minimum::STRONG_IF_PROTECTED));
     moved(server);
 }
 

@@ -11,7 +11,7 @@ use gss_ntlm::{
     cred::Credential,
     crypto::ntowf,
     error::{FieldName, Message, PeerIncompatible},
-    policy::{BindingsPolicy, LmLevel, MicPolicy, Policy},
+    policy::{BindingsPolicy, LmLevel, MicPolicy, Minimum, Policy},
     session::Role,
     text::to_utf16le,
     wire::{
@@ -140,6 +140,7 @@ fn accept(initiating: &Initiating, mut client: Context, negotiate: Vec<u8>, chal
         negotiate,
         challenge,
         seq_num: None,
+        is_exempt: true,
         acceptor: Arc::clone(credential.acceptor().unwrap()),
     };
     let mut server = Context::resume(state);
@@ -147,6 +148,7 @@ fn accept(initiating: &Initiating, mut client: Context, negotiate: Vec<u8>, chal
         lm_level: LmLevel::new(0).unwrap(),
         anonymous: true,
         channel_bindings: BindingsPolicy::Off,
+        minimum: Minimum::empty(),
         ..Policy::default()
     };
     let request = AcceptRequest { credential: None, bindings: None, token, env: &env(lenient) };

@@ -75,7 +75,8 @@ fn principal(bytes: &[u8]) {
     let mut again = Vec::new();
     principal.export(&mut again).unwrap();
     assert_eq!([&again, reader.rest()].concat(), bytes);
-    for attribute in principal.attributes() {
+    for (at, attribute) in principal.attributes().enumerate() {
+        assert!(principal.attributes().skip(at + 1).all(|other| other != attribute), "an attribute has one value");
         assert!(principal.get(attribute).is_some_and(|value| !value.is_empty()));
         let _ = principal.is_authenticated(attribute);
     }

@@ -5,7 +5,7 @@ use gss_ntlm::{
     cred::{Acceptor, Accounts, CredStore, Credential, Env, Usage},
     error::Result,
     name::Name,
-    policy::{BindingsPolicy, LmLevel, MicPolicy, Minimum, Policy, TargetInfoPolicy, TargetNamePolicy},
+    policy::{BindingsPolicy, DatagramPolicy, LmLevel, MicPolicy, Minimum, Policy, TargetInfoPolicy, TargetNamePolicy},
     session::{Buffer, Session},
 };
 
@@ -87,6 +87,7 @@ pub fn policy(tape: &mut Tape<'_>) -> Policy {
         channel_bindings: tape.pick(&[BindingsPolicy::WhenSent, BindingsPolicy::Required, BindingsPolicy::Off]),
         target_name: tape.pick(&[TargetNamePolicy::Off, TargetNamePolicy::Audit, TargetNamePolicy::Required]),
         target_info: tape.pick(&[TargetInfoPolicy::Required, TargetInfoPolicy::Optional]),
+        datagram: tape.pick(&[DatagramPolicy::AsAsked, DatagramPolicy::Yes, DatagramPolicy::No]),
         minimum: match tape.u8() {
             0 => Policy::default().minimum,
             bits => Minimum::from_bits_truncate(bits),
@@ -113,6 +114,9 @@ impl Side {
     }
 
     fn read(tape: &mut Tape<'_>, credential: impl FnOnce(Policy) -> Credential) -> Self {
+        if !tape.bool() {
+            return Self::new(Policy::default(), credential(Policy::default()));
+        }
         let policy = policy(tape);
         let (bindings, credential) = (bindings(tape), credential(policy));
         let (has_neg_flags, neg_flags, no_ci_flags) = (tape.bool(), tape.u32(), tape.bool());

@@ -1,15 +1,6 @@
 //! What the fuzz targets share: a tape that libFuzzer writes, changes to messages, a host that is always the same, and its
 //! accounts.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "a target that meets the unexpected must stop there"
-)]
-
 pub mod handshake;
 
 use std::{
