@@ -296,6 +296,7 @@ mod tests {
             ("before all others", to_utf16le("AAAAAAAA")),
             ("after all others", to_utf16le("zzzzzzzz")),
             ("no text", not_text),
+            ("a letter beyond ASCII in the same place", to_utf16le("nob\u{4e00}dyxx")),
             ("letters beyond OEM", to_utf16le("Жозефина")),
             ("OEM letters", crate::text::Charset::Oem.to_utf16le(b"J\xe9r\xf4me!!").into_owned()),
         ]
