@@ -246,6 +246,8 @@ impl Forged {
             let mic = keys::mic(key, &[negotiate, challenge, &token]);
             token[at..at + MIC_LEN].copy_from_slice(mic.as_bytes());
         }
+        // The acceptor reads a Version only where the flags say that there is one.
+        let version = Authenticate::decode(&token, sent.flags).ok().and_then(|message| message.version);
         Self { client, token, version, plain, decrypted }
     }
 }
