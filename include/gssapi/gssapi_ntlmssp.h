@@ -70,7 +70,9 @@
 /**
  * 1.3.6.1.4.1.7165.655.1.5, for gss_set_cred_option: the NegotiateFlags ([MS-NLMP] 2.2.2.5) of contexts with this
  * credential, in place of the mechanism's own choice. The value is 4 bytes, an unsigned number in the host's byte order;
- * an empty one goes back to the mechanism's choice. For programs with a peer that wants particular flags.
+ * an empty one goes back to the mechanism's choice. For programs with a peer that wants particular flags. What the
+ * administrator requires (GSS_NTLM_MINIMUM) is added. NTLMSSP_NEGOTIATE_DATAGRAM (0x40) on an acceptor's credential, alone or
+ * beside others, lets clients begin connectionless handshakes; alone, it leaves the choice of the other flags.
  */
 #define GSS_NTLMSSP_NEG_FLAGS_OID_STRING GSS_NTLMSSP_BASE_OID_STRING "\x05"
 #define GSS_NTLMSSP_NEG_FLAGS_OID_LENGTH 11
