@@ -22,17 +22,34 @@ impl Handle {
 
     /// RC4Init: the start of a stream.
     #[must_use]
-    #[expect(clippy::indexing_slicing, reason = "a u8 indexes 256 entries")]
     pub fn new(key: &SealingKey) -> Self {
-        let mut state: [u8; 256] = core::array::from_fn(|at| u8::try_from(at).unwrap_or(0));
+        let mut handle = Self::unscheduled();
+        handle.schedule(key);
+        handle
+    }
+
+    /// A stream that needs [`Handle::schedule`] before it is used.
+    #[must_use]
+    pub(crate) const fn unscheduled() -> Self {
+        Self { state: [0; 256], i: 0, j: 0 }
+    }
+
+    /// The key schedule.
+    #[expect(clippy::indexing_slicing, reason = "a u8 indexes 256 entries")]
+    pub(crate) fn schedule(&mut self, key: &SealingKey) {
+        let key = key.expose();
+        (self.i, self.j) = (0, 0);
+        self.state.iter_mut().zip(0..=u8::MAX).for_each(|(entry, at)| *entry = at);
         let mut j = 0_u8;
-        for (i, key) in (0..=u8::MAX).zip(key.expose().iter().cycle()) {
-            let entry = state[usize::from(i)];
-            j = j.wrapping_add(entry).wrapping_add(*key);
-            state[usize::from(i)] = state[usize::from(j)];
-            state[usize::from(j)] = entry;
+        // In steps of the key's length, so that no byte of it is looked for.
+        for start in (0..=u8::MAX).step_by(key.len()) {
+            for (i, key) in (start..=u8::MAX).zip(key) {
+                let entry = self.state[usize::from(i)];
+                j = j.wrapping_add(entry).wrapping_add(*key);
+                self.state[usize::from(i)] = self.state[usize::from(j)];
+                self.state[usize::from(j)] = entry;
+            }
         }
-        Self { state, i: 0, j: 0 }
     }
 
     /// RC4: encrypts or decrypts `data` in place, and advances the stream by the length of `data`.

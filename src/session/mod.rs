@@ -85,6 +85,8 @@ struct Half {
     checksum: Checksum,
     sealing_key: SealingKey,
     handle: Handle,
+    /// The stream starts with the next message, which schedules its key: many contexts never have one.
+    is_fresh: bool,
     seq_num: u32,
     /// Connectionless messages may get lost or change their order: the stream starts anew before each, and the application
     /// numbers them.
@@ -210,8 +212,7 @@ impl Session {
     /// change. SPNEGO does this after each mechListMIC.
     pub fn reset_crypto(&mut self, way: Way) {
         if let Some(protection) = &mut self.protection {
-            let half = protection.half(way);
-            half.handle = Handle::new(&half.sealing_key);
+            protection.half(way).is_fresh = true;
         }
     }
 
@@ -241,7 +242,11 @@ impl Session {
         if let Some(Protection { send, receive }) = &self.protection {
             for half in [Some(send), receive.as_ref()].into_iter().flatten() {
                 out.extend_from_slice(&half.seq_num.to_le_bytes());
-                half.handle.export(out);
+                if half.is_fresh {
+                    Handle::new(&half.sealing_key).export(out);
+                } else {
+                    half.handle.export(out);
+                }
             }
         }
     }
@@ -270,7 +275,7 @@ impl Session {
             let seq_num = reader.u32(field)?;
             let state = Zeroizing::new(reader.array(field)?);
             let handle = Handle::import(&state).ok_or_else(|| reader.error(field, Fault::WrongValue))?;
-            Ok(Half::new(flags, handle, seq_num, keys))
+            Ok(Half { handle, is_fresh: false, ..Half::new(flags, seq_num, keys) })
         };
         let [send, receive] = Keys::of_both_ways(role, flags, &key, seal_key);
         let send = half(send)?;
@@ -287,7 +292,7 @@ impl Protection {
     /// Starts the streams of both directions; `None` without SIGN and SEAL. Without extended session security only the sealing
     /// key of `send` is used.
     fn new(flags: NegotiateFlags, send: Keys, receive: Keys) -> Option<Self> {
-        let half = |keys: Keys| Half::new(flags, Handle::new(&keys.sealing), 0, keys);
+        let half = |keys: Keys| Half::new(flags, 0, keys);
         let receive = is_extended(flags).then_some(receive);
         flags.protects().then(|| Self { send: half(send), receive: receive.map(half) })
     }
@@ -319,7 +324,7 @@ impl Keys {
 }
 
 impl Half {
-    fn new(flags: NegotiateFlags, handle: Handle, seq_num: u32, keys: Keys) -> Self {
+    fn new(flags: NegotiateFlags, seq_num: u32, keys: Keys) -> Self {
         let checksum = if is_extended(flags) {
             let signing = MessageMac::new(&keys.signing);
             Checksum::Hmac { signing, key_exch: flags.contains(NegotiateFlags::KEY_EXCH) }
@@ -327,7 +332,15 @@ impl Half {
             Checksum::Crc32
         };
         let is_datagram = flags.contains(NegotiateFlags::DATAGRAM);
-        Self { checksum, sealing_key: keys.sealing, handle, seq_num, is_datagram, may_start_at_one: false }
+        Self {
+            checksum,
+            sealing_key: keys.sealing,
+            handle: Handle::unscheduled(),
+            is_fresh: true,
+            seq_num,
+            is_datagram,
+            may_start_at_one: false,
+        }
     }
 }
 

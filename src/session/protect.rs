@@ -3,7 +3,7 @@
 use subtle::ConstantTimeEq;
 
 use crate::{
-    crypto::{keys, primitive::crc32, rc4::Handle},
+    crypto::{keys, primitive::crc32},
     error::{ApiMisuse, BadSignature, Message, Result},
     wire::MessageSignature,
 };
@@ -125,20 +125,23 @@ impl Half {
         }
     }
 
-    /// Begins a message: a connectionless session starts its stream anew, with extended session security under a key for this
-    /// message ([MS-NLMP] 3.4, 3.4.4).
+    /// Begins a message: schedules the key of a stream that starts with it. That of a connectionless session starts with every
+    /// message, with extended session security under a key for this message ([MS-NLMP] 3.4, 3.4.4).
     fn begin(&mut self) {
-        if self.is_datagram {
-            self.restart();
+        if self.is_fresh || self.is_datagram {
+            self.start();
         }
     }
 
     #[inline(never)]
-    fn restart(&mut self) {
-        self.handle = match &self.checksum {
-            Checksum::Hmac { .. } => Handle::new(&keys::seal_key_of_message(&self.sealing_key, self.seq_num)),
-            Checksum::Crc32 => Handle::new(&self.sealing_key),
-        };
+    fn start(&mut self) {
+        self.is_fresh = false;
+        match &self.checksum {
+            Checksum::Hmac { .. } if self.is_datagram => {
+                self.handle.schedule(&keys::seal_key_of_message(&self.sealing_key, self.seq_num));
+            }
+            Checksum::Hmac { .. } | Checksum::Crc32 => self.handle.schedule(&self.sealing_key),
+        }
     }
 
     /// Goes to number 1 if `signature` has it and that is allowed. Returns the number before, which counts again if the
