@@ -44,7 +44,14 @@ pub(super) fn variables_with_prefix<'a>(prefixes: &'a [&'a str]) -> impl Iterato
         next = unsafe { next.add(1) };
         Some(entry)
     });
-    entries.filter(move |entry| prefixes.iter().any(|prefix| has_prefix(*entry, prefix))).filter_map(|entry| {
+    let is_wanted = move |entry: &*const c_char| {
+        // SAFETY: the elements of environ are C strings, which have a NUL at least.
+        let first = unsafe { entry.cast::<u8>().read() };
+        // Nearly every variable ends here.
+        let begins = |prefix: &&&str| prefix.as_bytes().first() == Some(&first);
+        prefixes.iter().filter(begins).any(|prefix| has_prefix(*entry, prefix))
+    };
+    entries.filter(is_wanted).filter_map(|entry| {
         // SAFETY: the elements of environ are C strings.
         let entry = unsafe { CStr::from_ptr(entry) }.to_bytes();
         let name = CString::new(entry.split(|byte| *byte == b'=').next()?).ok()?;
