@@ -19,7 +19,7 @@ use gss_ntlm::{
 };
 use gss_ntlm_fuzz::{
     Tape, edit,
-    handshake::{Accepting, Client, EMPTY_TOKEN_OF_NTLM, Initiating, moved, talk},
+    handshake::{Accepting, Client, EMPTY_TOKEN_OF_NTLM, Initiating, av_id, moved, talk},
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -255,14 +255,14 @@ impl Forged {
 /// The AV_PAIRs of the server, changed.
 fn target_info(tape: &mut Tape<'_>, sent: &[u8], has_mic: bool) -> Vec<u8> {
     let mut builder = TargetInfoBuilder::default();
-    let left_out = AvId(u16::from(tape.u8()));
+    let left_out = av_id(tape);
     if let Ok(sent) = TargetInfo::decode(Message::Challenge, FieldName::TargetInfo, sent) {
         for AvPair { id, value } in sent.pairs().filter(|pair| pair.id != left_out) {
             builder.push(id, value).unwrap();
         }
     }
     for _ in 0..tape.u8() % 4 {
-        let (id, value) = (AvId(u16::from(tape.u8())), tape.bytes());
+        let (id, value) = (av_id(tape), tape.bytes());
         builder.push(id, value).unwrap();
     }
     if has_mic {

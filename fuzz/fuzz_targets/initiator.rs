@@ -21,7 +21,7 @@ use gss_ntlm::{
 };
 use gss_ntlm_fuzz::{
     NOW, Tape, edit,
-    handshake::{Client, Initiating, acceptor, env, moved, talk},
+    handshake::{Client, Initiating, acceptor, av_id, env, moved, talk},
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -69,7 +69,7 @@ fn challenge(tape: &mut Tape<'_>) -> Vec<u8> {
         info.push(AvId::MsvAvTimestamp, &time.to_le_bytes()).unwrap();
     }
     for _ in 0..tape.u8() % 4 {
-        let (id, value) = (AvId(u16::from(tape.u8())), tape.bytes());
+        let (id, value) = (av_id(tape), tape.bytes());
         info.push(id, value).unwrap();
     }
     let mut info = info.finish();

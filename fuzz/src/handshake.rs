@@ -7,6 +7,7 @@ use gss_ntlm::{
     name::Name,
     policy::{BindingsPolicy, DatagramPolicy, LmLevel, MicPolicy, Minimum, Policy, TargetInfoPolicy, TargetNamePolicy},
     session::{Buffer, Session},
+    wire::AvId,
 };
 
 use crate::{Fixed, Tape, no_fault, user_file};
@@ -194,6 +195,12 @@ impl Accepting {
 pub fn acceptor() -> Acceptor {
     let accounts = Accounts { user_file: Some(user_file()), asks_domain: false };
     Acceptor { name: Name::parse_service("HTTP@srv", "").unwrap(), is_named: true, accounts }
+}
+
+/// An id of an AV_PAIR, mostly a known one.
+pub fn av_id(tape: &mut Tape<'_>) -> AvId {
+    let id = tape.u8();
+    AvId(u16::from(if id < 0x80 { id % 12 } else { id }))
 }
 
 /// The context as another process gets it: it must be the same.
