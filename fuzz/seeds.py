@@ -27,6 +27,17 @@ POLICIES = [
     "[client]\nmic = always\ntarget-info = optional\nmax-skew = 1\noutgoing = audit\ninside-spnego = deny\n"
     "[client \"*.corp.example\"]\noutgoing = allow\n[client \"HTTP/*\"]\nlm-level = 4\n[server \"HTTP/srv\"]\nmic = off\n",
 ]
+# Section, key, and values from loose to tight.
+KEYS = [
+    ("client", "lm-level", "0", "3", "5"), ("client", "mic", "off", "raw-only", "auto", "always"),
+    ("server", "require-mic", "no", "yes"), ("server", "channel-bindings", "off", "when-sent", "required"),
+    ("server", "target-name", "off", "audit", "required"), ("client", "target-info", "optional", "required"),
+    ("both", "minimum", "sign-as-asked", "128", "128,ess,sign,seal"), ("server", "datagram", "yes", "as-asked", "no"),
+    ("server", "anonymous", "yes", "no"), ("client", "max-skew", "1000", "1"), ("client", "outgoing", "allow", "audit", "deny"),
+    ("server", "incoming", "allow", "audit", "deny"), ("client", "inside-spnego", "allow", "audit", "deny"),
+    ("server", "winbind", "yes", "no"), ("both", "audit", "off", "failures", "all"),
+    ("both", "user-file-mode", "any", "private"), ("both", "fips", "allow", "refuse"),
+]
 NAMES = ["alice", "DOM\\alice", "alice@DOM", "alice\\@dom.test", "alice\\@dom@DOM", "\\a@b", "HTTP@srv", "HTTP/srv", "@srv",
          "NT AUTHORITY\\ANONYMOUS LOGON", "DOM\\alice\0", "\u00e4\u00df\U0001f600"]
 EXPORTED = b"\x04\x01\0\x0c\x06\x0a\x2b\x06\x01\x04\x01\x82\x37\x02\x02\x0a"
@@ -55,6 +66,13 @@ def main(folder):
         "policy_file": [
             bytes([name, whom, 0, 0]) + b"\xff".join(text.encode() for text in (first, second, POLICIES[-1]))
             for name, whom, first, second in itertools.product((0, 2), range(5), POLICIES, ("", POLICIES[1]))
+        ]
+        + [
+            # One key twice: of the system, and of the additional file.
+            bytes([0, whom, 0, 0]) + b"\xff".join(f"[{section}]\n{key} = {value}\n".encode() for value in (one, one, other))
+            for section, key, *values in KEYS
+            for one, other in itertools.permutations(values, 2)
+            for whom in (1, 3)
         ],
         "names": [b"\3" + name for name in names]
         + [b"\0" + EXPORTED + len(name).to_bytes(4, "big") + name for name in names]
