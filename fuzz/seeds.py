@@ -62,7 +62,7 @@ def main(folder):
     seeds = {
         "messages": [b"\x01" + token for token in messages] + [b"\x01" + bytes(16) + token for token in messages],
         "plugin": [bytes([2, way]) + token for token in messages for way in range(3)],
-        "user_file": [b"\0\5alice\3DOM" + text.encode() for text in USER_FILES],
+        "user_file": [b"\0\5alice\3DOM" + text.encode() for text in [*USER_FILES, "".join(USER_FILES[3::-1])]],
         "policy_file": [
             bytes([name, whom, 0, 0]) + b"\xff".join(text.encode() for text in (first, second, POLICIES[-1]))
             for name, whom, first, second in itertools.product((0, 2), range(5), POLICIES, ("", POLICIES[1]))
