@@ -61,10 +61,10 @@ macro_rules! export {
 }
 
 // How deep in the stack keys and hashes are left by the last step of a handshake, and by what exports or imports something.
-const INITIATE: usize = 37 << 8;
+const INITIATE: usize = 67 << 7;
 const ACCEPT: usize = 19 << 9;
 const ACQUIRE_WITH_PASSWORD: usize = 4 << 10;
-const IMPORT_CONTEXT: usize = 5 << 10;
+const IMPORT_CONTEXT: usize = 43 << 7;
 const IMPORT_CRED: usize = 5 << 9;
 const EXPORT_CRED: usize = 1 << 10;
 
