@@ -1,7 +1,7 @@
 //! Reading and writing bytes: a cursor over borrowed bytes that checks every length and whose errors name the field, and the
 //! framing of exported tokens, which are a version (1), the contents, and a checksum of both (16).
 //!
-//! Where a peer, a file or the application decides how long something is, its memory is asked for with [`reserve`], [`concat`]
+//! Where a peer, a file or the application decides how long something is, its memory is asked for with [`reserve`], [`concat()`]
 //! or [`collect`]: that there is none is an error, and not the end of the program.
 
 #![forbid(unsafe_code)]
