@@ -1,6 +1,6 @@
 //! What happens where the kernel gives no random bytes.
 
-use std::thread;
+use std::{sync::mpsc, thread};
 
 use crate::common::gss::{NTLM, SPNEGO};
 use crate::common::handshake::Handshake;
@@ -45,17 +45,23 @@ fn a_kernel_that_interrupts_them_for_ever_is_an_error() {
 fn an_initiator_makes_no_key_without_them() {
     with_environment(&[], || {
         for mech in [&NTLM, &SPNEGO] {
-            // In a thread of its own, whose filter of system calls ends with it.
+            let (to_server, from_client) = mpsc::channel();
+            let (to_client, from_server) = mpsc::channel();
+            // In a thread of its own, whose filter of system calls ends with it. Only this thread's first random bytes must come
+            // from a system call, so the server is in another one.
             thread::scope(|scope| {
-                scope.spawn(|| {
+                scope.spawn(move || {
                     let handshake = Handshake::of(mech);
-                    let (mut initiator, mut acceptor) = (handshake.initiator(), handshake.acceptor());
-                    let challenge = acceptor.token(&initiator.token(None));
+                    let mut initiator = handshake.initiator();
+                    to_server.send(initiator.token(None)).unwrap();
+                    let challenge: Vec<u8> = from_server.recv().unwrap();
                     fail_getrandom(libc::EPERM);
                     let failure = initiator.step(Some(&challenge)).map(|step| step.token).unwrap_err();
                     assert!(failure.minor_text.contains("provided no random bytes"), "{failure:?}");
                     assert!(initiator.step(Some(&challenge)).is_err(), "the context has failed");
                 });
+                let handshake = Handshake::of(mech);
+                to_client.send(handshake.acceptor().token(&from_client.recv().unwrap())).unwrap();
             });
         }
     });
