@@ -136,7 +136,7 @@ mod tests {
         assert!(reserve.take(layout(1, 8192)).is_null());
         let start = reserve.blocks.get().cast::<u8>();
         let end = start.wrapping_add(size_of::<[[u8; Reserve::BLOCK]; Reserve::BLOCKS]>());
-        for other in [start.wrapping_sub(1), end, end.wrapping_add(1 << 40), null_mut()] {
+        for other in [start.wrapping_sub(1), end, end.wrapping_add(usize::MAX / 2), null_mut()] {
             assert!(!reserve.take_back(other));
         }
     }
