@@ -340,7 +340,9 @@ mod tests {
     #[ignore = "scripts/check-equal-work runs it, under callgrind"]
     fn one_refusal_for_callgrind() {
         #[expect(clippy::disallowed_methods, reason = "the script's choice")]
-        let choice = std::env::var("GSSNTLM_REFUSAL").unwrap();
+        let Ok(choice) = std::env::var("GSSNTLM_REFUSAL") else {
+            return eprintln!("scripts/check-equal-work runs this: it tests nothing");
+        };
         let [accounts, domain, proof, name] = choice.split(' ').collect::<Vec<_>>().try_into().unwrap();
         let many = Many::new(accounts.parse().unwrap());
         let proof = WRONG[proof.parse::<usize>().unwrap()];
