@@ -16,7 +16,10 @@ mod thread;
 mod trace;
 mod winbind;
 
-use std::ffi::{CStr, CString};
+use std::{
+    ffi::{CStr, CString},
+    time::Duration,
+};
 
 use self::once_box::OnceBox;
 use self::winbind::Winbind;
@@ -113,6 +116,14 @@ impl Host for System {
     fn audit(&self, event: &AuditEvent) {
         log::audit(event);
     }
+}
+
+/// The time by a clock that never goes back, a few milliseconds late. Asking costs no system call.
+fn monotonic() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is writable.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) };
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// The account name of a user id, from the system's user database; `None` if the id has no account.

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use super::{System, latest::Latest};
+use super::{System, latest::Latest, monotonic};
 use crate::{
     bytes,
     error::{Error, PolicyError, Reason, Result},
@@ -49,10 +49,10 @@ pub(super) fn in_force(additional: Option<&str>) -> Result<&'static PolicyFiles>
     let additional = additional.map(Path::new);
     let latest = LATEST.get().filter(|reading| reading.additional.as_deref() == additional);
     let reading = match latest {
-        Some(latest) if !is_time_to_look(monotonic()) || latest.is_current(&System) => latest,
+        Some(latest) if !is_time_to_look(milliseconds()) || latest.is_current(&System) => latest,
         _ => {
             let reading = Reading::take(Path::new(SYSTEM), additional.map(Path::to_owned), latest, &System);
-            LOOKED.store(monotonic(), Ordering::Relaxed);
+            LOOKED.store(milliseconds(), Ordering::Relaxed);
             match latest {
                 Some(latest) if *latest == reading => latest,
                 _ => LATEST.set(reading),
@@ -69,13 +69,9 @@ fn is_time_to_look(now: u64) -> bool {
         && LOOKED.compare_exchange(looked, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }
 
-/// Milliseconds of a clock that never goes back. Asking costs no system call.
-fn monotonic() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is writable.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) };
-    let since = Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0));
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+/// Milliseconds of a clock that never goes back.
+fn milliseconds() -> u64 {
+    u64::try_from(monotonic().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A reading of the policy files.

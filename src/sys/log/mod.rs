@@ -20,7 +20,7 @@ use self::{
     entry::{DEBUG, Entry, INFO, WARNING, message_of},
     limit::{Dropped, Limits, PER_SECOND},
 };
-use super::once_box::OnceBox;
+use super::{monotonic, once_box::OnceBox};
 use crate::{
     audit::{AuditEvent, Kind, Value},
     bytes,
@@ -51,7 +51,7 @@ pub(super) fn trace(line: &str) {
 
 /// See [`crate::host::Host::may_audit`].
 pub(super) fn may_audit(kind: Kind) -> bool {
-    may_audit_in(second(), kind, &LIMITS, SOCKETS)
+    may_audit_in(monotonic().as_secs(), kind, &LIMITS, SOCKETS)
 }
 
 /// See [`crate::host::Host::audit`].
@@ -110,14 +110,6 @@ fn program() -> &'static str {
         let name = || std::env::args_os().next().map(|name| name.to_string_lossy().into_owned());
         path.ok().or_else(name).unwrap_or_else(|| "?".to_owned())
     })
-}
-
-/// A clock that tells seconds at the price of some instructions.
-fn second() -> u64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `now` is writable.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) };
-    u64::try_from(now.tv_sec).unwrap_or(0)
 }
 
 /// Where entries go.
