@@ -21,7 +21,7 @@ pub(crate) mod token;
 use std::ffi::{CStr, c_void};
 use std::fs;
 use std::mem::MaybeUninit;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::ptr::null_mut;
@@ -84,8 +84,13 @@ pub(crate) fn world() -> &'static World {
 }
 
 impl World {
-    /// Writes a file that its owner alone may read, and says where. In one step, for another test may write one of that name.
+    /// Writes a file that its owner alone may read, and says where.
     pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        self.file_of_mode(name, content, 0o600)
+    }
+
+    /// Writes a file, and says where. In one step, its mode included, for another test may write one of that name.
+    pub(crate) fn file_of_mode(&self, name: &str, content: impl AsRef<[u8]>, mode: u32) -> PathBuf {
         static WRITTEN: AtomicUsize = AtomicUsize::new(0);
         let path = self.dir.join(name);
         // A new file each time: an old one would keep its mode.
@@ -97,6 +102,7 @@ impl World {
             .open(&new)
             .expect("the test's directory is writable");
         std::io::Write::write_all(&mut file, content.as_ref()).expect("there is room for a file");
+        file.set_permissions(fs::Permissions::from_mode(mode)).expect("the file is ours");
         fs::rename(new, &path).expect("the test's directory is writable");
         path
     }

@@ -1,8 +1,5 @@
 //! Where secrets come from, and what a credential tells.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-
 use libgssapi_sys as sys;
 
 use crate::common::cred::{Cred, Usage};
@@ -175,9 +172,7 @@ fn says_which_file_it_cannot_read() {
 
 #[test]
 fn refuses_a_file_that_others_may_write() {
-    let path = world().file("writable", "DOM:carol:Password\n");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
-    let path = path.display().to_string();
+    let path = world().file_of_mode("writable", "DOM:carol:Password\n", 0o666).display().to_string();
     let failure =
         Cred::acquire_from(None, Usage::Initiate, &[("ntlmssp_keyfile", &path)], &NTLM).map(drop).unwrap_err();
     assert!(failure.minor_text.contains(&path), "{failure:?}");

@@ -1,9 +1,6 @@
 //! Something to mend that a program gets to see: SPNEGO and the mechglue leave a mechanism out whose credential cannot be had,
 //! and forget its error over that of another one.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-
 use libgssapi_sys as sys;
 
 use crate::common::cred::{Cred, Usage};
@@ -25,8 +22,7 @@ fn first_step(mech: &'static Oid, cred: Cred) -> Failure {
 /// User files that cannot be used.
 fn files() -> [(String, &'static str); 5] {
     let path = |name: &str, content: &[u8]| world().file(name, content).display().to_string();
-    let writable = path("deferred-writable", b"DOM:alice:Password\n");
-    fs::set_permissions(&writable, fs::Permissions::from_mode(0o666)).unwrap();
+    let writable = world().file_of_mode("deferred-writable", "DOM:alice:Password\n", 0o666).display().to_string();
     [
         ("/nonexistent/users".to_owned(), "The user file /nonexistent/users cannot be read: No such file"),
         ("/".to_owned(), "The user file / cannot be read: it is not a regular file"),

@@ -89,9 +89,7 @@ fn tells_what_went_wrong(trace: &Trace) {
         let last: Vec<_> = text.lines().rev().take(3).collect();
         assert!(last.iter().any(|line| line.contains(why) && line.contains(user)), "{last:?}");
     }
-    let readable = world().file("readable", "DOM:alice:Password\nnonsense\n");
-    fs::set_permissions(&readable, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
-    let readable = readable.display().to_string();
+    let readable = world().file_of_mode("readable", "DOM:alice:Password\nnonsense\n", 0o644).display().to_string();
     Cred::acquire_from(None, Usage::Accept, &[("ntlmssp_keyfile", &readable)], &NTLM).unwrap();
     let text = trace.text();
     assert!(text.lines().any(|line| line.contains("warning") && line.contains(&readable)), "who may read it");
