@@ -1,6 +1,6 @@
 //! A half-open or established context as bytes, for another process.
 //!
-//! version (1) ‖ role (1) ‖ state (1) ‖ what the state needs ‖ MD5 of all before. Strings and messages have a 32-bit length
+//! version (1) ‖ role (1) ‖ state (1) ‖ what the state needs ‖ a checksum of all before. Strings and messages have a 32-bit length
 //! before them; all numbers are little-endian. The token is secret.
 
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use super::{
 };
 
 /// The version of this layout; other ones are refused.
-const VERSION: u8 = 5;
+const VERSION: u8 = 6;
 
 const EXPECT_CHALLENGE: u8 = 1;
 const EXPECT_AUTHENTICATE: u8 = 2;

@@ -199,7 +199,7 @@ mod tests {
         cred::{DomainService, responder::tests::TestDomain},
         crypto::{
             ntowf::{lm_hash, nt_hash},
-            primitive,
+            work,
         },
         error::Error,
         host::tests::Silent,
@@ -315,7 +315,7 @@ mod tests {
                 WRONG.iter().flat_map(|proof| ["DOM", "dom", "OTHER", ""].map(|domain| (proof, domain)))
             {
                 let work = |user: &[u8]| {
-                    primitive::work::of(|| {
+                    work::of(|| {
                         let refused = many.verify(user, domain, *proof).unwrap_err();
                         assert!(
                             matches!(refused, Error::PeerMisbehaved(PeerMisbehaved::LogonFailure(_))),

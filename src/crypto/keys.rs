@@ -4,8 +4,9 @@ use zeroize::Zeroizing;
 
 use super::{
     ExportedSessionKey, KeyExchangeKey, LmHash, Mic, SealingKey, SessionBaseKey, SigningKey,
-    md5::State,
-    primitive::{des, hmac_md5, md5},
+    hmac_md5::HmacMd5,
+    md5::{self, State},
+    primitive::{des, hmac_md5},
     rc4::rc4k,
 };
 
@@ -87,34 +88,30 @@ pub fn decrypt_session_key(key: &KeyExchangeKey, mut encrypted: [u8; 16]) -> Exp
     ExportedSessionKey::new(encrypted)
 }
 
-/// SIGNKEY with extended session security.
+/// SIGNKEY and SEALKEY with extended session security.
 #[must_use]
-pub fn sign_key(key: &ExportedSessionKey, direction: Direction) -> SigningKey {
-    SigningKey::new(md5(&[
-        key.expose(),
-        match direction {
-            Direction::ClientToServer => b"session key to client-to-server signing key magic constant\0",
-            Direction::ServerToClient => b"session key to server-to-client signing key magic constant\0",
-        },
-    ]))
-}
-
-/// SEALKEY with extended session security.
-#[must_use]
-pub fn seal_key(key: &ExportedSessionKey, strength: Strength, direction: Direction) -> SealingKey {
+pub fn sign_and_seal_keys(
+    key: &ExportedSessionKey, strength: Strength, direction: Direction,
+) -> (SigningKey, SealingKey) {
     let [k0, k1, k2, k3, k4, k5, k6, ..] = key.expose();
     let (seven, five) = ([*k0, *k1, *k2, *k3, *k4, *k5, *k6], [*k0, *k1, *k2, *k3, *k4]);
-    SealingKey::new(md5(&[
-        match strength {
-            Strength::Bits128 => key.expose(),
-            Strength::Bits56 => &seven,
-            Strength::Bits40 => &five,
-        },
-        match direction {
-            Direction::ClientToServer => b"session key to client-to-server sealing key magic constant\0",
-            Direction::ServerToClient => b"session key to server-to-client sealing key magic constant\0",
-        },
-    ]))
+    let for_sealing: &[u8] = match strength {
+        Strength::Bits128 => key.expose(),
+        Strength::Bits56 => &seven,
+        Strength::Bits40 => &five,
+    };
+    let (sign, seal) = match direction {
+        Direction::ClientToServer => (
+            b"session key to client-to-server signing key magic constant\0",
+            b"session key to client-to-server sealing key magic constant\0",
+        ),
+        Direction::ServerToClient => (
+            b"session key to server-to-client signing key magic constant\0",
+            b"session key to server-to-client sealing key magic constant\0",
+        ),
+    };
+    let [signing, sealing] = md5::hash_both([[key.expose(), sign], [for_sealing, seal]]);
+    (SigningKey::new(signing), SealingKey::new(sealing))
 }
 
 /// SEALKEY without extended session security: the ExportedSessionKey itself, for both directions.
@@ -152,5 +149,5 @@ pub fn seal_key_of_message(key: &SealingKey, seq_num: u32) -> SealingKey {
 /// The MIC over the messages, which may come in parts, with zeros in place of the MIC.
 #[must_use]
 pub fn mic(key: &ExportedSessionKey, messages: &[&[u8]]) -> Mic {
-    Mic::new(hmac_md5(key.expose(), messages))
+    Mic::new(HmacMd5::new(key.expose()).mac(messages))
 }

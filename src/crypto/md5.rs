@@ -3,6 +3,8 @@
 //! Each step waits for the one before it, so most units of the processor have nothing to do. RC4 fits between the steps and is
 //! then nearly free. A library can offer no such thing, so this function is ours; the tests compare it with the crate `md-5`.
 
+use zeroize::Zeroizing;
+
 /// The length of a block, in bytes.
 pub(super) const BLOCK_LEN: usize = 64;
 
@@ -60,42 +62,97 @@ impl State {
         clippy::inline_always,
         reason = "the other work must come between the steps, not in a function of its own"
     )]
-    pub(super) fn compress_with(&mut self, block: &Words, zero: u32, mut between: impl FnMut(usize)) {
-        let [m0, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15] = *block;
-        let [mut a, mut b, mut c, mut d] = self.0;
-        // Four steps: for each its number, its word of the block, and its constant.
-        macro_rules! four {
-            ($step:ident: $p:literal $m:ident $k:literal, $q:literal $n:ident $l:literal,
-                $r:literal $o:ident $s:literal, $t:literal $u:ident $v:literal) => {
-                a = $step::<0>(a, b, c, d, $m.wrapping_add($k), zero);
-                between($p);
-                d = $step::<1>(d, a, b, c, $n.wrapping_add($l), zero);
-                between($q);
-                c = $step::<2>(c, d, a, b, $o.wrapping_add($s), zero);
-                between($r);
-                b = $step::<3>(b, c, d, a, $u.wrapping_add($v), zero);
-                between($t);
-            };
-        }
-        four!(f: 0 m0 0xd76a_a478, 1 m1 0xe8c7_b756, 2 m2 0x2420_70db, 3 m3 0xc1bd_ceee);
-        four!(f: 4 m4 0xf57c_0faf, 5 m5 0x4787_c62a, 6 m6 0xa830_4613, 7 m7 0xfd46_9501);
-        four!(f: 8 m8 0x6980_98d8, 9 m9 0x8b44_f7af, 10 m10 0xffff_5bb1, 11 m11 0x895c_d7be);
-        four!(f: 12 m12 0x6b90_1122, 13 m13 0xfd98_7193, 14 m14 0xa679_438e, 15 m15 0x49b4_0821);
-        four!(g: 16 m1 0xf61e_2562, 17 m6 0xc040_b340, 18 m11 0x265e_5a51, 19 m0 0xe9b6_c7aa);
-        four!(g: 20 m5 0xd62f_105d, 21 m10 0x0244_1453, 22 m15 0xd8a1_e681, 23 m4 0xe7d3_fbc8);
-        four!(g: 24 m9 0x21e1_cde6, 25 m14 0xc337_07d6, 26 m3 0xf4d5_0d87, 27 m8 0x455a_14ed);
-        four!(g: 28 m13 0xa9e3_e905, 29 m2 0xfcef_a3f8, 30 m7 0x676f_02d9, 31 m12 0x8d2a_4c8a);
-        four!(h: 32 m5 0xfffa_3942, 33 m8 0x8771_f681, 34 m11 0x6d9d_6122, 35 m14 0xfde5_380c);
-        four!(h: 36 m1 0xa4be_ea44, 37 m4 0x4bde_cfa9, 38 m7 0xf6bb_4b60, 39 m10 0xbebf_bc70);
-        four!(h: 40 m13 0x289b_7ec6, 41 m0 0xeaa1_27fa, 42 m3 0xd4ef_3085, 43 m6 0x0488_1d05);
-        four!(h: 44 m9 0xd9d4_d039, 45 m12 0xe6db_99e5, 46 m15 0x1fa2_7cf8, 47 m2 0xc4ac_5665);
-        four!(i: 48 m0 0xf429_2244, 49 m7 0x432a_ff97, 50 m14 0xab94_23a7, 51 m5 0xfc93_a039);
-        four!(i: 52 m12 0x655b_59c3, 53 m3 0x8f0c_cc92, 54 m10 0xffef_f47d, 55 m1 0x8584_5dd1);
-        four!(i: 56 m8 0x6fa8_7e4f, 57 m15 0xfe2c_e6e0, 58 m6 0xa301_4314, 59 m13 0x4e08_11a1);
-        four!(i: 60 m4 0xf753_7e82, 61 m11 0xbd3a_f235, 62 m2 0x2ad7_d2bb, 63 m9 0xeb86_d391);
-        for (word, new) in self.0.iter_mut().zip([a, b, c, d]) {
-            *word = word.wrapping_add(new);
-        }
+    pub(super) fn compress_with(&mut self, block: &Words, zero: u32, between: impl FnMut(usize)) {
+        let mut state = self.0.map(|word| [word]);
+        rounds(&mut state, [block], zero, between);
+        self.0 = state.map(|[word]| word);
+    }
+}
+
+/// Goes on by one block in both states. That takes little longer than one of them: neither waits for the other.
+#[inline(never)]
+pub(super) fn compress_both(states: &mut [State; 2], blocks: [&Words; 2]) {
+    let [first, second] = states.each_mut().map(|state| &mut state.0);
+    let mut both = [[0; 2]; 4];
+    both.iter_mut().zip(*first).zip(*second).for_each(|((both, first), second)| *both = [first, second]);
+    rounds(&mut both, blocks, zero(), |_| ());
+    *first = both.map(|[word, _]| word);
+    *second = both.map(|[_, word]| word);
+}
+
+/// MD5 of two messages in two parts each, which are 56 to 119 bytes long together.
+pub(super) fn hash_both(messages: [[&[u8]; 2]; 2]) -> [[u8; 16]; 2] {
+    let blocks = messages.map(|parts| Zeroizing::new(two_blocks(parts)));
+    let mut states = [State::INITIAL; 2];
+    let [first, second] = blocks.each_ref();
+    for (first, second) in first.iter().zip(second.iter()) {
+        compress_both(&mut states, [first, second]);
+    }
+    states.map(State::to_bytes)
+}
+
+/// The message with what MD5 appends to it (RFC 1321 3.1, 3.2): a bit, zeros, and the length in bits.
+fn two_blocks([first, second]: [&[u8]; 2]) -> [Words; 2] {
+    let mut bytes = Zeroizing::new([[0; BLOCK_LEN]; 2]);
+    let (start, behind) = bytes.as_flattened_mut().split_at_mut_checked(first.len()).unwrap_or_default();
+    start.copy_from_slice(first);
+    let (middle, end) = behind.split_at_mut_checked(second.len()).unwrap_or_default();
+    middle.copy_from_slice(second);
+    end.iter_mut().take(1).for_each(|bit| *bit = 0x80);
+    let mut blocks = bytes.each_ref().map(words);
+    let [.., bits, _] = &mut blocks[1];
+    *bits = u32::try_from(first.len().wrapping_add(second.len())).unwrap_or(0).wrapping_mul(8);
+    blocks
+}
+
+/// The four rounds, on `N` states at the same time.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "as above")]
+fn rounds<const N: usize>(state: &mut [[u32; N]; 4], blocks: [&Words; N], zero: u32, mut between: impl FnMut(usize)) {
+    let [mut a, mut b, mut c, mut d] = *state;
+    // Four steps: for each its number, its word of the block, and its constant.
+    macro_rules! four {
+        ($step:ident: $p:literal $m:literal $k:literal, $q:literal $n:literal $l:literal,
+            $r:literal $o:literal $s:literal, $t:literal $u:literal $v:literal) => {
+            step($step::<0>, &mut a, [&b, &c, &d], blocks.map(|block| block[$m]), $k, zero);
+            between($p);
+            step($step::<1>, &mut d, [&a, &b, &c], blocks.map(|block| block[$n]), $l, zero);
+            between($q);
+            step($step::<2>, &mut c, [&d, &a, &b], blocks.map(|block| block[$o]), $s, zero);
+            between($r);
+            step($step::<3>, &mut b, [&c, &d, &a], blocks.map(|block| block[$u]), $v, zero);
+            between($t);
+        };
+    }
+    four!(f: 0 0 0xd76a_a478, 1 1 0xe8c7_b756, 2 2 0x2420_70db, 3 3 0xc1bd_ceee);
+    four!(f: 4 4 0xf57c_0faf, 5 5 0x4787_c62a, 6 6 0xa830_4613, 7 7 0xfd46_9501);
+    four!(f: 8 8 0x6980_98d8, 9 9 0x8b44_f7af, 10 10 0xffff_5bb1, 11 11 0x895c_d7be);
+    four!(f: 12 12 0x6b90_1122, 13 13 0xfd98_7193, 14 14 0xa679_438e, 15 15 0x49b4_0821);
+    four!(g: 16 1 0xf61e_2562, 17 6 0xc040_b340, 18 11 0x265e_5a51, 19 0 0xe9b6_c7aa);
+    four!(g: 20 5 0xd62f_105d, 21 10 0x0244_1453, 22 15 0xd8a1_e681, 23 4 0xe7d3_fbc8);
+    four!(g: 24 9 0x21e1_cde6, 25 14 0xc337_07d6, 26 3 0xf4d5_0d87, 27 8 0x455a_14ed);
+    four!(g: 28 13 0xa9e3_e905, 29 2 0xfcef_a3f8, 30 7 0x676f_02d9, 31 12 0x8d2a_4c8a);
+    four!(h: 32 5 0xfffa_3942, 33 8 0x8771_f681, 34 11 0x6d9d_6122, 35 14 0xfde5_380c);
+    four!(h: 36 1 0xa4be_ea44, 37 4 0x4bde_cfa9, 38 7 0xf6bb_4b60, 39 10 0xbebf_bc70);
+    four!(h: 40 13 0x289b_7ec6, 41 0 0xeaa1_27fa, 42 3 0xd4ef_3085, 43 6 0x0488_1d05);
+    four!(h: 44 9 0xd9d4_d039, 45 12 0xe6db_99e5, 46 15 0x1fa2_7cf8, 47 2 0xc4ac_5665);
+    four!(i: 48 0 0xf429_2244, 49 7 0x432a_ff97, 50 14 0xab94_23a7, 51 5 0xfc93_a039);
+    four!(i: 52 12 0x655b_59c3, 53 3 0x8f0c_cc92, 54 10 0xffef_f47d, 55 1 0x8584_5dd1);
+    four!(i: 56 8 0x6fa8_7e4f, 57 15 0xfe2c_e6e0, 58 6 0xa301_4314, 59 13 0x4e08_11a1);
+    four!(i: 60 4 0xf753_7e82, 61 11 0xbd3a_f235, 62 2 0x2ad7_d2bb, 63 9 0xeb86_d391);
+    for (words, new) in state.iter_mut().zip([a, b, c, d]) {
+        words.iter_mut().zip(new).for_each(|(word, new)| *word = word.wrapping_add(new));
+    }
+}
+
+/// One step in each state.
+#[inline(always)]
+fn step<const N: usize>(
+    step: impl Fn(u32, u32, u32, u32, u32, u32) -> u32, a: &mut [u32; N], [b, c, d]: [&[u32; N]; 3], words: [u32; N],
+    constant: u32, zero: u32,
+) {
+    for ((((a, b), c), d), word) in a.iter_mut().zip(b).zip(c).zip(d).zip(words) {
+        *a = step(*a, *b, *c, *d, word.wrapping_add(constant), zero);
     }
 }
 

@@ -1,130 +1,63 @@
 //! HMAC_MD5 of a message (3.4.4.2), while RC4 encrypts or decrypts it.
 
-use zeroize::{Zeroize, ZeroizeOnDrop};
-
 use super::{
     SigningKey,
-    md5::{BLOCK_LEN, State, words, zero},
+    hmac_md5::{self, HmacMd5},
+    md5::{BLOCK_LEN, words, zero},
     rc4::{Entry, Handle, Stream, Work},
 };
 
-/// HMAC_MD5 under a signing key: the states after the two blocks that hold the key.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct MessageMac {
-    inner: State,
-    outer: State,
-}
+/// HMAC_MD5 under a signing key.
+#[derive(Clone)]
+pub struct MessageMac(HmacMd5);
 
 impl MessageMac {
     /// HMAC_MD5 with `key`.
     #[must_use]
     pub fn new(key: &SigningKey) -> Self {
-        let after = |pad: u8| {
-            let mut block = [pad; BLOCK_LEN];
-            block.iter_mut().zip(key.expose()).for_each(|(to, byte)| *to ^= byte);
-            let mut state = State::INITIAL;
-            state.compress(&words(&block));
-            block.zeroize();
-            state
-        };
-        Self { inner: after(0x36), outer: after(0x5c) }
+        Self(HmacMd5::new(key.expose()))
     }
 
     /// Begins the code of the message with the number `seq_num`.
     #[inline]
     #[must_use]
     pub fn begin(&self, seq_num: u32) -> Running<'_> {
-        let mut running = Running { outer: &self.outer, state: self.inner, tail: [0; BLOCK_LEN], len: 0 };
+        let mut running = Running(self.0.begin());
         running.update(&seq_num.to_le_bytes());
         running
     }
 }
 
 /// The code of a message of which a part was seen.
-pub struct Running<'a> {
-    outer: &'a State,
-    state: State,
-    /// The bytes after the last whole block.
-    tail: [u8; BLOCK_LEN],
-    /// How many bytes of the message and its number were seen.
-    len: usize,
-}
+pub struct Running<'a>(hmac_md5::Running<'a>);
 
 impl Running<'_> {
     /// Goes on with `data`.
     #[inline]
     pub fn update(&mut self, data: &[u8]) {
-        let (head, data) = data.split_at(self.room().min(data.len()));
-        if self.fill(head) {
-            self.state.compress(&words(&self.tail));
-        }
-        let (blocks, rest) = data.as_chunks();
-        self.state.compress_all(blocks);
-        self.len = self.len.wrapping_add(blocks.as_flattened().len());
-        self.fill(rest);
+        self.0.update(data);
     }
 
     /// Goes on with `data`, and encrypts it with `stream`.
     pub fn update_and_encrypt(&mut self, data: &mut [u8], stream: &mut Handle) {
-        stream.run(data.len(), Encrypt(self, data));
+        stream.run(data.len(), Encrypt(&mut self.0, data));
     }
 
     /// Decrypts `data` with `stream`, and goes on with it.
     pub fn decrypt_and_update(&mut self, data: &mut [u8], stream: &mut Handle) {
-        stream.run(data.len(), Decrypt(self, data));
+        stream.run(data.len(), Decrypt(&mut self.0, data));
     }
 
     /// The first eight bytes of the code.
     #[inline]
     #[must_use]
-    pub fn finish(mut self) -> [u8; 8] {
-        // RFC 1321 3.1, 3.2: a bit, zeros, and the length in bits, with the block that holds the key.
-        let bits = u64::try_from(self.len.wrapping_add(BLOCK_LEN)).unwrap_or(u64::MAX).wrapping_mul(8);
-        let held = self.held();
-        if let Some((end, rest)) = self.tail.get_mut(held..).and_then(<[u8]>::split_first_mut) {
-            *end = 0x80;
-            rest.fill(0);
-        }
-        if held >= BLOCK_LEN - 8 {
-            self.state.compress(&words(&self.tail));
-            self.tail.fill(0);
-        }
-        if let Some(len) = self.tail.last_chunk_mut() {
-            *len = bits.to_le_bytes();
-        }
-        self.state.compress(&words(&self.tail));
-        let [w0, w1, w2, w3] = self.state.words();
-        let mut outer = *self.outer;
-        outer.compress(&[w0, w1, w2, w3, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8 * (64 + 16), 0]);
-        let [c0, c1, c2, c3, c4, c5, c6, c7, ..] = outer.to_bytes();
+    pub fn finish(self) -> [u8; 8] {
+        let [c0, c1, c2, c3, c4, c5, c6, c7, ..] = self.0.finish();
         [c0, c1, c2, c3, c4, c5, c6, c7]
-    }
-
-    /// How many bytes of a block were seen.
-    #[inline]
-    const fn held(&self) -> usize {
-        self.len % BLOCK_LEN
-    }
-
-    /// How many bytes complete the block that was begun: 0 if none was.
-    #[inline]
-    const fn room(&self) -> usize {
-        self.len.wrapping_neg() % BLOCK_LEN
-    }
-
-    /// Keeps `data`, for which there is room. Returns whether the block is complete now.
-    #[inline]
-    fn fill(&mut self, data: &[u8]) -> bool {
-        let held = self.held();
-        if let Some(room) = self.tail.get_mut(held..).and_then(|tail| tail.get_mut(..data.len())) {
-            room.copy_from_slice(data);
-        }
-        self.len = self.len.wrapping_add(data.len());
-        !data.is_empty() && self.held() == 0
     }
 }
 
-struct Encrypt<'a, 'k>(&'a mut Running<'k>, &'a mut [u8]);
+struct Encrypt<'a, 'k>(&'a mut hmac_md5::Running<'k>, &'a mut [u8]);
 
 impl Work for Encrypt<'_, '_> {
     type Output = ();
@@ -157,7 +90,7 @@ impl Work for Encrypt<'_, '_> {
                 }
             });
         }
-        mac.len = mac.len.wrapping_add(blocks.as_flattened().len());
+        mac.skip(blocks);
         mac.fill(rest);
         stream.apply(rest);
     }
@@ -166,7 +99,7 @@ impl Work for Encrypt<'_, '_> {
 /// How many bytes of a message share a block with its number.
 const FIRST: usize = BLOCK_LEN - 4;
 
-struct Decrypt<'a, 'k>(&'a mut Running<'k>, &'a mut [u8]);
+struct Decrypt<'a, 'k>(&'a mut hmac_md5::Running<'k>, &'a mut [u8]);
 
 impl Work for Decrypt<'_, '_> {
     type Output = ();
@@ -194,7 +127,7 @@ impl Work for Decrypt<'_, '_> {
         if let Some(before) = before {
             mac.state.compress(&before);
         }
-        mac.len = mac.len.wrapping_add(blocks.as_flattened().len());
+        mac.skip(blocks);
         stream.apply(rest);
         mac.fill(rest);
     }

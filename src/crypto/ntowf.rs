@@ -6,7 +6,8 @@ use crate::{error::Result, text};
 
 use super::{
     LmHash, NtHash, ResponseKeyNt,
-    primitive::{des, hmac_md5, md4},
+    hmac_md5::HmacMd5,
+    primitive::{des, md4},
 };
 
 /// NTOWFv1 of a password in UTF-16LE, or of the random bytes that are the password of a service account.
@@ -50,7 +51,7 @@ pub fn lm_hash(password: &[u8]) -> Option<LmHash> {
 /// NTOWFv2 over the names in UTF-16LE, spelled as in the client's message. The user name is converted to upper case here.
 #[must_use]
 pub fn ntowf_v2(hash: &NtHash, user: &[u8], domain: &[u8]) -> ResponseKeyNt {
-    ResponseKeyNt::new(hmac_md5(hash.expose(), &[&text::upper_utf16le(user), domain]))
+    ResponseKeyNt::new(HmacMd5::new(hash.expose()).mac(&[&text::upper_utf16le(user), domain]))
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The hashes and ciphers of [MS-NLMP] 6. Only this file uses their crates, except for RC4 and for the checksum of exported
-//! tokens.
+//! The hashes and ciphers of [MS-NLMP] 6, by their crates. MD5 and HMAC-MD5 of what every handshake and every message needs are
+//! in `md5` and `hmac_md5`.
 
 use des::cipher::{Array, BlockCipherEncrypt, KeyInit as _};
 use hmac::{Hmac, Mac};
@@ -7,32 +7,7 @@ use md4::Md4;
 use md5::{Digest, Md5};
 use subtle::ConstantTimeEq as _;
 
-use super::secret::is_wiped;
-
-/// How many bytes this thread has hashed and encrypted, and how often: what tests compare in place of the time.
-#[cfg(test)]
-pub(crate) mod work {
-    use core::cell::Cell;
-
-    thread_local! {
-        static DONE: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
-    }
-
-    pub(super) fn count(bytes: usize) {
-        DONE.set((DONE.get().0 + bytes, DONE.get().1 + 1));
-    }
-
-    /// What `task` hashes and encrypts.
-    pub(crate) fn of(task: impl FnOnce()) -> (usize, usize) {
-        DONE.set((0, 0));
-        task();
-        DONE.get()
-    }
-}
-#[cfg(test)]
-use work::count;
-#[cfg(not(test))]
-const fn count(_bytes: usize) {}
+use super::{secret::is_wiped, work::count};
 
 /// MD4 (RFC 1320) of the concatenated parts.
 #[must_use]
@@ -52,43 +27,20 @@ pub fn md5(parts: &[&[u8]]) -> [u8; 16] {
     hash.finalize().into()
 }
 
-/// HMAC_MD5 (RFC 2104) of the concatenated parts, for a key that is used once.
+/// HMAC_MD5 (RFC 2104) of the concatenated parts, with a key of any length.
 #[must_use]
 pub fn hmac_md5(key: &[u8], parts: &[&[u8]]) -> [u8; 16] {
-    HmacMd5::new(key).mac(&[], parts.iter().copied())
+    #[expect(clippy::expect_used, reason = "HMAC has keys of any length")]
+    let mut mac = <Hmac<Md5> as hmac::KeyInit>::new_from_slice(key).expect("HMAC takes any key");
+    parts.iter().for_each(|part| mac.update(part));
+    count(parts.iter().fold(key.len(), |sum, part| sum.saturating_add(part.len())));
+    mac.finalize().into_bytes().into()
 }
-
-/// HMAC_MD5 for a key that is used often: the two blocks with the key are hashed only once.
-#[derive(Clone)]
-pub struct HmacMd5(Hmac<Md5>);
 
 // The crates wipe what they keep of a key, for their feature `zeroize` is on. An HMAC keeps states of its hash.
 const _: () = is_wiped::<Md5>();
 const _: () = is_wiped::<Md4>();
 const _: () = is_wiped::<des::Des>();
-
-impl HmacMd5 {
-    /// HMAC_MD5 with `key`.
-    #[must_use]
-    pub fn new(key: &[u8]) -> Self {
-        count(key.len());
-        #[expect(clippy::expect_used, reason = "HMAC has keys of any length")]
-        Self(<Hmac<Md5> as hmac::KeyInit>::new_from_slice(key).expect("HMAC takes any key"))
-    }
-
-    /// The code of the concatenated parts: `first`, then `rest`.
-    #[must_use]
-    pub fn mac<'a>(&self, first: &[u8], rest: impl IntoIterator<Item = &'a [u8]>) -> [u8; 16] {
-        let mut mac = self.0.clone();
-        mac.update(first);
-        count(first.len());
-        rest.into_iter().for_each(|part| {
-            mac.update(part);
-            count(part.len());
-        });
-        mac.finalize().into_bytes().into()
-    }
-}
 
 /// Whether `a` equals `b`. Takes the same time for all contents of one length.
 #[must_use]

@@ -80,16 +80,16 @@ impl Handle {
         out.extend_from_slice(&[self.i, self.j]);
     }
 
-    /// The stream that [`Handle::export`] wrote; `None` when RC4 cannot be in that state.
+    /// The stream that [`Handle::export`] wrote; `None` when it has another length, or RC4 cannot be in that state.
     #[must_use]
-    pub fn import(bytes: &[u8; Self::EXPORTED_LEN]) -> Option<Self> {
-        let (state, &[i, j]) =
-            bytes.split_first_chunk::<256>().and_then(|(s, ij)| Some((s, ij.first_chunk::<2>()?)))?;
-        let mut seen = [false; 256];
+    pub fn import(bytes: &[u8]) -> Option<Self> {
+        let (state, ij) = bytes.split_first_chunk::<256>()?;
+        let &[i, j] = ij else { return None };
+        let mut seen = [0_u64; 4];
         for entry in state {
-            *seen.get_mut(usize::from(*entry))? = true;
+            *seen.get_mut(usize::from(entry >> 6))? |= 1 << (entry & 63);
         }
-        seen.iter().all(|seen| *seen).then_some(Self { state: *state, i, j })
+        (seen == [u64::MAX; 4]).then_some(Self { state: *state, i, j })
     }
 }
 
@@ -245,7 +245,7 @@ mod tests {
         handle.apply(&mut [0; 77]);
         let mut bytes = Vec::new();
         handle.export(&mut bytes);
-        let mut again = Handle::import(bytes[..].try_into().unwrap()).unwrap();
+        let mut again = Handle::import(&bytes).unwrap();
         let (mut a, mut b) = ([0; 100], [0; 100]);
         handle.apply(&mut a);
         again.apply(&mut b);

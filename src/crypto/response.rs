@@ -2,7 +2,8 @@
 
 use super::{
     LmHash, NtHash, NtProofStr, ResponseKeyNt, SessionBaseKey,
-    primitive::{HmacMd5, desl, hmac_md5, md4, md5},
+    hmac_md5::HmacMd5,
+    primitive::{desl, hmac_md5, md4, md5},
 };
 
 /// The length of an NTLMv1 or LM response, in bytes.
@@ -32,8 +33,8 @@ pub fn combined_challenge(server_challenge: &[u8; 8], client_challenge: &[u8; 8]
 #[must_use]
 pub fn ntlm_v2(key: &ResponseKeyNt, server_challenge: &[u8; 8], temp: &[u8]) -> (NtProofStr, SessionBaseKey) {
     let hmac = HmacMd5::new(key.expose());
-    let proof = hmac.mac(server_challenge, [temp]);
-    let session_base_key = hmac.mac(&proof, []);
+    let proof = hmac.mac(&[server_challenge, temp]);
+    let session_base_key = hmac.mac(&[&proof]);
     (NtProofStr::new(proof), SessionBaseKey::new(session_base_key))
 }
 

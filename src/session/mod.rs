@@ -11,12 +11,10 @@ pub use self::{
     token::{SIGNATURE_LEN, split_token, split_token_mut, unsealed_token},
 };
 
-use zeroize::Zeroizing;
-
 use crate::{
     bytes::Reader,
     crypto::{
-        ExportedSessionKey, SealingKey, SigningKey,
+        ExportedSessionKey, SealingKey,
         keys::{self, Direction, LmKeyLength, Strength},
         message_mac::MessageMac,
         rc4::Handle,
@@ -46,13 +44,19 @@ pub enum Way {
 /// The session security of a context. It is connectionless if its flags have DATAGRAM, else connection-oriented.
 #[derive(Debug)]
 pub struct Session {
-    flags: NegotiateFlags,
-    seal_key: SealKey,
+    agreed: Agreed,
     /// Whether the application has set the sequence number of connectionless messages.
     is_numbered: bool,
-    key: ExportedSessionKey,
     /// `None` without SIGN and SEAL.
     protection: Option<Protection>,
+}
+
+/// What both sides agreed on. The keys of both directions are made of it.
+#[derive(Debug)]
+struct Agreed {
+    flags: NegotiateFlags,
+    seal_key: SealKey,
+    key: ExportedSessionKey,
 }
 
 /// How SEALKEY makes the sealing keys of a session ([MS-NLMP] 3.4.5.3).
@@ -74,18 +78,18 @@ struct Protection {
 }
 
 /// The keys of one direction.
-#[derive(Debug)]
 struct Keys {
-    signing: SigningKey,
+    checksum: Checksum,
     sealing: SealingKey,
 }
 
 /// One direction: its keys, its RC4 stream, its sequence number.
 struct Half {
-    checksum: Checksum,
-    sealing_key: SealingKey,
+    direction: Direction,
+    /// Made with the first message: many contexts never have one.
+    keys: Option<Keys>,
     handle: Handle,
-    /// The stream starts with the next message, which schedules its key: many contexts never have one.
+    /// The stream starts with the next message, which schedules its key.
     is_fresh: bool,
     seq_num: u32,
     /// Connectionless messages may get lost or change their order: the stream starts anew before each, and the application
@@ -105,16 +109,14 @@ enum Checksum {
 
 impl Session {
     /// The greatest length of an exported session, in bytes.
-    pub const EXPORTED_MAX: usize = 23 + 2 * (4 + Handle::EXPORTED_LEN);
+    pub const EXPORTED_MAX: usize = 23 + 2 * (5 + Handle::EXPORTED_LEN);
 
     /// The session of the `flags` that both sides agreed on, the ExportedSessionKey, and the `version` in the
     /// AUTHENTICATE_MESSAGE. Its sequence numbers start at 0.
     #[must_use]
     pub fn new(role: Role, flags: NegotiateFlags, key: ExportedSessionKey, version: Option<Version>) -> Self {
-        let seal_key = SealKey::of(flags, version);
-        let [send, receive] = Keys::of_both_ways(role, flags, &key, seal_key);
-        let protection = Protection::new(flags, send, receive);
-        Self { flags, seal_key, is_numbered: false, key, protection }
+        let protection = flags.protects().then(|| Protection::new(role, flags));
+        Self { agreed: Agreed { flags, seal_key: SealKey::of(flags, version), key }, is_numbered: false, protection }
     }
 
     /// The same session with `seq_num` for all messages, if there is one, as [`Session::set_seq_num`] sets it.
@@ -129,7 +131,7 @@ impl Session {
     /// Whether the session is connectionless.
     #[must_use]
     pub const fn is_datagram(&self) -> bool {
-        self.flags.contains(NegotiateFlags::DATAGRAM)
+        self.agreed.flags.contains(NegotiateFlags::DATAGRAM)
     }
 
     /// Sets the sequence number of all messages from now on, in both directions: a connectionless session does not count them.
@@ -177,7 +179,7 @@ impl Session {
     /// # Errors
     /// [`ApiMisuse::NoProtection`] without any of these flags.
     pub const fn ensure_can_sign(&self) -> Result<()> {
-        if self.protection.is_some() || self.flags.contains(NegotiateFlags::ALWAYS_SIGN) {
+        if self.protection.is_some() || self.agreed.flags.contains(NegotiateFlags::ALWAYS_SIGN) {
             Ok(())
         } else {
             Err(Error::ApiMisuse(ApiMisuse::NoProtection))
@@ -192,7 +194,8 @@ impl Session {
     /// [`ApiMisuse::NoProtection`] without SIGN and SEAL, or if a connectionless session cannot seal;
     /// [`ApiMisuse::NoSeqNum`].
     pub const fn ensure_can_wrap(&self) -> Result<()> {
-        let can_seal = !self.is_datagram() || is_extended(self.flags) || self.flags.contains(NegotiateFlags::SEAL);
+        let can_seal =
+            !self.is_datagram() || is_extended(self.agreed.flags) || self.agreed.flags.contains(NegotiateFlags::SEAL);
         if self.protection.is_none() || !can_seal {
             Err(Error::ApiMisuse(ApiMisuse::NoProtection))
         } else if self.is_datagram() && !self.is_numbered {
@@ -205,7 +208,7 @@ impl Session {
     /// The ExportedSessionKey. Applications make keys of their own with it.
     #[must_use]
     pub const fn key(&self) -> &ExportedSessionKey {
-        &self.key
+        &self.agreed.key
     }
 
     /// Restarts the RC4 stream of one direction, without extended session security that of both; the sequence number does not
@@ -219,13 +222,13 @@ impl Session {
     /// The security strength factor of RFC 4422: bits of the sealing key, 1 for integrity alone, 0 for nothing.
     #[must_use]
     pub const fn strength_factor(&self) -> u32 {
-        if self.flags.contains(NegotiateFlags::SEAL) {
-            match strength(self.flags) {
+        if self.agreed.flags.contains(NegotiateFlags::SEAL) {
+            match strength(self.agreed.flags) {
                 Strength::Bits128 => 64,
                 Strength::Bits56 => 56,
                 Strength::Bits40 => 40,
             }
-        } else if self.flags.contains(NegotiateFlags::SIGN) {
+        } else if self.agreed.flags.contains(NegotiateFlags::SIGN) {
             1
         } else {
             0
@@ -233,18 +236,18 @@ impl Session {
     }
 
     /// Appends the session to `out`: its flags, three bytes that are 0 or 1, its key, and for each direction the sequence
-    /// number and the RC4 state. What is written is secret.
+    /// number and, if a message has begun the RC4 stream, its state. What is written is secret.
     pub fn export(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.flags.bits().to_le_bytes());
-        let booleans = [self.seal_key == SealKey::Cut, self.is_numbered, self.may_start_at_one()];
+        let Agreed { flags, seal_key, key } = &self.agreed;
+        out.extend_from_slice(&flags.bits().to_le_bytes());
+        let booleans = [*seal_key == SealKey::Cut, self.is_numbered, self.may_start_at_one()];
         out.extend_from_slice(&booleans.map(u8::from));
-        out.extend_from_slice(self.key.expose());
+        out.extend_from_slice(key.expose());
         if let Some(Protection { send, receive }) = &self.protection {
             for half in [Some(send), receive.as_ref()].into_iter().flatten() {
                 out.extend_from_slice(&half.seq_num.to_le_bytes());
-                if half.is_fresh {
-                    Handle::new(&half.sealing_key).export(out);
-                } else {
+                out.push(u8::from(half.is_running()));
+                if half.is_running() {
                     half.handle.export(out);
                 }
             }
@@ -268,19 +271,18 @@ impl Session {
             (false, true) => SealKey::Cut,
             (true, true) => return Err(reader.error(field, Fault::WrongValue)),
         };
-        if !flags.protects() {
-            return Ok(Self { flags, seal_key, is_numbered, key, protection: None });
+        let mut protection = flags.protects().then(|| Protection::new(role, flags));
+        if let Some(Protection { send, receive }) = &mut protection {
+            for half in [Some(send), receive.as_mut()].into_iter().flatten() {
+                half.seq_num = reader.u32(field)?;
+                half.is_fresh = !reader.boolean(field)?;
+                if !half.is_fresh {
+                    let state = reader.take(Handle::EXPORTED_LEN, field)?;
+                    half.handle = Handle::import(state).ok_or_else(|| reader.error(field, Fault::WrongValue))?;
+                }
+            }
         }
-        let mut half = |keys| -> Result<_> {
-            let seq_num = reader.u32(field)?;
-            let state = Zeroizing::new(reader.array(field)?);
-            let handle = Handle::import(&state).ok_or_else(|| reader.error(field, Fault::WrongValue))?;
-            Ok(Half { handle, is_fresh: false, ..Half::new(flags, seq_num, keys) })
-        };
-        let [send, receive] = Keys::of_both_ways(role, flags, &key, seal_key);
-        let send = half(send)?;
-        let receive = if is_extended(flags) { Some(half(receive)?) } else { None };
-        let mut session = Self { flags, seal_key, is_numbered, key, protection: Some(Protection { send, receive }) };
+        let mut session = Self { agreed: Agreed { flags, seal_key, key }, is_numbered, protection };
         if may_start_at_one {
             session.forgive_lost_mech_list_mic();
         }
@@ -289,12 +291,10 @@ impl Session {
 }
 
 impl Protection {
-    /// Starts the streams of both directions; `None` without SIGN and SEAL. Without extended session security only the sealing
-    /// key of `send` is used.
-    fn new(flags: NegotiateFlags, send: Keys, receive: Keys) -> Option<Self> {
-        let half = |keys: Keys| Half::new(flags, 0, keys);
-        let receive = is_extended(flags).then_some(receive);
-        flags.protects().then(|| Self { send: half(send), receive: receive.map(half) })
+    /// The streams of both directions, before their first messages.
+    const fn new(role: Role, flags: NegotiateFlags) -> Self {
+        let receive = if is_extended(flags) { Some(Half::new(role.direction(Way::Receive), flags)) } else { None };
+        Self { send: Half::new(role.direction(Way::Send), flags), receive }
     }
 
     fn half(&mut self, way: Way) -> &mut Half {
@@ -314,33 +314,43 @@ impl Role {
     }
 }
 
-impl Keys {
-    fn of_both_ways(role: Role, flags: NegotiateFlags, key: &ExportedSessionKey, seal_key: SealKey) -> [Self; 2] {
-        [Way::Send, Way::Receive].map(|way| role.direction(way)).map(|direction| Self {
-            signing: keys::sign_key(key, direction),
-            sealing: seal_key.make(flags, key, direction),
-        })
+impl Agreed {
+    /// The keys of one direction.
+    #[inline(never)]
+    fn keys(&self, direction: Direction) -> Keys {
+        let Self { flags, seal_key, key } = self;
+        match seal_key {
+            SealKey::Extended => {
+                let (signing, sealing) = keys::sign_and_seal_keys(key, strength(*flags), direction);
+                let key_exch = flags.contains(NegotiateFlags::KEY_EXCH);
+                Keys { checksum: Checksum::Hmac { signing: MessageMac::new(&signing), key_exch }, sealing }
+            }
+            SealKey::Whole => Keys { checksum: Checksum::Crc32, sealing: keys::seal_key_whole(key) },
+            SealKey::Cut => {
+                let is_56 = flags.contains(NegotiateFlags::BITS_56);
+                let length = if is_56 { LmKeyLength::SevenBytes } else { LmKeyLength::FiveBytes };
+                Keys { checksum: Checksum::Crc32, sealing: keys::seal_key_lm(key, length) }
+            }
+        }
     }
 }
 
 impl Half {
-    fn new(flags: NegotiateFlags, seq_num: u32, keys: Keys) -> Self {
-        let checksum = if is_extended(flags) {
-            let signing = MessageMac::new(&keys.signing);
-            Checksum::Hmac { signing, key_exch: flags.contains(NegotiateFlags::KEY_EXCH) }
-        } else {
-            Checksum::Crc32
-        };
-        let is_datagram = flags.contains(NegotiateFlags::DATAGRAM);
+    const fn new(direction: Direction, flags: NegotiateFlags) -> Self {
         Self {
-            checksum,
-            sealing_key: keys.sealing,
+            direction,
+            keys: None,
             handle: Handle::unscheduled(),
             is_fresh: true,
-            seq_num,
-            is_datagram,
+            seq_num: 0,
+            is_datagram: flags.contains(NegotiateFlags::DATAGRAM),
             may_start_at_one: false,
         }
+    }
+
+    /// Whether the next message goes on with the stream of the one before.
+    const fn is_running(&self) -> bool {
+        !self.is_fresh && !self.is_datagram
     }
 }
 
@@ -365,15 +375,6 @@ impl SealKey {
             Self::Cut
         } else {
             Self::Whole
-        }
-    }
-
-    fn make(self, flags: NegotiateFlags, key: &ExportedSessionKey, direction: Direction) -> SealingKey {
-        match self {
-            Self::Extended => keys::seal_key(key, strength(flags), direction),
-            Self::Whole => keys::seal_key_whole(key),
-            Self::Cut if flags.contains(NegotiateFlags::BITS_56) => keys::seal_key_lm(key, LmKeyLength::SevenBytes),
-            Self::Cut => keys::seal_key_lm(key, LmKeyLength::FiveBytes),
         }
     }
 }
@@ -405,9 +406,17 @@ mod tests {
 
     #[test]
     fn no_exported_session_is_longer_than_the_greatest_length() {
-        let exported_len = |flags| {
+        let exported_len = |flags: NegotiateFlags| {
+            let new = |role| Session::new(role, flags, ExportedSessionKey::new([0; 16]), None);
+            let (mut session, mut peer) = (new(Role::Initiator), new(Role::Acceptor));
+            if flags.protects() {
+                session.get_mic(&[]).unwrap();
+                // Without extended session security both ways share a count.
+                let signatures = [peer.get_mic(&[]).unwrap(), peer.get_mic(&[]).unwrap()];
+                assert!(signatures.iter().any(|signature| session.verify_mic(&[], signature).is_ok()));
+            }
             let mut out = Vec::new();
-            Session::new(Role::Initiator, flags, ExportedSessionKey::new([0; 16]), None).export(&mut out);
+            session.export(&mut out);
             out.len()
         };
         let longest = exported_len(NegotiateFlags::SIGN | NegotiateFlags::EXTENDED_SESSIONSECURITY);
@@ -423,8 +432,8 @@ mod tests {
         let session = Session::new(Role::Initiator, flags, ExportedSessionKey::new([0x55; 16]), None);
         assert_eq!(
             format!("{session:?}"),
-            "Session { flags: NegotiateFlags(SIGN), seal_key: Whole, is_numbered: false, key: ExportedSessionKey(..), \
-             protection: Some(Protection { send: Half { seq_num: 0, .. }, receive: None }) }"
+            "Session { agreed: Agreed { flags: NegotiateFlags(SIGN), seal_key: Whole, key: ExportedSessionKey(..) }, \
+             is_numbered: false, protection: Some(Protection { send: Half { seq_num: 0, .. }, receive: None }) }"
         );
     }
 }

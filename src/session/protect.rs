@@ -1,15 +1,17 @@
 //! GSS_GetMIC, GSS_VerifyMIC, GSS_Wrap and GSS_Unwrap, [MS-NLMP] 3.4.2 to 3.4.9.
 
+use core::cmp::Ordering;
+
 use subtle::ConstantTimeEq;
 
 use crate::{
-    crypto::{keys, primitive::crc32},
+    crypto::{keys, primitive::crc32, rc4::Handle},
     error::{ApiMisuse, BadSignature, Message, Result},
     wire::MessageSignature,
 };
 
 use super::{
-    Checksum, Half, Session, Way,
+    Agreed, Checksum, Half, Keys, Session, Way,
     token::{self, SIGNATURE_LEN},
 };
 
@@ -42,8 +44,7 @@ impl Session {
         self.ensure_can_sign()?;
         let Some(protection) = &mut self.protection else { return Ok(MessageSignature::DUMMY.0) };
         let send = protection.half(Way::Send);
-        send.begin();
-        let signature = send.signature(message.iter().copied());
+        let signature = send.begin(&self.agreed).signature(message.iter().copied());
         send.count();
         Ok(signature.0)
     }
@@ -61,13 +62,13 @@ impl Session {
             return if is_dummy { Ok(()) } else { Err(BadSignature::Expected.into()) };
         };
         let receive = protection.half(Way::Receive);
-        let first = receive.skip_lost_message(signature);
-        receive.begin();
-        let before = receive.handle.clone();
-        let expected = receive.signature(message.iter().copied());
+        let before = receive.before(signature);
+        let mut running = receive.begin(&self.agreed);
+        let handle = running.handle.clone();
+        let expected = running.signature(message.iter().copied());
         receive.verify(&expected, signature).inspect_err(|_| {
-            receive.handle = before;
-            receive.seq_num = first;
+            receive.handle = handle;
+            receive.restore(before);
         })
     }
 
@@ -78,10 +79,10 @@ impl Session {
     pub fn wrap(&mut self, message: &mut [Buffer<'_>]) -> Result<[u8; SIGNATURE_LEN]> {
         self.ensure_can_wrap()?;
         let send = self.protection.as_mut().ok_or(ApiMisuse::NoProtection)?.half(Way::Send);
-        send.begin();
+        let mut running = send.begin(&self.agreed);
         // The checksum covers the plain text, but is encrypted after it ([MS-NLMP] 3.4.3).
-        let sum = send.sum_and_encrypt(message);
-        let signature = send.seal(sum);
+        let sum = running.sum_and_encrypt(message);
+        let signature = running.seal(sum);
         send.count();
         Ok(signature.0)
     }
@@ -96,16 +97,16 @@ impl Session {
         let signature = &token::signature(Message::WrapToken, signature)?;
         self.ensure_can_wrap()?;
         let receive = self.protection.as_mut().ok_or(ApiMisuse::NoProtection)?.half(Way::Receive);
-        let first = receive.skip_lost_message(signature);
-        receive.begin();
-        let before = receive.handle.clone();
-        let sum = receive.decrypt_and_sum(message);
-        let expected = receive.seal(sum);
+        let before = receive.before(signature);
+        let mut running = receive.begin(&self.agreed);
+        let handle = running.handle.clone();
+        let sum = running.decrypt_and_sum(message);
+        let expected = running.seal(sum);
         receive.verify(&expected, signature).inspect_err(|_| {
-            receive.handle = before.clone();
-            receive.apply(message);
-            receive.handle = before;
-            receive.seq_num = first;
+            receive.handle = handle.clone();
+            apply(&mut receive.handle, message);
+            receive.handle = handle;
+            receive.restore(before);
         })
     }
 }
@@ -116,42 +117,37 @@ enum Sum {
     Crc32(u32),
 }
 
+/// What a refused message has changed in its direction, besides the stream.
+struct Before {
+    seq_num: u32,
+    is_fresh: bool,
+}
+
 impl Half {
-    fn apply(&mut self, message: &mut [Buffer<'_>]) {
-        for buffer in message {
-            if let Buffer::Data(data) = buffer {
-                self.handle.apply(data);
-            }
+    /// Begins a message: makes the keys, if there are none yet, and schedules that of a stream that starts with this message.
+    fn begin(&mut self, agreed: &Agreed) -> Running<'_> {
+        let is_running = self.is_running();
+        let Self { direction, keys, handle, seq_num, is_datagram, .. } = self;
+        let keys = keys.get_or_insert_with(|| agreed.keys(*direction));
+        if !is_running {
+            keys.schedule(handle, is_datagram.then_some(*seq_num));
+            self.is_fresh = false;
         }
+        Running { keys, handle, seq_num: *seq_num }
     }
 
-    /// Begins a message: schedules the key of a stream that starts with it. That of a connectionless session starts with every
-    /// message, with extended session security under a key for this message ([MS-NLMP] 3.4, 3.4.4).
-    fn begin(&mut self) {
-        if self.is_fresh || self.is_datagram {
-            self.start();
-        }
-    }
-
-    #[inline(never)]
-    fn start(&mut self) {
-        self.is_fresh = false;
-        match &self.checksum {
-            Checksum::Hmac { .. } if self.is_datagram => {
-                self.handle.schedule(&keys::seal_key_of_message(&self.sealing_key, self.seq_num));
-            }
-            Checksum::Hmac { .. } | Checksum::Crc32 => self.handle.schedule(&self.sealing_key),
-        }
-    }
-
-    /// Goes to number 1 if `signature` has it and that is allowed. Returns the number before, which counts again if the
-    /// signature turns out to be wrong.
-    const fn skip_lost_message(&mut self, signature: &MessageSignature) -> u32 {
-        let before = self.seq_num;
-        if self.may_start_at_one && before == 0 && signature.seq_num() == 1 {
+    /// Goes to number 1 if `signature` has it and that is allowed. Returns what was before, which holds again if the signature
+    /// turns out to be wrong.
+    const fn before(&mut self, signature: &MessageSignature) -> Before {
+        let before = Before { seq_num: self.seq_num, is_fresh: self.is_fresh };
+        if self.may_start_at_one && self.seq_num == 0 && signature.seq_num() == 1 {
             self.seq_num = 1;
         }
         before
+    }
+
+    const fn restore(&mut self, before: Before) {
+        (self.seq_num, self.is_fresh) = (before.seq_num, before.is_fresh);
     }
 
     const fn count(&mut self) {
@@ -160,6 +156,50 @@ impl Half {
         }
     }
 
+    /// Compares the signature with the expected one and, if they are equal, counts the sequence number up.
+    fn verify(&mut self, expected: &MessageSignature, got: &MessageSignature) -> Result<()> {
+        let is_crc = matches!(self.keys, Some(Keys { checksum: Checksum::Crc32, .. }));
+        let got = if is_crc { got.without_random_pad() } else { *got };
+        if equal(expected, &got) {
+            self.count();
+            self.may_start_at_one = false;
+            return Ok(());
+        }
+        // Anybody may have written the number in a wrong signature, so it is only a hint for a person. Without extended session
+        // security it is encrypted and cannot be read.
+        let sequence = match got.seq_num().cmp(&self.seq_num) {
+            _ if is_crc => BadSignature::Expected,
+            Ordering::Equal => BadSignature::Expected,
+            _ if self.is_datagram => BadSignature::Other,
+            Ordering::Less => BadSignature::Duplicate,
+            Ordering::Greater => BadSignature::Gap,
+        };
+        Err(sequence.into())
+    }
+}
+
+impl Keys {
+    /// Starts a stream. That of a connectionless session starts with every message, with extended session security under a
+    /// key for the message of this number ([MS-NLMP] 3.4, 3.4.4).
+    #[inline(never)]
+    fn schedule(&self, handle: &mut Handle, datagram: Option<u32>) {
+        match (&self.checksum, datagram) {
+            (Checksum::Hmac { .. }, Some(seq_num)) => {
+                handle.schedule(&keys::seal_key_of_message(&self.sealing, seq_num));
+            }
+            _ => handle.schedule(&self.sealing),
+        }
+    }
+}
+
+/// A message, and what protects it.
+struct Running<'a> {
+    keys: &'a Keys,
+    handle: &'a mut Handle,
+    seq_num: u32,
+}
+
+impl Running<'_> {
     /// MAC of 3.4.4 with the current sequence number. Does not count it up.
     fn signature<'a>(&mut self, message: impl Iterator<Item = &'a [u8]>) -> MessageSignature {
         let sum = self.sum(message);
@@ -167,7 +207,7 @@ impl Half {
     }
 
     fn sum<'a>(&self, message: impl Iterator<Item = &'a [u8]>) -> Sum {
-        match &self.checksum {
+        match &self.keys.checksum {
             Checksum::Hmac { signing, .. } => {
                 let mut mac = signing.begin(self.seq_num);
                 message.for_each(|part| mac.update(part));
@@ -179,15 +219,15 @@ impl Half {
 
     /// The checksum of the message, which is encrypted.
     fn sum_and_encrypt(&mut self, message: &mut [Buffer<'_>]) -> Sum {
-        let Checksum::Hmac { signing, .. } = &self.checksum else {
+        let Checksum::Hmac { signing, .. } = &self.keys.checksum else {
             let sum = self.sum(message.iter().map(Buffer::as_bytes));
-            self.apply(message);
+            apply(self.handle, message);
             return sum;
         };
         let mut mac = signing.begin(self.seq_num);
         for part in message {
             match part {
-                Buffer::Data(data) => mac.update_and_encrypt(data, &mut self.handle),
+                Buffer::Data(data) => mac.update_and_encrypt(data, self.handle),
                 Buffer::SignOnly(data) => mac.update(data),
             }
         }
@@ -196,14 +236,14 @@ impl Half {
 
     /// Decrypts the message. Returns its checksum.
     fn decrypt_and_sum(&mut self, message: &mut [Buffer<'_>]) -> Sum {
-        let Checksum::Hmac { signing, .. } = &self.checksum else {
-            self.apply(message);
+        let Checksum::Hmac { signing, .. } = &self.keys.checksum else {
+            apply(self.handle, message);
             return self.sum(message.iter().map(Buffer::as_bytes));
         };
         let mut mac = signing.begin(self.seq_num);
         for part in message {
             match part {
-                Buffer::Data(data) => mac.decrypt_and_update(data, &mut self.handle),
+                Buffer::Data(data) => mac.decrypt_and_update(data, self.handle),
                 Buffer::SignOnly(data) => mac.update(data),
             }
         }
@@ -213,7 +253,7 @@ impl Half {
     fn seal(&mut self, sum: Sum) -> MessageSignature {
         match sum {
             Sum::Hmac(mut checksum) => {
-                if matches!(self.checksum, Checksum::Hmac { key_exch: true, .. }) {
+                if matches!(self.keys.checksum, Checksum::Hmac { key_exch: true, .. }) {
                     self.handle.apply(&mut checksum);
                 }
                 MessageSignature::with_extended_session_security(checksum, self.seq_num)
@@ -229,28 +269,14 @@ impl Half {
             }
         }
     }
+}
 
-    /// Compares the signature with the expected one and, if they are equal, counts the sequence number up.
-    fn verify(&mut self, expected: &MessageSignature, got: &MessageSignature) -> Result<()> {
-        let got = match self.checksum {
-            Checksum::Hmac { .. } => *got,
-            Checksum::Crc32 => got.without_random_pad(),
-        };
-        if equal(expected, &got) {
-            self.count();
-            self.may_start_at_one = false;
-            return Ok(());
+/// Encrypts or decrypts the data of the message.
+fn apply(handle: &mut Handle, message: &mut [Buffer<'_>]) {
+    for buffer in message {
+        if let Buffer::Data(data) = buffer {
+            handle.apply(data);
         }
-        // Anybody may have written the number in a wrong signature, so it is only a hint for a person. Without extended session
-        // security it is encrypted and cannot be read.
-        let sequence = match self.checksum {
-            Checksum::Hmac { .. } if got.seq_num() == self.seq_num => BadSignature::Expected,
-            Checksum::Hmac { .. } if self.is_datagram => BadSignature::Other,
-            Checksum::Hmac { .. } if got.seq_num() < self.seq_num => BadSignature::Duplicate,
-            Checksum::Hmac { .. } => BadSignature::Gap,
-            Checksum::Crc32 => BadSignature::Expected,
-        };
-        Err(sequence.into())
     }
 }
 

@@ -4,9 +4,9 @@ use gss_ntlm::{
     bytes::Reader,
     crypto::{
         ExportedSessionKey, KeyExchangeKey, LmHash, NtHash, ResponseKeyNt, SessionBaseKey,
-        keys::{self, Direction},
+        keys::{self, Direction, Strength},
         ntowf, primitive,
-        rc4::{Handle, rc4k},
+        rc4::rc4k,
         response,
     },
     error::{ApiMisuse, Message},
@@ -197,7 +197,7 @@ pub(crate) fn encrypted_session_key(inputs: Map<'_>, expected: Map<'_>) -> Outco
 pub(crate) fn sign_key(inputs: Map<'_>, expected: Map<'_>) -> Outcome {
     let key = ExportedSessionKey::new(inputs.array("exported_session_key"));
     let is_extended = inputs.flags("flags").contains(NegotiateFlags::EXTENDED_SESSIONSECURITY);
-    let sign_key = keys::sign_key(&key, direction(inputs));
+    let sign_key = keys::sign_and_seal_keys(&key, Strength::Bits128, direction(inputs)).0;
     // Without extended session security there is none.
     let sign_key = if is_extended { &sign_key.expose()[..] } else { &[] };
     same("sign_key", sign_key, &expected.bytes("sign_key"))
@@ -284,8 +284,8 @@ pub(crate) fn session(inputs: Map<'_>, expected: Map<'_>) -> Outcome {
 pub(crate) fn session_from(role: Role, flags: NegotiateFlags, key: &[u8], seq_num: u32) -> Result<Session, String> {
     let mut exported = Vec::new();
     Session::new(role, flags, ExportedSessionKey::new(array(key)), None).export(&mut exported);
-    // One half or two, behind the flags, three truths, and the key.
-    for half in exported[23..].chunks_mut(4 + Handle::EXPORTED_LEN) {
+    // One half or two, whose streams have not begun, behind the flags, three truths, and the key.
+    for half in exported[23..].chunks_mut(5) {
         half[..4].copy_from_slice(&seq_num.to_le_bytes());
     }
     Session::import(role, &mut Reader::new(Message::ExportedContext, &exported)).map_err(|e| e.to_string())

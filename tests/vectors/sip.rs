@@ -7,7 +7,7 @@ use gss_ntlm::{
     context::{AcceptRequest, Context, ContextFlags, ExpectAuthenticate, InitiateRequest},
     crypto::{
         ExportedSessionKey, KeyExchangeKey, SealingKey,
-        keys::{self, Direction},
+        keys::{self, Direction, Strength},
         ntowf,
         primitive::crc32,
         rc4::Handle,
@@ -185,7 +185,11 @@ fn communicator_2007(recorded: Map<'_>) -> Outcome {
     for (direction, side) in [(Direction::ClientToServer, "client"), (Direction::ServerToClient, "server")] {
         let seal_key = vectors::seal_key(flags, &key, direction, None);
         let of_message = keys::seal_key_of_message(&seal_key, 100);
-        same("a signing key", keys::sign_key(&key, direction).expose(), &recorded.array(&format!("{side}_sign_key")))?;
+        same(
+            "a signing key",
+            keys::sign_and_seal_keys(&key, Strength::Bits128, direction).0.expose(),
+            &recorded.array(&format!("{side}_sign_key")),
+        )?;
         same("a sealing key", seal_key.expose(), &recorded.array(&format!("{side}_seal_key")))?;
         same("its key of 100", of_message.expose(), &recorded.array(&format!("{side}_seal_key_prime_seq100")))?;
     }
@@ -353,7 +357,11 @@ fn one_case(case: Map<'_>, messages: &[Vec<u8>]) -> Outcome {
     let seal_key = if seal_key.len() == 8 { seal_key.repeat(2) } else { seal_key };
     same("the sealing key", &vectors::seal_key(flags, &exported, direction, version).expose()[..], &seal_key)?;
     if case.boolean("ess") {
-        same("the signing key", keys::sign_key(&exported, direction).expose(), &case.array("sign_key"))?;
+        same(
+            "the signing key",
+            keys::sign_and_seal_keys(&exported, Strength::Bits128, direction).0.expose(),
+            &case.array("sign_key"),
+        )?;
     }
     let number = case.u32("first_seqnum");
     let is_datagram = case.boolean("datagram");
