@@ -8,10 +8,42 @@
 
 use core::fmt::{self, Write as _};
 
+use zeroize::Zeroize as _;
+
 use crate::error::{ApiMisuse, Error, Fault, FieldName, HostError, InvalidMessage, Message, Result};
 
 /// The length of the checksum at the end of an exported token, in bytes.
 pub const CHECKSUM_LEN: usize = 8;
+
+/// Bytes that are wiped when they are dropped, many at a time; `Zeroizing` takes one at a time.
+#[derive(Default)]
+pub struct SecretBytes(Vec<u8>);
+
+impl core::ops::Deref for SecretBytes {
+    type Target = Vec<u8>;
+
+    fn deref(&self) -> &Vec<u8> {
+        &self.0
+    }
+}
+
+impl core::ops::DerefMut for SecretBytes {
+    fn deref_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+}
+
+impl Drop for SecretBytes {
+    fn drop(&mut self) {
+        self.0.as_mut_slice().zeroize();
+    }
+}
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretBytes(..)")
+    }
+}
 
 /// Makes room in `out` for `more` elements, and for no others: a vector that grows leaves copies behind.
 ///

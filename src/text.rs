@@ -7,10 +7,8 @@ mod upper_case;
 use core::fmt;
 use std::borrow::Cow;
 
-use zeroize::Zeroizing;
-
 use crate::{
-    bytes,
+    bytes::{self, SecretBytes},
     error::{ApiMisuse, Result},
 };
 
@@ -56,9 +54,9 @@ pub fn from_utf16le_lossy(bytes: &[u8]) -> (String, bool) {
 ///
 /// # Errors
 /// [`ApiMisuse::BadPassword`] if it is something else; [`crate::error::HostError::Memory`].
-pub fn password_to_utf16le(password: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
+pub fn password_to_utf16le(password: &[u8]) -> Result<SecretBytes> {
     // All the capacity at once, as above.
-    let mut bytes = Zeroizing::new(Vec::new());
+    let mut bytes = SecretBytes::default();
     bytes::reserve(&mut bytes, password.len().saturating_mul(2))?;
     push_password(&mut bytes, password).ok_or(ApiMisuse::BadPassword)?;
     Ok(bytes)

@@ -5,10 +5,8 @@
 
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use crate::{
-    bytes::{self, CHECKSUM_LEN, Reader},
+    bytes::{self, CHECKSUM_LEN, Reader, SecretBytes},
     cred::Acceptor,
     error::{ApiMisuse, Fault, FieldName, Message, Result},
     name::{Name, Principal},
@@ -33,8 +31,8 @@ impl Context {
     /// # Errors
     /// [`ApiMisuse::NoContext`] when it has not started or has failed; [`ApiMisuse::BadArgument`] when a name in it is too
     /// long.
-    pub fn export(&self) -> Result<Zeroizing<Vec<u8>>> {
-        let mut out = Zeroizing::new(Vec::new());
+    pub fn export(&self) -> Result<SecretBytes> {
+        let mut out = SecretBytes::default();
         out.extend_from_slice(&[VERSION, u8::from(self.role == Role::Acceptor)]);
         match &self.state {
             State::ExpectChallenge(state) => {

@@ -10,10 +10,8 @@ use std::{
     path::PathBuf,
 };
 
-use zeroize::Zeroizing;
-
 use crate::{
-    bytes::{self, CHECKSUM_LEN, Reader, append_checksum, write_optional, write_prefixed},
+    bytes::{self, CHECKSUM_LEN, Reader, SecretBytes, append_checksum, write_optional, write_prefixed},
     crypto::{LmHash, NtHash},
     error::{CredentialError, Error, Fault, FieldName, InvalidMessage, Message, Result},
     name::Name,
@@ -32,9 +30,9 @@ impl Credential {
     ///
     /// # Errors
     /// [`crate::error::ApiMisuse::BadArgument`] if a name in it is longer than 4 GiB; as [`Credential::usage`].
-    pub fn export(&self) -> Result<Zeroizing<Vec<u8>>> {
+    pub fn export(&self) -> Result<SecretBytes> {
         let Halves { initiator, acceptor } = self.halves()?;
-        let mut out = Zeroizing::new(Vec::new());
+        let mut out = SecretBytes::default();
         let options = self.options();
         out.extend_from_slice(&[VERSION, u8::from(options.no_ci_flags), u8::from(options.neg_flags.is_some())]);
         out.extend_from_slice(&options.neg_flags.unwrap_or(0).to_le_bytes());
@@ -221,7 +219,7 @@ mod tests {
             let token = credential.export().unwrap();
             let again = Credential::import(&token, &with).unwrap();
             assert_eq!((again.usage(), again.name()), (credential.usage(), credential.name()));
-            assert_eq!(again.export().unwrap(), token);
+            assert_eq!(*again.export().unwrap(), *token);
             let not_allowed = Credential::import(&token, &without);
             match credential.usage() {
                 // It will not find the domain's accounts.

@@ -14,10 +14,8 @@ use std::{
     time::Duration,
 };
 
-use zeroize::Zeroizing;
-
 use crate::{
-    bytes,
+    bytes::{self, SecretBytes},
     crypto::LmHash,
     error::{CredentialError, Error, FileFlaw, HostError, Result},
     host::{FileTime, Host},
@@ -335,7 +333,7 @@ fn is_for_everybody(metadata: &std::fs::Metadata) -> bool {
 }
 
 /// What is in the file at `path`, if it is one to trust.
-fn read(path: &Path, env: &Env<'_>) -> Result<(Zeroizing<Vec<u8>>, Stamp)> {
+fn read(path: &Path, env: &Env<'_>) -> Result<(SecretBytes, Stamp)> {
     let failed = |error: std::io::Error| unreadable(path, error.to_string());
     // A FIFO does not block, and what was opened is checked again: it may have been replaced.
     let mut options = OpenOptions::new();
@@ -354,7 +352,7 @@ fn read(path: &Path, env: &Env<'_>) -> Result<(Zeroizing<Vec<u8>>, Stamp)> {
     }
     // All the capacity at once: a vector that grows leaves copies behind.
     let capacity = usize::try_from(metadata.len().min(MAX_FILE)).unwrap_or(0).saturating_add(1);
-    let mut text = Zeroizing::new(Vec::new());
+    let mut text = SecretBytes::default();
     bytes::reserve(&mut text, capacity)?;
     (&file).take(MAX_FILE.saturating_add(1)).read_to_end(&mut text).map_err(failed)?;
     if u64::try_from(text.len()).is_ok_and(|len| len > MAX_FILE) {

@@ -7,7 +7,7 @@ use super::{SealingKey, secret::is_wiped};
 
 /// An RC4 stream, the *Handle* of [MS-NLMP] 3.4. Unlike that of the crate `rc4`, its state can be copied, so that a refused
 /// message leaves the stream as it was, and exported.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+#[derive(Clone)]
 pub struct Handle {
     state: [u8; 256],
     i: u8,
@@ -15,6 +15,16 @@ pub struct Handle {
 }
 
 const _: () = is_wiped::<Handle>();
+
+impl ZeroizeOnDrop for Handle {}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // The slice is wiped many bytes at a time, an array would be one by one.
+        self.state.as_mut_slice().zeroize();
+        (self.i, self.j).zeroize();
+    }
+}
 
 impl Handle {
     /// The length of an exported stream, in bytes.
@@ -85,11 +95,11 @@ impl Handle {
     pub fn import(bytes: &[u8]) -> Option<Self> {
         let (state, ij) = bytes.split_first_chunk::<256>()?;
         let &[i, j] = ij else { return None };
-        let mut seen = [0_u64; 4];
+        let mut seen = [0_u8; 256];
         for entry in state {
-            *seen.get_mut(usize::from(entry >> 6))? |= 1 << (entry & 63);
+            *seen.get_mut(usize::from(*entry))? = 1;
         }
-        (seen == [u64::MAX; 4]).then_some(Self { state: *state, i, j })
+        (seen == [1; 256]).then_some(Self { state: *state, i, j })
     }
 }
 
@@ -97,8 +107,13 @@ impl Handle {
 const WIDE_FROM: usize = 512;
 
 /// A table of words: processors are faster with it.
-#[derive(ZeroizeOnDrop)]
 struct Wide([u32; 256]);
+
+impl Drop for Wide {
+    fn drop(&mut self) {
+        self.0.as_mut_slice().zeroize();
+    }
+}
 
 /// What takes bytes of a stream.
 pub(super) trait Work {

@@ -29,9 +29,16 @@ macro_rules! sixteen_bytes {
 
 macro_rules! secret {
     ($($(#[$doc:meta])* $name:ident)*) => {
-        sixteen_bytes! { $($(#[$doc])* #[derive(Zeroize, ZeroizeOnDrop)] $name)* }
+        sixteen_bytes! { $($(#[$doc])* $name)* }
         $(
-            const _: () = is_wiped::<$name>();
+            impl ZeroizeOnDrop for $name {}
+
+            impl Drop for $name {
+                fn drop(&mut self) {
+                    // The slice is wiped at once, an array would be byte by byte.
+                    self.0.as_mut_slice().zeroize();
+                }
+            }
 
             impl $name {
                 /// The bytes, to compute with: do not keep a copy.
