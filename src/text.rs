@@ -165,7 +165,11 @@ fn write_escaped(c: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 /// `bytes` (UTF-16LE) with every letter in upper case, unit by unit as Windows does it, so that `ß` stays.
 #[must_use]
 pub fn upper_utf16le(bytes: &[u8]) -> Vec<u8> {
-    units(bytes).map(upper_case::upper).flat_map(u16::to_le_bytes).collect()
+    let mut upper = bytes.as_chunks::<2>().0.as_flattened().to_vec();
+    for unit in upper.as_chunks_mut().0 {
+        *unit = upper_case::upper(u16::from_le_bytes(*unit)).to_le_bytes();
+    }
+    upper
 }
 
 /// `text` with every letter in upper case, as [`upper_utf16le`].

@@ -60,13 +60,12 @@ macro_rules! export {
     }};
 }
 
-// How deep in the stack keys and hashes are left by the last step of a handshake, and by what exports or imports something.
-const INITIATE: usize = 67 << 7;
+// How deep in the stack keys and hashes are left by the last step of a handshake, and by what imports something.
+const INITIATE: usize = 61 << 7;
 const ACCEPT: usize = 19 << 9;
 const ACQUIRE_WITH_PASSWORD: usize = 4 << 10;
-const IMPORT_CONTEXT: usize = 43 << 7;
+const IMPORT_CONTEXT: usize = 31 << 7;
 const IMPORT_CRED: usize = 5 << 9;
-const EXPORT_CRED: usize = 1 << 10;
 
 // RFC 2744, in its order, and what krb5 adds beside it.
 export! {
@@ -89,7 +88,7 @@ export! {
     gss_display_name(Ref<Principal>, Out<Malloced>, Out<StaticOid>) => name::display, plain;
     gss_display_status(u32, c_int, Oid, Out<u32>, Out<Malloced>) => status::display, plain;
     gss_duplicate_name(Ref<Principal>, Out<Box<Principal>>) => name::duplicate, plain;
-    gss_export_cred(Ref<Credential>, Out<Malloced>) => cred::export, wiping::<EXPORT_CRED>;
+    gss_export_cred(Ref<Credential>, Out<Malloced>) => cred::export, plain;
     gss_export_name(Ref<Principal>, Out<Malloced>) => name::export, plain;
     gss_export_sec_context(Slot<ContextHandle>, Out<Malloced>) => context::export, plain;
     gss_get_mic(Ref<ContextHandle>, u32, Bytes, Out<Malloced>) => message::get_mic, plain;

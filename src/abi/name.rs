@@ -11,9 +11,8 @@ use super::{
 };
 use crate::{
     error::{ApiMisuse, Result},
-    host::Host as _,
     name::{Name, Principal},
-    sys::{self, Malloced, System},
+    sys::{self, Malloced},
 };
 
 impl Object for Principal {
@@ -41,7 +40,7 @@ fn read(bytes: &[u8], kind: &[u8]) -> Result<Name> {
     let text = || str::from_utf8(without_nul(bytes)).map_err(|_| ApiMisuse::BadName);
     match kind {
         name_type::USER => Name::parse_user(text()?),
-        name_type::SERVICE | name_type::SERVICE_X => Name::parse_service(text()?, &System.names().host_name),
+        name_type::SERVICE | name_type::SERVICE_X => Name::parse_service(text()?, sys::host_name()),
         name_type::ANONYMOUS => Ok(Name::Anonymous),
         name_type::EXPORT_NAME => Name::from_exported(bytes),
         name_type::STRING_UID | name_type::MACHINE_UID => {

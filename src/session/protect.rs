@@ -3,6 +3,7 @@
 use core::cmp::Ordering;
 
 use subtle::ConstantTimeEq;
+use zeroize::zeroize_stack;
 
 use crate::{
     crypto::{keys, primitive::crc32, rc4::Handle},
@@ -117,6 +118,9 @@ enum Sum {
     Crc32(u32),
 }
 
+/// How deep in the stack the making of keys leaves some, in bytes: scripts/check-secrets has found it.
+const MAKING_KEYS: usize = 16 << 7;
+
 /// What a refused message has changed in its direction, besides the stream.
 struct Before {
     seq_num: u32,
@@ -126,6 +130,10 @@ struct Before {
 impl Half {
     /// Begins a message: makes the keys, if there are none yet, and schedules that of a stream that starts with this message.
     fn begin(&mut self, agreed: &Agreed) -> Running<'_> {
+        if self.keys.is_none() {
+            self.make_keys(agreed);
+            zeroize_stack::<MAKING_KEYS>();
+        }
         let is_running = self.is_running();
         let Self { direction, keys, handle, seq_num, is_datagram, .. } = self;
         let keys = keys.get_or_insert_with(|| agreed.keys(*direction));
@@ -134,6 +142,11 @@ impl Half {
             self.is_fresh = false;
         }
         Running { keys, handle, seq_num: *seq_num }
+    }
+
+    #[inline(never)]
+    fn make_keys(&mut self, agreed: &Agreed) {
+        self.keys = Some(agreed.keys(self.direction));
     }
 
     /// Goes to number 1 if `signature` has it and that is allowed. Returns what was before, which holds again if the signature

@@ -16,10 +16,7 @@ mod thread;
 mod trace;
 mod winbind;
 
-use std::{
-    ffi::{CStr, CString},
-    time::Duration,
-};
+use std::{ffi::CStr, time::Duration};
 
 use self::once_box::OnceBox;
 use self::winbind::Winbind;
@@ -86,7 +83,11 @@ impl Host for System {
     }
 
     fn variable(&self, name: &'static str) -> Option<String> {
-        environment::variable(&CString::new(name).ok()?)
+        /// Longer than all of ours: every step of a handshake asks for some, and a `CString` would need memory.
+        const LONGEST: usize = 64;
+        let mut with_nul = [0; LONGEST];
+        with_nul.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
+        environment::variable(CStr::from_bytes_until_nul(&with_nul).ok()?)
     }
 
     fn spnego_loses_mic(&self) -> bool {
@@ -146,7 +147,7 @@ pub(crate) fn user_name(uid: u32) -> Option<String> {
 }
 
 /// The host name. The kernel is asked once per process.
-fn host_name() -> &'static str {
+pub(crate) fn host_name() -> &'static str {
     static NAME: OnceBox<String> = OnceBox::new();
     NAME.get_or_init(ask_for_host_name)
 }

@@ -224,12 +224,15 @@ impl TargetInfoBuilder {
     /// # Errors
     /// When the value is longer than 65,535 bytes, which is the most that an AvLen can say; [`HostError::Memory`].
     pub fn push(&mut self, id: AvId, value: &[u8]) -> Result<&mut Self> {
+        /// The pairs of most messages fit into it, so that the list need not grow.
+        const USUAL: usize = 256;
         let Ok(len) = u16::try_from(value.len()) else {
             let fault = Fault::WrongLength;
             return Err(InvalidMessage { message: Message::Challenge, field: FieldName::TargetInfo, fault }.into());
         };
         // The pair, and MsvAvEOL.
-        self.0.try_reserve(value.len().saturating_add(8)).map_err(|_| HostError::Memory)?;
+        let more = value.len().saturating_add(8).max(if self.0.is_empty() { USUAL } else { 0 });
+        self.0.try_reserve(more).map_err(|_| HostError::Memory)?;
         self.0.extend_from_slice(&id.0.to_le_bytes());
         self.0.extend_from_slice(&len.to_le_bytes());
         self.0.extend_from_slice(value);
