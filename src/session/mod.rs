@@ -88,9 +88,8 @@ struct Half {
     direction: Direction,
     /// Made with the first message: many contexts never have one.
     keys: Option<Keys>,
-    handle: Handle,
-    /// The stream starts with the next message, which schedules its key.
-    is_fresh: bool,
+    /// `None` if the stream starts with the next message, which schedules its key.
+    handle: Option<Box<Handle>>,
     seq_num: u32,
     /// Connectionless messages may get lost or change their order: the stream starts anew before each, and the application
     /// numbers them.
@@ -215,7 +214,7 @@ impl Session {
     /// change. SPNEGO does this after each mechListMIC.
     pub fn reset_crypto(&mut self, way: Way) {
         if let Some(protection) = &mut self.protection {
-            protection.half(way).is_fresh = true;
+            protection.half(way).handle = None;
         }
     }
 
@@ -246,10 +245,8 @@ impl Session {
         if let Some(Protection { send, receive }) = &self.protection {
             for half in [Some(send), receive.as_ref()].into_iter().flatten() {
                 out.extend_from_slice(&half.seq_num.to_le_bytes());
-                out.push(u8::from(half.is_running()));
-                if half.is_running() {
-                    half.handle.export(out);
-                }
+                out.push(u8::from(half.running().is_some()));
+                half.running().into_iter().for_each(|handle| handle.export(out));
             }
         }
     }
@@ -275,10 +272,9 @@ impl Session {
         if let Some(Protection { send, receive }) = &mut protection {
             for half in [Some(send), receive.as_mut()].into_iter().flatten() {
                 half.seq_num = reader.u32(field)?;
-                half.is_fresh = !reader.boolean(field)?;
-                if !half.is_fresh {
-                    let state = reader.take(Handle::EXPORTED_LEN, field)?;
-                    half.handle = Handle::import(state).ok_or_else(|| reader.error(field, Fault::WrongValue))?;
+                if reader.boolean(field)? {
+                    let state = Handle::import(reader.take(Handle::EXPORTED_LEN, field)?);
+                    half.handle = Some(Box::new(state.ok_or_else(|| reader.error(field, Fault::WrongValue))?));
                 }
             }
         }
@@ -340,17 +336,16 @@ impl Half {
         Self {
             direction,
             keys: None,
-            handle: Handle::unscheduled(),
-            is_fresh: true,
+            handle: None,
             seq_num: 0,
             is_datagram: flags.contains(NegotiateFlags::DATAGRAM),
             may_start_at_one: false,
         }
     }
 
-    /// Whether the next message goes on with the stream of the one before.
-    const fn is_running(&self) -> bool {
-        !self.is_fresh && !self.is_datagram
+    /// The stream, if the next message goes on with it.
+    fn running(&self) -> Option<&Handle> {
+        self.handle.as_deref().filter(|_| !self.is_datagram)
     }
 }
 

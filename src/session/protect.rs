@@ -64,13 +64,8 @@ impl Session {
         };
         let receive = protection.half(Way::Receive);
         let before = receive.before(signature);
-        let mut running = receive.begin(&self.agreed);
-        let handle = running.handle.clone();
-        let expected = running.signature(message.iter().copied());
-        receive.verify(&expected, signature).inspect_err(|_| {
-            receive.handle = handle;
-            receive.restore(before);
-        })
+        let expected = receive.begin(&self.agreed).signature(message.iter().copied());
+        receive.verify(&expected, signature).inspect_err(|_| receive.restore(before))
     }
 
     /// Encrypts the data in place, also where only SIGN was negotiated, and returns the signature that goes before it.
@@ -100,13 +95,11 @@ impl Session {
         let receive = self.protection.as_mut().ok_or(ApiMisuse::NoProtection)?.half(Way::Receive);
         let before = receive.before(signature);
         let mut running = receive.begin(&self.agreed);
-        let handle = running.handle.clone();
         let sum = running.decrypt_and_sum(message);
         let expected = running.seal(sum);
         receive.verify(&expected, signature).inspect_err(|_| {
-            receive.handle = handle.clone();
-            apply(&mut receive.handle, message);
-            receive.handle = handle;
+            receive.restore(before.clone());
+            apply(receive.begin(&self.agreed).handle, message);
             receive.restore(before);
         })
     }
@@ -121,10 +114,11 @@ enum Sum {
 /// How deep in the stack the making of keys leaves some, in bytes: scripts/check-secrets has found it.
 const MAKING_KEYS: usize = 16 << 7;
 
-/// What a refused message has changed in its direction, besides the stream.
+/// What a message changes in its direction, before it.
+#[derive(Clone)]
 struct Before {
     seq_num: u32,
-    is_fresh: bool,
+    handle: Option<Handle>,
 }
 
 impl Half {
@@ -134,12 +128,12 @@ impl Half {
             self.make_keys(agreed);
             zeroize_stack::<MAKING_KEYS>();
         }
-        let is_running = self.is_running();
+        let is_running = self.running().is_some();
         let Self { direction, keys, handle, seq_num, is_datagram, .. } = self;
         let keys = keys.get_or_insert_with(|| agreed.keys(*direction));
+        let handle = handle.get_or_insert_with(|| Box::new(Handle::unscheduled()));
         if !is_running {
             keys.schedule(handle, is_datagram.then_some(*seq_num));
-            self.is_fresh = false;
         }
         Running { keys, handle, seq_num: *seq_num }
     }
@@ -151,16 +145,17 @@ impl Half {
 
     /// Goes to number 1 if `signature` has it and that is allowed. Returns what was before, which holds again if the signature
     /// turns out to be wrong.
-    const fn before(&mut self, signature: &MessageSignature) -> Before {
-        let before = Before { seq_num: self.seq_num, is_fresh: self.is_fresh };
+    fn before(&mut self, signature: &MessageSignature) -> Before {
+        let before = Before { seq_num: self.seq_num, handle: self.running().cloned() };
         if self.may_start_at_one && self.seq_num == 0 && signature.seq_num() == 1 {
             self.seq_num = 1;
         }
         before
     }
 
-    const fn restore(&mut self, before: Before) {
-        (self.seq_num, self.is_fresh) = (before.seq_num, before.is_fresh);
+    fn restore(&mut self, before: Before) {
+        self.seq_num = before.seq_num;
+        self.handle = before.handle.map(Box::new);
     }
 
     const fn count(&mut self) {
