@@ -274,6 +274,8 @@ impl Session {
                 half.seq_num = reader.u32(field)?;
                 if reader.boolean(field)? {
                     let state = Handle::import(reader.take(Handle::EXPORTED_LEN, field)?);
+                    // A connectionless session goes on with none.
+                    let state = state.filter(|_| !half.is_datagram);
                     half.handle = Some(Box::new(state.ok_or_else(|| reader.error(field, Fault::WrongValue))?));
                 }
             }
@@ -386,6 +388,8 @@ const fn strength(flags: NegotiateFlags) -> Strength {
 
 #[cfg(test)]
 mod tests {
+    use crate::error::Message;
+
     use super::*;
 
     #[test]
@@ -418,6 +422,27 @@ mod tests {
         assert_eq!(longest, Session::EXPORTED_MAX);
         for flags in [NegotiateFlags::empty(), NegotiateFlags::SIGN, NegotiateFlags::SEAL] {
             assert!(exported_len(flags) < longest, "{flags}");
+        }
+    }
+
+    #[test]
+    fn what_is_imported_exports_as_the_same_or_is_refused() {
+        let flags = NegotiateFlags::SIGN | NegotiateFlags::EXTENDED_SESSIONSECURITY;
+        for (flags, may_run) in [(flags, true), (flags | NegotiateFlags::DATAGRAM, false)] {
+            let mut session = Session::new(Role::Initiator, flags, ExportedSessionKey::new([0; 16]), None);
+            session.get_mic(&[]).unwrap();
+            let mut fresh = Vec::new();
+            session.export(&mut fresh);
+            let running = [&fresh[..27], &[1], &(0..=255).collect::<Vec<u8>>(), &[0; 7]].concat();
+            for (token, is_good) in [(fresh, true), (running, may_run)] {
+                let imported = Session::import(Role::Initiator, &mut Reader::new(Message::ExportedContext, &token));
+                assert_eq!(imported.is_ok(), is_good, "{flags}");
+                if let Ok(session) = imported {
+                    let mut again = Vec::new();
+                    session.export(&mut again);
+                    assert_eq!(again, token);
+                }
+            }
         }
     }
 
