@@ -111,7 +111,7 @@ pub(super) fn initiate(
             tell_of_unstarted_initiator(target, error, &env);
         }
     };
-    env.policy.ensure_outgoing(target, env.host).inspect_err(has_not_started)?;
+    env.policy.ensure_outgoing(target).inspect_err(has_not_started)?;
     let requested = ContextFlags::from_bits_retain(requested);
     let credential = if credential.get().is_none() && requested.contains(ContextFlags::ANON) {
         Borrowed::Default(Credential::anonymous())

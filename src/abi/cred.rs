@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     cred::{CredStore, Credential, Env, Usage},
-    error::{ApiMisuse, Result},
+    error::{ApiMisuse, Error, PolicyError, Result},
     host::Host as _,
     name::Principal,
     policy::Whom,
@@ -49,15 +49,20 @@ pub(super) fn given_or_default<'call>(
     }
 }
 
-/// Tells the system's log of an acceptor's error, if it is something to mend: daemons often show it to nobody, and SPNEGO has
-/// told them another one.
+/// Tells the system's log of an acceptor's error, if it is something to mend, or policy denies NTLM: daemons often show it to
+/// nobody, and SPNEGO has told them another one.
 pub(super) fn logged<T>(result: Result<T>) -> Result<T> {
     if let Err(error) = &result
-        && error.is_misconfiguration()
+        && (error.is_misconfiguration() || is_denied(error))
     {
         System.log(format_args!("{error}"));
     }
     result
+}
+
+/// Whether policy lets no server use NTLM.
+const fn is_denied(error: &Error) -> bool {
+    matches!(error, Error::Policy(PolicyError::IncomingDenied { .. } | PolicyError::FipsRefused { .. }))
 }
 
 /// Where the ways to acquire put what they acquired.

@@ -70,7 +70,7 @@ struct Authenticated {
 /// Answers the NEGOTIATE_MESSAGE ([MS-NLMP] 3.2.5.1.1), or starts without one (3.2.5.2.1).
 pub(super) fn start(request: &AcceptRequest<'_>) -> Result<ExpectAuthenticate> {
     let AcceptRequest { token, env, .. } = *request;
-    env.policy.ensure_incoming(env.host)?;
+    env.policy.ensure_incoming()?;
     let default;
     let credential = match request.credential {
         Some(credential) => credential,

@@ -69,7 +69,7 @@ pub(super) struct ExpectChallenge {
 pub(super) fn start(request: &InitiateRequest<'_>) -> Result<ExpectChallenge> {
     let InitiateRequest { requested, env: Env { policy, host, .. }, .. } = *request;
     if policy.inside_spnego != Traffic::Allow && host.is_called_by_spnego() == Some(true) {
-        policy.ensure_inside_spnego(request.target, *host)?;
+        policy.ensure_inside_spnego(request.target)?;
     }
     let is_datagram = requested.contains(ContextFlags::DATAGRAM);
     if !request.token.is_empty() && !is_datagram {
@@ -122,7 +122,7 @@ impl ExpectChallenge {
         let request = &InitiateRequest { requested: self.requested, ..*request };
         let host = request.env.host;
         if self.is_in_spnego {
-            request.env.policy.ensure_inside_spnego(request.target, host)?;
+            request.env.policy.ensure_inside_spnego(request.target)?;
         }
         // An initiator that began anonymous stays anonymous, also if the second call has another credential.
         let is_anonymous = self.offered.contains(NegotiateFlags::ANONYMOUS);

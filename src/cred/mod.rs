@@ -366,7 +366,7 @@ impl Acceptor {
         if matches!(name, Some(Name::Anonymous)) {
             return Err(ApiMisuse::AnonymousAcceptor.into());
         }
-        env.policy.ensure_incoming(env.host)?;
+        env.policy.ensure_incoming()?;
         let accounts = Self::accounts(store, env)?;
         let (name, is_named) = match name {
             Some(name) => (name.clone(), true),

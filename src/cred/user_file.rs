@@ -415,7 +415,7 @@ fn smbpasswd_entry(
     let name = UserName { user: user.to_owned(), domain: domain.to_owned() };
     let secret = match parse_hash(nt_hash) {
         Some(nt_hash) => {
-            let lm_hash = parse_hex(lm_hash).filter(|_| policy.lm_level.uses_lm()).map(LmHash::new);
+            let lm_hash = parse_hex(lm_hash).filter(|_| policy.keeps_lm_hash()).map(LmHash::new);
             Secret { nt_hash, lm_hash }
         }
         None if flags.contains(&b'N') && nt_hash.starts_with(b"NO PASSWORD") => {
@@ -436,7 +436,11 @@ fn utf8(bytes: &[u8]) -> Option<String> {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
-    use crate::{crypto::ntowf::nt_hash, host::tests::Silent, policy::LmLevel};
+    use crate::{
+        crypto::ntowf::nt_hash,
+        host::tests::Silent,
+        policy::{LmLevel, PolicyFiles, Rules, Whom},
+    };
 
     use super::*;
 
@@ -489,13 +493,19 @@ mod tests {
     fn lm_hashes_are_kept_only_where_the_level_uses_them() {
         let lm = "E52CAC67419A9A224A3B108F3FA6CB6D"; // of "Password"
         let lines = [format!("a:1:{lm}:{HASH}:[U          ]:LCT-0:"), "D:a:Password".to_owned()];
-        let hash = |line: &str, level| {
-            let policy = Policy { lm_level: LmLevel::new(level).unwrap(), ..Policy::default() };
-            parse_line(line.as_bytes(), &policy).unwrap().secret.lm_hash.map(|hash| u128::from_be_bytes(*hash.expose()))
+        let hash_by = |line: &str, policy: &Policy| {
+            parse_line(line.as_bytes(), policy).unwrap().secret.lm_hash.map(|hash| u128::from_be_bytes(*hash.expose()))
         };
+        let hash =
+            |line: &str, level| hash_by(line, &Policy { lm_level: LmLevel::new(level).unwrap(), ..Policy::default() });
+        // A client may meet a target of another section later.
+        let rules = "[client]\nlm-level = 3\n[client \"old.example\"]\nlm-level = 1\n";
+        let rules = Box::leak(Box::new(Rules::parse("/etc/gss/ntlm.conf", rules).unwrap()));
+        let for_some = PolicyFiles { system: vec![rules], additional: None }.policy(Whom::Initiator, None).unwrap();
         for line in lines {
             assert_eq!(hash(&line, 1), u128::from_str_radix(lm, 16).ok());
             assert_eq!(hash(&line, 2), None);
+            assert_eq!(hash_by(&line, &for_some), hash(&line, 1));
         }
     }
 

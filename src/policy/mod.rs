@@ -255,6 +255,11 @@ pub struct UserFile {
     pub is_for_client: bool,
 }
 
+/// The words of an error for what an initiator authenticates to.
+fn words_for(target: Option<&Name>) -> String {
+    target.map_or_else(|| "a server without a name".to_owned(), ToString::to_string)
+}
+
 impl Policy {
     /// The user file that a policy file names.
     #[must_use]
@@ -273,46 +278,39 @@ impl Policy {
     ///
     /// # Errors
     /// [`PolicyError::OutgoingDenied`].
-    pub fn ensure_outgoing(&self, target: Option<&Name>, host: &dyn Host) -> Result<()> {
-        let target = || target.map_or_else(|| "a server without a name".to_owned(), ToString::to_string);
-        let by = || self.setter_of("outgoing");
+    pub fn ensure_outgoing(&self, target: Option<&Name>) -> Result<()> {
         match self.outgoing {
-            Traffic::Allow => {}
-            Traffic::Audit => host.log(format_args!("NTLM to {} is used, and {} watches it", target(), by())),
-            Traffic::Deny => return Err(PolicyError::OutgoingDenied { target: target(), by: by() }.into()),
+            Traffic::Allow | Traffic::Audit => Ok(()),
+            Traffic::Deny => {
+                let by = self.setter_of("outgoing");
+                Err(PolicyError::OutgoingDenied { target: words_for(target), by }.into())
+            }
         }
-        Ok(())
     }
 
     /// Ensures that an initiator that SPNEGO calls may authenticate to `target` by NTLM.
     ///
     /// # Errors
     /// [`PolicyError::InsideSpnegoDenied`].
-    pub fn ensure_inside_spnego(&self, target: Option<&Name>, host: &dyn Host) -> Result<()> {
-        let target = || target.map_or_else(|| "a server without a name".to_owned(), ToString::to_string);
-        let by = || self.setter_of("inside-spnego");
+    pub fn ensure_inside_spnego(&self, target: Option<&Name>) -> Result<()> {
         match self.inside_spnego {
-            Traffic::Allow => {}
-            Traffic::Audit => {
-                host.log(format_args!("SPNEGO has chosen NTLM to {}, and {} watches that", target(), by()));
+            Traffic::Allow | Traffic::Audit => Ok(()),
+            Traffic::Deny => {
+                let by = self.setter_of("inside-spnego");
+                Err(PolicyError::InsideSpnegoDenied { target: words_for(target), by }.into())
             }
-            Traffic::Deny => return Err(PolicyError::InsideSpnegoDenied { target: target(), by: by() }.into()),
         }
-        Ok(())
     }
 
     /// Ensures that an acceptor may authenticate clients by NTLM.
     ///
     /// # Errors
     /// [`PolicyError::IncomingDenied`].
-    pub fn ensure_incoming(&self, host: &dyn Host) -> Result<()> {
-        let by = || self.setter_of("incoming");
+    pub fn ensure_incoming(&self) -> Result<()> {
         match self.incoming {
-            Traffic::Allow => {}
-            Traffic::Audit => host.log(format_args!("A server accepts NTLM, and {} watches that", by())),
-            Traffic::Deny => return Err(PolicyError::IncomingDenied { by: by() }.into()),
+            Traffic::Allow | Traffic::Audit => Ok(()),
+            Traffic::Deny => Err(PolicyError::IncomingDenied { by: self.setter_of("incoming") }.into()),
         }
-        Ok(())
     }
 
     /// Ensures that NTLM may be used where the kernel runs in FIPS mode.

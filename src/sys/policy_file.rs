@@ -47,8 +47,8 @@ static LOOKED: AtomicU64 = AtomicU64::new(0);
 /// [`PolicyError::BadFile`] or [`PolicyError::BadLine`] for a file that cannot be used: it must never open anything.
 pub(super) fn in_force(additional: Option<&str>) -> Result<&'static PolicyFiles> {
     let additional = additional.map(Path::new);
-    let latest = LATEST.get().filter(|reading| reading.additional.as_deref() == additional);
-    let reading = match latest {
+    let latest = LATEST.get();
+    let reading = match latest.filter(|reading| reading.additional.as_deref() == additional) {
         Some(latest) if !is_time_to_look(milliseconds()) || latest.is_current(&System) => latest,
         _ => {
             let reading = Reading::take(Path::new(SYSTEM), additional.map(Path::to_owned), latest, &System);

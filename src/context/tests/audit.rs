@@ -387,7 +387,7 @@ fn what_the_policy_denies_is_told_as_blocked() {
     pair.accept_on(&server, &mut Context::new(Role::Acceptor), &Pair::new().messages()[0]).unwrap_err();
     let host = Told::default();
     let outgoing = Policy { outgoing: Traffic::Deny, ..Policy::default() };
-    let error = outgoing.ensure_outgoing(Some(&pair.target), &host).unwrap_err();
+    let error = outgoing.ensure_outgoing(Some(&pair.target)).unwrap_err();
     tell_of_unstarted_initiator(Some(&pair.target), &error, &Env::without_domain(outgoing, &host));
     let events = [client, server, host].map(Told::only);
     assert_eq!(
