@@ -75,6 +75,17 @@ pub fn copy_text(text: &str) -> Result<String> {
     Ok(out)
 }
 
+/// `value` in memory of its own.
+///
+/// # Errors
+/// [`HostError::Memory`].
+pub fn boxed<T>(value: T) -> Result<Box<[T; 1]>> {
+    let mut out = Vec::new();
+    reserve(&mut out, 1)?;
+    out.push(value);
+    out.into_boxed_slice().try_into().map_err(|_| Error::Internal)
+}
+
 /// The items in a vector.
 ///
 /// # Errors
@@ -191,14 +202,16 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// When the checksum is missing or wrong, or the version is another one.
     pub fn open_export(message: Message, version: u8, token: &'a [u8]) -> Result<Self> {
+        // The version first: another one may have another checksum.
+        if Self::new(message, token).array(FieldName::Version)? != [version] {
+            return Err(Self::new(message, token).error(FieldName::Version, Fault::WrongValue));
+        }
         let body = token.split_last_chunk().filter(|(body, sum)| checksum(body) == **sum).map(|(body, _)| body);
         let mut reader = Self::new(message, body.unwrap_or(&[]));
         if body.is_none() {
             return Err(reader.error(FieldName::Contents, Fault::WrongValue));
         }
-        if reader.array(FieldName::Version)? != [version] {
-            return Err(reader.error(FieldName::Version, Fault::WrongValue));
-        }
+        let [_version] = reader.array(FieldName::Version)?;
         Ok(reader)
     }
 
@@ -273,7 +286,7 @@ pub fn append_checksum(out: &mut Vec<u8>) {
     out.extend_from_slice(&sum);
 }
 
-/// Any change within eight bytes changes it, and one of any others is missed once in 2⁶⁴.
+/// A change within one aligned word of eight bytes always changes it. Another change is missed about once in 2⁶⁴.
 fn checksum(body: &[u8]) -> [u8; CHECKSUM_LEN] {
     /// Odd, so that no two factors have the same product.
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -25,7 +25,10 @@ pub(super) fn plain(minor_status: Out<u32>, body: impl FnOnce() -> Result<Major>
         return status::code(&error).0;
     }
     trace_panics();
-    guarded(minor_status, body, status::remember)
+    let major = guarded(minor_status, body, status::remember);
+    // Some calls make keys.
+    clear_vector_registers();
+    major
 }
 
 /// The same for a function that leaves secrets in `DEPTH` bytes of the stack below it, which are wiped: how many these are,
@@ -66,7 +69,7 @@ fn wipe_stack<const DEPTH: usize>() {
 
 /// Clears the registers with which the compiler copies keys, 16 bytes at a time.
 fn clear_vector_registers() {
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", not(no_stack_wipe)))]
     // SAFETY: it changes nothing but registers that it names.
     unsafe {
         core::arch::asm!(

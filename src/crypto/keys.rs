@@ -1,6 +1,6 @@
 //! From the SessionBaseKey to the keys of a session, [MS-NLMP] 3.4.5, and the MIC.
 
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{
     ExportedSessionKey, KeyExchangeKey, LmHash, Mic, SealingKey, SessionBaseKey, SigningKey,
@@ -143,7 +143,9 @@ pub fn seal_key_of_message(key: &SealingKey, seq_num: u32) -> SealingKey {
     *bits = 8 * (16 + 4);
     let mut state = State::INITIAL;
     state.compress(&block);
-    SealingKey::new(state.to_bytes())
+    let key = SealingKey::new(state.to_bytes());
+    state.zeroize();
+    key
 }
 
 /// The MIC over the messages, which may come in parts, with zeros in place of the MIC.

@@ -1,5 +1,5 @@
-//! The hashes and ciphers of [MS-NLMP] 6, by their crates. MD5 and HMAC-MD5 of what every handshake and every message needs are
-//! in `md5` and `hmac_md5`.
+//! The hashes and ciphers of [MS-NLMP] 6, by their crates. MD5 and HMAC-MD5 for NTLMv2 and for messages are in `md5` and
+//! `hmac_md5`.
 
 use des::cipher::{Array, BlockCipherEncrypt, KeyInit as _};
 use hmac::{Hmac, Mac};

@@ -12,7 +12,7 @@ pub use self::{
 };
 
 use crate::{
-    bytes::Reader,
+    bytes::{Reader, boxed},
     crypto::{
         ExportedSessionKey, SealingKey,
         keys::{self, Direction, LmKeyLength, Strength},
@@ -89,7 +89,7 @@ struct Half {
     /// Made with the first message: many contexts never have one.
     keys: Option<Keys>,
     /// `None` if the stream starts with the next message, which schedules its key.
-    handle: Option<Box<Handle>>,
+    handle: Option<Box<[Handle; 1]>>,
     seq_num: u32,
     /// Connectionless messages may get lost or change their order: the stream starts anew before each, and the application
     /// numbers them.
@@ -151,10 +151,10 @@ impl Session {
 
     /// Accepts number 1 for the peer's first message: number 0 may have been a mechListMIC that SPNEGO lost. The RC4 stream
     /// starts anew after a mechListMIC, so only the number differs. Without extended session security this does nothing,
-    /// because both directions share one number.
+    /// because both directions share one number, and nor does it in a connectionless session, which counts none.
     pub const fn forgive_lost_mech_list_mic(&mut self) {
         if let Some(Protection { receive: Some(receive), .. }) = &mut self.protection {
-            receive.may_start_at_one = true;
+            receive.may_start_at_one = !receive.is_datagram;
         }
     }
 
@@ -274,9 +274,9 @@ impl Session {
                 half.seq_num = reader.u32(field)?;
                 if reader.boolean(field)? {
                     let state = Handle::import(reader.take(Handle::EXPORTED_LEN, field)?);
-                    // A connectionless session goes on with none.
+                    // A connectionless session never goes on with a stream.
                     let state = state.filter(|_| !half.is_datagram);
-                    half.handle = Some(Box::new(state.ok_or_else(|| reader.error(field, Fault::WrongValue))?));
+                    half.handle = Some(boxed(state.ok_or_else(|| reader.error(field, Fault::WrongValue))?)?);
                 }
             }
         }
@@ -284,7 +284,11 @@ impl Session {
         if may_start_at_one {
             session.forgive_lost_mech_list_mic();
         }
-        Ok(session)
+        if session.may_start_at_one() == may_start_at_one {
+            Ok(session)
+        } else {
+            Err(reader.error(field, Fault::WrongValue))
+        }
     }
 }
 
@@ -347,7 +351,7 @@ impl Half {
 
     /// The stream, if the next message goes on with it.
     fn running(&self) -> Option<&Handle> {
-        self.handle.as_deref().filter(|_| !self.is_datagram)
+        self.handle.as_deref().map(|[handle]| handle).filter(|_| !self.is_datagram)
     }
 }
 
@@ -434,7 +438,9 @@ mod tests {
             let mut fresh = Vec::new();
             session.export(&mut fresh);
             let running = [&fresh[..27], &[1], &(0..=255).collect::<Vec<u8>>(), &[0; 7]].concat();
-            for (token, is_good) in [(fresh, true), (running, may_run)] {
+            let mut forgiving = fresh.clone();
+            forgiving[6] = 1;
+            for (token, is_good) in [(fresh, true), (running, may_run), (forgiving, may_run)] {
                 let imported = Session::import(Role::Initiator, &mut Reader::new(Message::ExportedContext, &token));
                 assert_eq!(imported.is_ok(), is_good, "{flags}");
                 if let Ok(session) = imported {
