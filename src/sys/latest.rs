@@ -12,7 +12,7 @@ pub(super) struct Latest<T: 'static>(AtomicPtr<Node<T>>);
 struct Node<T> {
     value: T,
     /// Shows tools that look for lost memory that the earlier value is not lost.
-    _earlier: AtomicPtr<Self>,
+    earlier: AtomicPtr<Self>,
 }
 
 impl<T: Send + Sync> Latest<T> {
@@ -28,10 +28,17 @@ impl<T: Send + Sync> Latest<T> {
 
     /// Makes `value` the latest. Of values that threads set at the same time, any may become the latest.
     pub(super) fn set(&self, value: T) -> &'static T {
-        let earlier = AtomicPtr::new(self.0.load(Ordering::Acquire));
-        let node = Box::leak(Box::new(Node { value, _earlier: earlier }));
-        self.0.store(node, Ordering::Release);
-        &node.value
+        let node: *mut _ = Box::leak(Box::new(Node { value, earlier: AtomicPtr::new(null_mut()) }));
+        // SAFETY: it was just made, and is never freed or changed, but for the pointer, which is atomic.
+        let Node { value, earlier } = unsafe { &*node };
+        let mut latest = self.0.load(Ordering::Acquire);
+        loop {
+            earlier.store(latest, Ordering::Relaxed);
+            match self.0.compare_exchange_weak(latest, node, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return value,
+                Err(another) => latest = another,
+            }
+        }
     }
 }
 
@@ -47,5 +54,25 @@ mod tests {
         assert_eq!(CELL.get(), Some(first));
         let second = CELL.set("second".to_owned());
         assert_eq!((CELL.get(), &**first, &**second), (Some(second), "first", "second"));
+    }
+
+    #[test]
+    fn no_value_is_lost_that_threads_set_at_the_same_time() {
+        const THREADS: usize = 8;
+        const VALUES: usize = 1000;
+        static CELL: Latest<usize> = Latest::new();
+        std::thread::scope(|scope| {
+            for thread in 0..THREADS {
+                scope.spawn(move || (0..VALUES).for_each(|value| _ = CELL.set(thread * VALUES + value)));
+            }
+        });
+        let mut seen = std::collections::HashSet::new();
+        let mut next = CELL.0.load(Ordering::Acquire);
+        // SAFETY: nodes are never freed.
+        while let Some(node) = unsafe { next.as_ref() } {
+            seen.insert(node.value);
+            next = node.earlier.load(Ordering::Relaxed);
+        }
+        assert_eq!(seen.len(), THREADS * VALUES);
     }
 }
