@@ -107,13 +107,10 @@ fn parse_again(text: &[u8], rules: Option<&Rules>) {
 /// What is denied has a sentence.
 fn ensure_decides(policy: &Policy, name: &Name) {
     for target in [None, Some(name)] {
-        assert_eq!(no_fault(policy.ensure_outgoing(target, &Fixed)).is_err(), policy.outgoing == Traffic::Deny);
-        assert_eq!(
-            no_fault(policy.ensure_inside_spnego(target, &Fixed)).is_err(),
-            policy.inside_spnego == Traffic::Deny
-        );
+        assert_eq!(no_fault(policy.ensure_outgoing(target)).is_err(), policy.outgoing == Traffic::Deny);
+        assert_eq!(no_fault(policy.ensure_inside_spnego(target)).is_err(), policy.inside_spnego == Traffic::Deny);
     }
-    assert_eq!(no_fault(policy.ensure_incoming(&Fixed)).is_err(), policy.incoming == Traffic::Deny);
+    assert_eq!(no_fault(policy.ensure_incoming()).is_err(), policy.incoming == Traffic::Deny);
     let _ = (policy.user_file(), policy.keeps_lm_hash());
 }
 
