@@ -13,7 +13,7 @@ use gss_ntlm::{
         TargetInfoPolicy, TargetNamePolicy, Traffic, UserFileMode, Whom,
     },
 };
-use gss_ntlm_fuzz::{Fixed, Tape, no_fault};
+use gss_ntlm_fuzz::{Tape, no_fault};
 use libfuzzer_sys::fuzz_target;
 
 const VARIABLES: [(&str, &str); 16] = [
