@@ -221,6 +221,14 @@ class InTheJournal(AuditTest):
         self.assertEqual(warnings[0]["MESSAGE_ID"], "474451a6eaed4f1cb8316be6a7431dec")
         self.assertTrue(any(entry["PRIORITY"] == "7" and entry["MESSAGE"].startswith("error 0x") for entry in entries), entries)
 
+    def test_a_server_that_policy_denies_has_a_line_before_any_client_comes(self):
+        journal = self.log(Journal)
+        server = self.party(journal, GSS_NTLM_INCOMING="deny")
+        self.assertRefused("UNAUTHORIZED", server.acquire, cred="server", usage="accept")
+        entry, = journal.entries()
+        self.assertIn("denied by GSS_NTLM_INCOMING", entry["MESSAGE"])
+        self.assertEqual((entry["PRIORITY"], entry["MESSAGE_ID"]), ("4", "474451a6eaed4f1cb8316be6a7431dec"))
+
 
 class InSyslog(AuditTest):
     def test_a_refused_client_has_one_line(self):
