@@ -75,7 +75,7 @@ pub fn copy_text(text: &str) -> Result<String> {
     Ok(out)
 }
 
-/// `value` in memory of its own.
+/// `value` in memory of its own: an array of one, for that of a plain `Box` cannot be asked for.
 ///
 /// # Errors
 /// [`HostError::Memory`].

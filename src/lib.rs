@@ -35,7 +35,8 @@
 //! 5. `context::initiator`: our AV_PAIRs added; `context::response`: the response and the keys, computed by [`crypto`]; then the
 //!    message encoded.
 //! 6. `context::transcript`: the MIC over the three messages, put in its place.
-//! 7. [`session::Session::new`]: keys for both directions. The state becomes `Established`.
+//! 7. [`session::Session::new`]: the key of both directions, whose own keys are made with their first messages. The state
+//!    becomes `Established`.
 //! 8. `abi::context`: the token copied to memory that the caller frees; flags and handle are put last.
 //!
 //! The acceptor's AUTHENTICATE_MESSAGE goes the same way up to 3; then `context::verify` makes the three proofs, without all

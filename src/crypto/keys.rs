@@ -88,7 +88,7 @@ pub fn decrypt_session_key(key: &KeyExchangeKey, mut encrypted: [u8; 16]) -> Exp
     ExportedSessionKey::new(encrypted)
 }
 
-/// SIGNKEY and SEALKEY with extended session security.
+/// SIGNKEY (3.4.5.2) and SEALKEY (3.4.5.3) with extended session security, for one direction.
 #[must_use]
 pub fn sign_and_seal_keys(
     key: &ExportedSessionKey, strength: Strength, direction: Direction,

@@ -41,7 +41,7 @@ impl Session {
     /// With ALWAYS_SIGN alone the signature is the dummy of 3.4.4.3, which protects nothing and is not counted.
     ///
     /// # Errors
-    /// As [`Session::ensure_can_sign`].
+    /// As [`Session::ensure_can_sign`]; [`crate::error::HostError::Memory`].
     pub fn get_mic(&mut self, message: &[&[u8]]) -> Result<[u8; SIGNATURE_LEN]> {
         self.ensure_can_sign()?;
         let Some(protection) = &mut self.protection else { return Ok(MessageSignature::DUMMY.0) };
@@ -55,7 +55,7 @@ impl Session {
     ///
     /// # Errors
     /// [`BadSignature`]; [`crate::error::InvalidMessage`] for a signature of another length; as
-    /// [`Session::ensure_can_sign`].
+    /// [`Session::ensure_can_sign`]; [`crate::error::HostError::Memory`].
     pub fn verify_mic(&mut self, message: &[&[u8]], signature: &[u8]) -> Result<()> {
         let signature = &token::signature(Message::MicToken, signature)?;
         self.ensure_can_sign()?;
@@ -72,7 +72,7 @@ impl Session {
     /// Encrypts the data in place, also where only SIGN was negotiated, and returns the signature that goes before it.
     ///
     /// # Errors
-    /// As [`Session::ensure_can_wrap`].
+    /// As [`Session::ensure_can_wrap`]; [`crate::error::HostError::Memory`].
     pub fn wrap(&mut self, message: &mut [Buffer<'_>]) -> Result<[u8; SIGNATURE_LEN]> {
         self.ensure_can_wrap()?;
         let send = self.protection.as_mut().ok_or(ApiMisuse::NoProtection)?.half(Way::Send);
@@ -89,7 +89,7 @@ impl Session {
     ///
     /// # Errors
     /// [`BadSignature`]; [`crate::error::InvalidMessage`] for a signature of another length; as
-    /// [`Session::ensure_can_wrap`].
+    /// [`Session::ensure_can_wrap`]; [`crate::error::HostError::Memory`].
     pub fn unwrap(&mut self, message: &mut [Buffer<'_>], signature: &[u8]) -> Result<()> {
         let signature = &token::signature(Message::WrapToken, signature)?;
         self.ensure_can_wrap()?;
@@ -98,14 +98,14 @@ impl Session {
         let mut running = receive.begin(&self.agreed, Some(signature))?;
         let sum = running.decrypt_and_sum(message);
         let expected = running.seal(sum);
-        let refused = receive.verify(&expected, signature);
-        if refused.is_err() {
+        let verified = receive.verify(&expected, signature);
+        if verified.is_err() {
             if let Some(running) = receive.again(&before) {
                 apply(running.handle, message);
             }
             receive.restore(&mut before);
         }
-        refused
+        verified
     }
 }
 
@@ -118,7 +118,7 @@ enum Sum {
 /// How deep in the stack the making of keys leaves keys, in bytes: scripts/check-secrets has found it.
 const MAKING_KEYS: usize = 16 << 7;
 
-/// What a message changes in its direction, before it.
+/// How its direction was before a message, as far as a message changes it.
 struct Before {
     seq_num: u32,
     handle: Option<Handle>,
