@@ -403,6 +403,33 @@ mod tests {
     }
 
     #[test]
+    fn where_a_mech_list_mic_was_lost_a_forged_message_uses_up_no_number() {
+        let (mut client, mut server) = pair(FULL);
+        server.forgive_lost_mech_list_mic();
+        let before = state(&server);
+        let [zero, one] = [(); 2].map(|()| {
+            let mut data = *b"message";
+            (client.wrap(&mut [Buffer::Data(&mut data)]).unwrap(), data)
+        });
+        // The forger says that number 0 was lost.
+        assert!(server.verify_mic(&[b"forged"], &one.0).is_err());
+        assert!(server.unwrap(&mut [Buffer::Data(&mut b"forged!".clone())], &one.0).is_err());
+        assert_eq!(state(&server), before);
+        for (signature, mut data) in [zero, one] {
+            server.unwrap(&mut [Buffer::Data(&mut data)], &signature).unwrap();
+            assert_eq!(&data, b"message");
+            assert!(!server.may_start_at_one(), "the first message is there");
+        }
+        // Number 0 was lost: the first message has number 1, and no other message comes before it.
+        let (mut client, mut server) = pair(FULL);
+        server.forgive_lost_mech_list_mic();
+        client.get_mic(&[b"mechTypes"]).unwrap();
+        client.reset_crypto(Way::Send);
+        server.verify_mic(&[b"first"], &client.get_mic(&[b"first"]).unwrap()).unwrap();
+        assert!(server.verify_mic(&[b"first"], &pair(FULL).0.get_mic(&[b"first"]).unwrap()).is_err());
+    }
+
+    #[test]
     fn tells_a_replayed_message_from_a_lost_one() {
         let (mut client, mut server) = pair(FULL);
         let (first, second, third) = (client.get_mic(&[b"1"]), client.get_mic(&[b"2"]), client.get_mic(&[b"3"]));
