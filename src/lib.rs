@@ -13,7 +13,7 @@
 //! | [`name`] | users and services | the above |
 //! | [`policy`] | what is allowed: data and decisions, no I/O | the above |
 //! | [`wire`] | [MS-NLMP] 2.2: bytes to structs and back. No key, no policy, no clock | `error`, `bytes`, `text` |
-//! | [`crypto`] | [MS-NLMP] 3.3, 3.4: bytes to keys. Knows no message | `error`, `bytes`, `text` |
+//! | [`crypto`] | [MS-NLMP] 3.3, 3.4: bytes to keys. Knows no message. `unsafe` in `crypto::kernel` alone | `error`, `bytes`, `text` |
 //! | [`cred`] | where secrets come from, what verifies a client, what a domain must be able to do; [`cred::Env`], where a call runs | all above but `wire` |
 //! | [`session`] | after the handshake: both directions' keys, numbers and streams | `error`, `bytes`, `wire`, `crypto` |
 //! | [`context`] | the handshake; the only translator between GSS words and MS-NLMP words | all above |

@@ -5,6 +5,8 @@
 
 use zeroize::Zeroizing;
 
+use super::kernel::{self, Kernel, Task};
+
 /// The length of a block, in bytes.
 pub(super) const BLOCK_LEN: usize = 64;
 
@@ -42,42 +44,89 @@ impl State {
     }
 
     /// Goes on by one block.
-    #[inline(never)]
+    #[inline]
     pub(super) fn compress(&mut self, block: &Words) {
-        self.compress_with(block, zero(), |_| ());
+        kernel::run(Compress(self, block));
     }
 
     /// Goes on by these blocks.
-    #[inline(never)]
+    #[inline]
     pub(super) fn compress_all(&mut self, blocks: &[[u8; BLOCK_LEN]]) {
-        let zero = zero();
-        for block in blocks {
-            self.compress_with(&words(block), zero, |_| ());
+        if !blocks.is_empty() {
+            kernel::run(CompressAll(self, blocks));
         }
     }
 
-    /// Goes on by one block, and calls `between` with 0, 1, … 63 between the steps. `zero` is from [`zero`].
+    /// The state, for [`rounds`].
     #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "the other work must come between the steps, not in a function of its own"
-    )]
-    pub(super) fn compress_with(&mut self, block: &Words, zero: u32, between: impl FnMut(usize)) {
-        let mut state = self.0.map(|word| [word]);
-        rounds(&mut state, [block], zero, between);
-        self.0 = state.map(|[word]| word);
+    pub(super) fn load<L: Lanes<1>>(self) -> [L; 4] {
+        self.0.map(|word| L::from_words([word]))
+    }
+
+    /// The state after [`rounds`].
+    #[inline(always)]
+    pub(super) fn of<L: Lanes<1>>(lanes: [L; 4]) -> Self {
+        Self(lanes.map(|lane| {
+            let [word] = lane.to_words();
+            word
+        }))
+    }
+}
+
+struct Compress<'a>(&'a mut State, &'a Words);
+
+impl Task for Compress<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<K: Kernel>(self) {
+        let Self(state, block) = self;
+        let mut lanes = state.load::<K::One>();
+        rounds(&mut lanes, [block], Unknown::new(), |_| ());
+        *state = State::of(lanes);
+    }
+}
+
+pub(super) struct CompressAll<'a>(pub(super) &'a mut State, pub(super) &'a [[u8; BLOCK_LEN]]);
+
+impl Task for CompressAll<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<K: Kernel>(self) {
+        let Self(state, blocks) = self;
+        let mut lanes = state.load::<K::One>();
+        let unknown = Unknown::new();
+        for block in blocks {
+            rounds(&mut lanes, [&words(block)], unknown, |_| ());
+        }
+        *state = State::of(lanes);
     }
 }
 
 /// Goes on by one block in both states. That takes little longer than one of them: neither waits for the other.
-#[inline(never)]
+#[inline]
 pub(super) fn compress_both(states: &mut [State; 2], blocks: [&Words; 2]) {
-    let [first, second] = states.each_mut().map(|state| &mut state.0);
-    let mut both = [[0; 2]; 4];
-    both.iter_mut().zip(*first).zip(*second).for_each(|((both, first), second)| *both = [first, second]);
-    rounds(&mut both, blocks, zero(), |_| ());
-    *first = both.map(|[word, _]| word);
-    *second = both.map(|[_, word]| word);
+    kernel::run(CompressBoth(states, blocks));
+}
+
+struct CompressBoth<'a>(&'a mut [State; 2], [&'a Words; 2]);
+
+impl Task for CompressBoth<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<K: Kernel>(self) {
+        let Self([State(first), State(second)], blocks) = self;
+        let mut both = [K::Two::from_words([0; 2]); 4];
+        for ((lanes, first), second) in both.iter_mut().zip(&*first).zip(&*second) {
+            *lanes = K::Two::from_words([*first, *second]);
+        }
+        rounds(&mut both, blocks, Unknown::new(), |_| ());
+        for ((first, second), lanes) in first.iter_mut().zip(second).zip(both) {
+            [*first, *second] = lanes.to_words();
+        }
+    }
 }
 
 /// MD5 of two messages in two parts each, which are 56 to 119 bytes long together.
@@ -105,103 +154,176 @@ fn two_blocks([first, second]: [&[u8]; 2]) -> [Words; 2] {
     blocks
 }
 
-/// The four rounds, on `N` states at the same time.
+/// One word of each of `N` states, for which [`rounds`] does the same.
+pub(super) trait Lanes<const N: usize>: Copy {
+    fn from_words(words: [u32; N]) -> Self;
+    fn to_words(self) -> [u32; N];
+    fn add(self, other: Self) -> Self;
+    /// Step `AT` of the 64, a rotation by `LEFT`, with a word of each block; [`AT / 16`](round) is its round.
+    fn step<const AT: usize, const LEFT: i32>(state: [Self; 4], words: [u32; N], unknown: Unknown) -> Self;
+}
+
+/// The four rounds, on `N` states. `between` is called with 0, 1, … 63 between the steps.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "as above")]
-fn rounds<const N: usize>(state: &mut [[u32; N]; 4], blocks: [&Words; N], zero: u32, mut between: impl FnMut(usize)) {
+pub(super) fn rounds<L: Lanes<N>, const N: usize>(
+    state: &mut [L; 4], blocks: [&Words; N], unknown: Unknown, mut between: impl FnMut(usize),
+) {
     let [mut a, mut b, mut c, mut d] = *state;
-    // Four steps: for each its number, its word of the block, and its constant.
+    // Four steps: for each its number and its word of the block, and its rotation.
     macro_rules! four {
-        ($step:ident: $p:literal $m:literal $k:literal, $q:literal $n:literal $l:literal,
-            $r:literal $o:literal $s:literal, $t:literal $u:literal $v:literal) => {
-            step($step::<0>, &mut a, [&b, &c, &d], blocks.map(|block| block[$m]), $k, zero);
+        ($p:literal $m:literal $first:literal, $q:literal $n:literal $second:literal,
+            $r:literal $o:literal $third:literal, $s:literal $t:literal $fourth:literal) => {
+            a = L::step::<$p, $first>([a, b, c, d], blocks.map(|block| block[$m]), unknown);
             between($p);
-            step($step::<1>, &mut d, [&a, &b, &c], blocks.map(|block| block[$n]), $l, zero);
+            d = L::step::<$q, $second>([d, a, b, c], blocks.map(|block| block[$n]), unknown);
             between($q);
-            step($step::<2>, &mut c, [&d, &a, &b], blocks.map(|block| block[$o]), $s, zero);
+            c = L::step::<$r, $third>([c, d, a, b], blocks.map(|block| block[$o]), unknown);
             between($r);
-            step($step::<3>, &mut b, [&c, &d, &a], blocks.map(|block| block[$u]), $v, zero);
-            between($t);
+            b = L::step::<$s, $fourth>([b, c, d, a], blocks.map(|block| block[$t]), unknown);
+            between($s);
         };
     }
-    four!(f: 0 0 0xd76a_a478, 1 1 0xe8c7_b756, 2 2 0x2420_70db, 3 3 0xc1bd_ceee);
-    four!(f: 4 4 0xf57c_0faf, 5 5 0x4787_c62a, 6 6 0xa830_4613, 7 7 0xfd46_9501);
-    four!(f: 8 8 0x6980_98d8, 9 9 0x8b44_f7af, 10 10 0xffff_5bb1, 11 11 0x895c_d7be);
-    four!(f: 12 12 0x6b90_1122, 13 13 0xfd98_7193, 14 14 0xa679_438e, 15 15 0x49b4_0821);
-    four!(g: 16 1 0xf61e_2562, 17 6 0xc040_b340, 18 11 0x265e_5a51, 19 0 0xe9b6_c7aa);
-    four!(g: 20 5 0xd62f_105d, 21 10 0x0244_1453, 22 15 0xd8a1_e681, 23 4 0xe7d3_fbc8);
-    four!(g: 24 9 0x21e1_cde6, 25 14 0xc337_07d6, 26 3 0xf4d5_0d87, 27 8 0x455a_14ed);
-    four!(g: 28 13 0xa9e3_e905, 29 2 0xfcef_a3f8, 30 7 0x676f_02d9, 31 12 0x8d2a_4c8a);
-    four!(h: 32 5 0xfffa_3942, 33 8 0x8771_f681, 34 11 0x6d9d_6122, 35 14 0xfde5_380c);
-    four!(h: 36 1 0xa4be_ea44, 37 4 0x4bde_cfa9, 38 7 0xf6bb_4b60, 39 10 0xbebf_bc70);
-    four!(h: 40 13 0x289b_7ec6, 41 0 0xeaa1_27fa, 42 3 0xd4ef_3085, 43 6 0x0488_1d05);
-    four!(h: 44 9 0xd9d4_d039, 45 12 0xe6db_99e5, 46 15 0x1fa2_7cf8, 47 2 0xc4ac_5665);
-    four!(i: 48 0 0xf429_2244, 49 7 0x432a_ff97, 50 14 0xab94_23a7, 51 5 0xfc93_a039);
-    four!(i: 52 12 0x655b_59c3, 53 3 0x8f0c_cc92, 54 10 0xffef_f47d, 55 1 0x8584_5dd1);
-    four!(i: 56 8 0x6fa8_7e4f, 57 15 0xfe2c_e6e0, 58 6 0xa301_4314, 59 13 0x4e08_11a1);
-    four!(i: 60 4 0xf753_7e82, 61 11 0xbd3a_f235, 62 2 0x2ad7_d2bb, 63 9 0xeb86_d391);
-    for (words, new) in state.iter_mut().zip([a, b, c, d]) {
-        words.iter_mut().zip(new).for_each(|(word, new)| *word = word.wrapping_add(new));
+    four!(0 0 7, 1 1 12, 2 2 17, 3 3 22);
+    four!(4 4 7, 5 5 12, 6 6 17, 7 7 22);
+    four!(8 8 7, 9 9 12, 10 10 17, 11 11 22);
+    four!(12 12 7, 13 13 12, 14 14 17, 15 15 22);
+    four!(16 1 5, 17 6 9, 18 11 14, 19 0 20);
+    four!(20 5 5, 21 10 9, 22 15 14, 23 4 20);
+    four!(24 9 5, 25 14 9, 26 3 14, 27 8 20);
+    four!(28 13 5, 29 2 9, 30 7 14, 31 12 20);
+    four!(32 5 4, 33 8 11, 34 11 16, 35 14 23);
+    four!(36 1 4, 37 4 11, 38 7 16, 39 10 23);
+    four!(40 13 4, 41 0 11, 42 3 16, 43 6 23);
+    four!(44 9 4, 45 12 11, 46 15 16, 47 2 23);
+    four!(48 0 6, 49 7 10, 50 14 15, 51 5 21);
+    four!(52 12 6, 53 3 10, 54 10 15, 55 1 21);
+    four!(56 8 6, 57 15 10, 58 6 15, 59 13 21);
+    four!(60 4 6, 61 11 10, 62 2 15, 63 9 21);
+    let [a0, b0, c0, d0] = *state;
+    *state = [a0.add(a), b0.add(b), c0.add(c), d0.add(d)];
+}
+
+impl<const N: usize> Lanes<N> for [u32; N] {
+    #[inline(always)]
+    fn from_words(words: [u32; N]) -> Self {
+        words
+    }
+
+    #[inline(always)]
+    fn to_words(self) -> [u32; N] {
+        self
+    }
+
+    #[inline(always)]
+    fn add(mut self, other: Self) -> Self {
+        self.iter_mut().zip(other).for_each(|(word, other)| *word = word.wrapping_add(other));
+        self
+    }
+
+    #[inline(always)]
+    #[expect(clippy::indexing_slicing, reason = "there are 64 steps")]
+    fn step<const AT: usize, const LEFT: i32>([mut a, b, c, d]: [Self; 4], words: [u32; N], unknown: Unknown) -> Self {
+        for ((((a, b), c), d), word) in a.iter_mut().zip(b).zip(c).zip(d).zip(words) {
+            // An exclusive or with the zero keeps before it what can be done before `b` is known.
+            let early = a.wrapping_add(word.wrapping_add(CONSTANTS[AT]));
+            let sum = match round(AT) {
+                1 => (early ^ unknown.zero).wrapping_add(((c ^ d) & b) ^ d),
+                // The function is a sum, for its two parts have no bit in common: only the second waits for `b`.
+                2 => (early.wrapping_add(c & !d) ^ unknown.zero).wrapping_add(b & d),
+                3 => (early ^ unknown.zero).wrapping_add((c ^ d) ^ b),
+                _ => (early ^ unknown.zero).wrapping_add((b | !d) ^ c),
+            };
+            *a = sum.rotate_left(LEFT.unsigned_abs()).wrapping_add(b);
+        }
+        a
     }
 }
 
-/// One step in each state.
+/// The round of step `at`, from 1 to 4.
 #[inline(always)]
-fn step<const N: usize>(
-    step: impl Fn(u32, u32, u32, u32, u32, u32) -> u32, a: &mut [u32; N], [b, c, d]: [&[u32; N]; 3], words: [u32; N],
-    constant: u32, zero: u32,
-) {
-    for ((((a, b), c), d), word) in a.iter_mut().zip(b).zip(c).zip(d).zip(words) {
-        *a = step(*a, *b, *c, *d, word.wrapping_add(constant), zero);
+pub(super) const fn round(at: usize) -> usize {
+    (at / 16).saturating_add(1)
+}
+
+/// What the compiler does not know, so that it leaves the additions in their order. It would move the newest word of the state to
+/// the front, and the constants to the end, and each step would wait longer for the one before it.
+#[derive(Clone, Copy)]
+pub(super) struct Unknown {
+    pub(super) zero: u32,
+    pub(super) constants: &'static [u32; 64],
+}
+
+impl Unknown {
+    #[inline(always)]
+    pub(super) fn new() -> Self {
+        Self { zero: core::hint::black_box(0), constants: core::hint::black_box(&CONSTANTS) }
     }
 }
 
-/// A zero that the compiler does not know. An exclusive or with it keeps additions that can be done early from being moved
-/// behind the newest word, where every step would wait for them.
-#[inline]
-pub(super) fn zero() -> u32 {
-    core::hint::black_box(0)
-}
-
-/// One step of round 1; `AT` is its place in a row of four.
-#[inline(always)]
-fn f<const AT: usize>(a: u32, b: u32, c: u32, d: u32, word: u32, zero: u32) -> u32 {
-    let early = a.wrapping_add(word) ^ zero;
-    let sum = early.wrapping_add(((c ^ d) & b) ^ d);
-    sum.rotate_left(rotation(AT, [7, 12, 17, 22])).wrapping_add(b)
-}
-
-/// One step of round 2. Its function is a sum, for the two parts have no bit in common: only the second waits for `b`.
-#[inline(always)]
-fn g<const AT: usize>(a: u32, b: u32, c: u32, d: u32, word: u32, zero: u32) -> u32 {
-    let early = a.wrapping_add(word).wrapping_add(c & !d) ^ zero;
-    let sum = early.wrapping_add(b & d);
-    sum.rotate_left(rotation(AT, [5, 9, 14, 20])).wrapping_add(b)
-}
-
-/// One step of round 3.
-#[inline(always)]
-fn h<const AT: usize>(a: u32, b: u32, c: u32, d: u32, word: u32, zero: u32) -> u32 {
-    let early = a.wrapping_add(word) ^ zero;
-    let sum = early.wrapping_add((c ^ d) ^ b);
-    sum.rotate_left(rotation(AT, [4, 11, 16, 23])).wrapping_add(b)
-}
-
-/// One step of round 4.
-#[inline(always)]
-fn i<const AT: usize>(a: u32, b: u32, c: u32, d: u32, word: u32, zero: u32) -> u32 {
-    let early = a.wrapping_add(word) ^ zero;
-    let sum = early.wrapping_add((b | !d) ^ c);
-    sum.rotate_left(rotation(AT, [6, 10, 15, 21])).wrapping_add(b)
-}
-
-#[inline(always)]
-const fn rotation(at: usize, of_four: [u32; 4]) -> u32 {
-    let [first, second, third, fourth] = of_four;
-    match at {
-        0 => first,
-        1 => second,
-        2 => third,
-        _ => fourth,
-    }
-}
+/// The constants of the steps.
+static CONSTANTS: [u32; 64] = [
+    0xd76a_a478,
+    0xe8c7_b756,
+    0x2420_70db,
+    0xc1bd_ceee,
+    0xf57c_0faf,
+    0x4787_c62a,
+    0xa830_4613,
+    0xfd46_9501,
+    0x6980_98d8,
+    0x8b44_f7af,
+    0xffff_5bb1,
+    0x895c_d7be,
+    0x6b90_1122,
+    0xfd98_7193,
+    0xa679_438e,
+    0x49b4_0821,
+    0xf61e_2562,
+    0xc040_b340,
+    0x265e_5a51,
+    0xe9b6_c7aa,
+    0xd62f_105d,
+    0x0244_1453,
+    0xd8a1_e681,
+    0xe7d3_fbc8,
+    0x21e1_cde6,
+    0xc337_07d6,
+    0xf4d5_0d87,
+    0x455a_14ed,
+    0xa9e3_e905,
+    0xfcef_a3f8,
+    0x676f_02d9,
+    0x8d2a_4c8a,
+    0xfffa_3942,
+    0x8771_f681,
+    0x6d9d_6122,
+    0xfde5_380c,
+    0xa4be_ea44,
+    0x4bde_cfa9,
+    0xf6bb_4b60,
+    0xbebf_bc70,
+    0x289b_7ec6,
+    0xeaa1_27fa,
+    0xd4ef_3085,
+    0x0488_1d05,
+    0xd9d4_d039,
+    0xe6db_99e5,
+    0x1fa2_7cf8,
+    0xc4ac_5665,
+    0xf429_2244,
+    0x432a_ff97,
+    0xab94_23a7,
+    0xfc93_a039,
+    0x655b_59c3,
+    0x8f0c_cc92,
+    0xffef_f47d,
+    0x8584_5dd1,
+    0x6fa8_7e4f,
+    0xfe2c_e6e0,
+    0xa301_4314,
+    0x4e08_11a1,
+    0xf753_7e82,
+    0xbd3a_f235,
+    0x2ad7_d2bb,
+    0xeb86_d391,
+];

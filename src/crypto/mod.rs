@@ -1,8 +1,9 @@
 //! [MS-NLMP] 3.3 and 3.4: keys made of bytes. This room knows no message.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod hmac_md5;
+mod kernel;
 pub mod keys;
 mod md5;
 pub mod message_mac;

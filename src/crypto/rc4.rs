@@ -45,21 +45,18 @@ impl Handle {
     }
 
     /// The key schedule.
-    #[expect(clippy::indexing_slicing, reason = "a u8 indexes 256 entries")]
+    #[expect(clippy::indexing_slicing, reason = "a u8 indexes 256 entries, and the loop ends with them")]
     pub(crate) fn schedule(&mut self, key: &SealingKey) {
-        let key = key.expose();
-        (self.i, self.j) = (0, 0);
-        self.state.iter_mut().zip(0..=u8::MAX).for_each(|(entry, at)| *entry = at);
+        let (key, state) = (key.expose(), &mut self.state);
+        state.iter_mut().zip(0..=u8::MAX).for_each(|(entry, at)| *entry = at);
         let mut j = 0_u8;
-        // In steps of the key's length, so that no byte of it is looked for.
-        for start in (0..=u8::MAX).step_by(key.len()) {
-            for (i, key) in (start..=u8::MAX).zip(key) {
-                let entry = self.state[usize::from(i)];
-                j = j.wrapping_add(entry).wrapping_add(*key);
-                self.state[usize::from(i)] = self.state[usize::from(j)];
-                self.state[usize::from(j)] = entry;
-            }
+        for i in 0..state.len() {
+            let entry = state[i];
+            j = j.wrapping_add(entry).wrapping_add(key[i & 15]);
+            state[i] = state[usize::from(j)];
+            state[usize::from(j)] = entry;
         }
+        (self.i, self.j) = (0, 0);
     }
 
     /// RC4: encrypts or decrypts `data` in place, and advances the stream by the length of `data`.
@@ -68,19 +65,13 @@ impl Handle {
     }
 
     /// Lets `work` take the next bytes of the stream, about `len` of them: for many, a table of words is worth its making.
-    pub(super) fn run<W: Work>(&mut self, len: usize, work: W) -> W::Output {
+    pub(super) fn run(&mut self, len: usize, work: impl Work) {
         if len < WIDE_FROM {
-            let mut stream = Stream::new(&mut self.state, self.i, self.j);
-            let output = work.run(&mut stream);
-            (self.i, self.j) = stream.end();
-            output
+            (self.i, self.j) = work.run(&mut self.state, self.i, self.j);
         } else {
             let mut table = Wide(self.state.map(u32::from));
-            let mut stream = Stream::new(&mut table.0, self.i, self.j);
-            let output = work.run(&mut stream);
-            (self.i, self.j) = stream.end();
+            (self.i, self.j) = work.run(&mut table.0, self.i, self.j);
             self.state = table.0.map(Entry::low);
-            output
         }
     }
 
@@ -117,21 +108,18 @@ impl Drop for Wide {
 
 /// What takes bytes of a stream.
 pub(super) trait Work {
-    /// What it gives back.
-    type Output;
-
-    /// Takes them.
-    fn run<T: Entry>(self, stream: &mut Stream<'_, T>) -> Self::Output;
+    /// Makes a [`Stream`] of these, uses it, and returns its end. One that came from outside would not be kept in registers.
+    fn run<T: Entry>(self, table: &mut [T; 256], i: u8, j: u8) -> (u8, u8);
 }
 
 struct Apply<'a>(&'a mut [u8]);
 
 impl Work for Apply<'_> {
-    type Output = ();
-
     #[inline(never)]
-    fn run<T: Entry>(self, stream: &mut Stream<'_, T>) {
+    fn run<T: Entry>(self, table: &mut [T; 256], i: u8, j: u8) -> (u8, u8) {
+        let mut stream = Stream::new(table, i, j);
         stream.apply(self.0);
+        stream.end()
     }
 }
 
@@ -169,21 +157,22 @@ pub(super) struct Stream<'a, T> {
 impl<'a, T: Entry> Stream<'a, T> {
     #[inline]
     #[expect(clippy::indexing_slicing, reason = "a u8 indexes 256 entries")]
-    fn new(table: &'a mut [T; 256], i: u8, j: u8) -> Self {
+    pub(super) fn new(table: &'a mut [T; 256], i: u8, j: u8) -> Self {
         let i = i.wrapping_add(1);
         let entry = table[usize::from(i)];
         Self { table, i, j, entry }
     }
 
+    /// The places at which the stream goes on.
     #[inline]
-    fn end(&self) -> (u8, u8) {
+    pub(super) fn end(&self) -> (u8, u8) {
         (self.i.wrapping_sub(1), self.j)
     }
 
     /// The next byte, for other work to come between it and the one after it.
     #[inline(always)]
     pub(super) fn next(&mut self) -> u8 {
-        self.step(|entry| entry)
+        self.step(rarely)
     }
 
     /// Encrypts or decrypts `data`.
