@@ -1,6 +1,5 @@
 //! RC4: the stream of a session, and RC4K.
 
-use ::rc4::{KeyInit as _, Rc4, StreamCipher as _};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::{SealingKey, secret::is_wiped};
@@ -34,7 +33,7 @@ impl Handle {
     #[must_use]
     pub fn new(key: &SealingKey) -> Self {
         let mut handle = Self::unscheduled();
-        handle.schedule(key);
+        handle.schedule(key.expose());
         handle
     }
 
@@ -45,16 +44,28 @@ impl Handle {
     }
 
     /// The key schedule.
-    #[expect(clippy::indexing_slicing, reason = "a u8 indexes 256 entries, and the loop ends with them")]
-    pub(crate) fn schedule(&mut self, key: &SealingKey) {
-        let (key, state) = (key.expose(), &mut self.state);
-        state.iter_mut().zip(0..=u8::MAX).for_each(|(entry, at)| *entry = at);
-        let mut j = 0_u8;
-        for i in 0..state.len() {
-            let entry = state[i];
-            j = j.wrapping_add(entry).wrapping_add(key[i & 15]);
-            state[i] = state[usize::from(j)];
-            state[usize::from(j)] = entry;
+    #[expect(clippy::indexing_slicing, reason = "a u8 indexes 256 entries")]
+    pub(crate) fn schedule(&mut self, key: &[u8; 16]) {
+        let (state, mut i, mut j) = (&mut self.state, 0_u8, 0_u8);
+        for entry in state.iter_mut() {
+            (*entry, i) = (i, i.wrapping_add(1));
+        }
+        // Entries are loaded before the swaps of the two before them are stored, so that the processor does not wait for those.
+        let [mut entry, mut second, ..] = *state;
+        for _ in 0..16 {
+            for key in key {
+                j = j.wrapping_add(entry).wrapping_add(*key);
+                let (other, next) = (state[usize::from(j)], i.wrapping_add(1));
+                let mut third = state[usize::from(next.wrapping_add(1))];
+                match j.wrapping_sub(next) {
+                    0 => second = rarely(entry),
+                    1 => third = rarely(entry),
+                    _ => (),
+                }
+                state[usize::from(i)] = other;
+                state[usize::from(j)] = entry;
+                (i, entry, second) = (next, second, third);
+            }
         }
         (self.i, self.j) = (0, 0);
     }
@@ -169,32 +180,25 @@ impl<'a, T: Entry> Stream<'a, T> {
         (self.i.wrapping_sub(1), self.j)
     }
 
-    /// The next byte, for other work to come between it and the one after it.
-    #[inline(always)]
-    pub(super) fn next(&mut self) -> u8 {
-        self.step(rarely)
-    }
-
     /// Encrypts or decrypts `data`.
     #[inline]
     pub(super) fn apply(&mut self, data: &mut [u8]) {
         for byte in data {
-            *byte ^= self.step(rarely);
+            *byte ^= self.next();
         }
     }
 
-    /// The next byte. One time in 256 its swap changes the entry that follows: then that is what `swapped` makes of the entry
-    /// that was swapped, which is the same.
+    /// The next byte. One time in 256 its swap changes the entry that follows.
     #[inline(always)]
     #[expect(clippy::indexing_slicing, reason = "a u8 indexes 256 entries")]
-    fn step(&mut self, swapped: impl FnOnce(T) -> T) -> u8 {
+    pub(super) fn next(&mut self) -> u8 {
         let entry = self.entry;
         self.j = self.j.wrapping_add(entry.low());
         let other = self.table[usize::from(self.j)];
         let next = self.i.wrapping_add(1);
         let mut following = self.table[usize::from(next)];
         if next == self.j {
-            following = swapped(entry);
+            following = rarely(entry);
         }
         self.table[usize::from(self.i)] = other;
         self.table[usize::from(self.j)] = entry;
@@ -204,8 +208,7 @@ impl<'a, T: Entry> Stream<'a, T> {
     }
 }
 
-/// Returns `entry`, but makes the compiler jump here: with a conditional move, every byte would wait for what one in 256
-/// needs. Between the steps of MD5 there is time to wait, and no room for the jump.
+/// Returns `entry`, but makes the compiler jump here: with a conditional move, every byte would wait for what one in 256 needs.
 #[cold]
 #[inline(never)]
 fn rarely<T>(entry: T) -> T {
@@ -220,12 +223,15 @@ impl core::fmt::Debug for Handle {
 
 /// RC4K(K, D) of [MS-NLMP] 6: encrypts or decrypts `data` in place with a key that is used for nothing else.
 pub fn rc4k(key: &[u8; 16], data: &mut [u8]) {
-    #[expect(clippy::expect_used, reason = "RC4 has keys of 1 to 256 bytes")]
-    Rc4::new_from_slice(key).expect("16 bytes are a key").apply_keystream(data);
+    let mut handle = Handle::unscheduled();
+    handle.schedule(key);
+    handle.apply(data);
 }
 
 #[cfg(test)]
 mod tests {
+    use ::rc4::{KeyInit as _, Rc4, StreamCipher as _};
+
     use super::*;
 
     #[test]

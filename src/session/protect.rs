@@ -217,9 +217,9 @@ impl Keys {
     fn schedule(&self, handle: &mut Handle, datagram: Option<u32>) {
         match (&self.checksum, datagram) {
             (Checksum::Hmac { .. }, Some(seq_num)) => {
-                handle.schedule(&keys::seal_key_of_message(&self.sealing, seq_num));
+                handle.schedule(keys::seal_key_of_message(&self.sealing, seq_num).expose());
             }
-            _ => handle.schedule(&self.sealing),
+            _ => handle.schedule(self.sealing.expose()),
         }
     }
 }
