@@ -191,7 +191,7 @@ mod avx512 {
         #[expect(clippy::indexing_slicing, reason = "there are 64 steps")]
         fn step<const AT: usize, const LEFT: i32>(state: [Self; 4], words: [u32; N], unknown: Unknown) -> Self {
             let [a, b, c, d] = state;
-            let early = Self::sum(a, Self::sum(Self::from_words(words), Self::splat(unknown.constants[AT])));
+            let early = a.sum(Self::of(unknown.constants[AT])).sum(Self::from_words(words));
             // The truth tables of the rounds' functions: the bits at b * 4 + c * 2 + d.
             let function = match round(AT) {
                 // SAFETY: see the type.
@@ -220,6 +220,13 @@ mod avx512 {
         fn splat(word: u32) -> Self {
             // SAFETY: see the type.
             Self(unsafe { _mm_set1_epi32(word.cast_signed()) })
+        }
+
+        #[inline(always)]
+        fn of(words: [u32; 4]) -> Self {
+            let [w0, w1, w2, w3] = words.map(u32::cast_signed);
+            // SAFETY: see the type.
+            Self(unsafe { _mm_set_epi32(w3, w2, w1, w0) })
         }
 
         #[inline(always)]

@@ -249,19 +249,31 @@ pub(super) const fn round(at: usize) -> usize {
 /// the front, and the constants to the end, and each step would wait longer for the one before it.
 #[derive(Clone, Copy)]
 pub(super) struct Unknown {
-    pub(super) zero: u32,
-    pub(super) constants: &'static [u32; 64],
+    zero: u32,
+    /// The constants of the steps, four times each.
+    pub(super) constants: &'static [[u32; 4]; 64],
 }
 
 impl Unknown {
     #[inline(always)]
     pub(super) fn new() -> Self {
-        Self { zero: core::hint::black_box(0), constants: core::hint::black_box(&CONSTANTS) }
+        static FOURFOLD: [[u32; 4]; 64] = fourfold(&CONSTANTS);
+        Self { zero: core::hint::black_box(0), constants: core::hint::black_box(&FOURFOLD) }
     }
 }
 
+#[expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "the compiler does this")]
+const fn fourfold(words: &[u32; 64]) -> [[u32; 4]; 64] {
+    let (mut table, mut at) = ([[0; 4]; 64], 0);
+    while at < table.len() {
+        table[at] = [words[at]; 4];
+        at += 1;
+    }
+    table
+}
+
 /// The constants of the steps.
-static CONSTANTS: [u32; 64] = [
+const CONSTANTS: [u32; 64] = [
     0xd76a_a478,
     0xe8c7_b756,
     0x2420_70db,

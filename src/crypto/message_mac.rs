@@ -5,7 +5,7 @@ use super::{
     hmac_md5::{self, HmacMd5},
     kernel::{self, Kernel, Task},
     md5::{BLOCK_LEN, State, Unknown, rounds, words},
-    rc4::{Entry, Handle, Stream, Work},
+    rc4::Handle,
 };
 
 /// HMAC_MD5 under a signing key.
@@ -41,12 +41,12 @@ impl Running<'_> {
 
     /// Goes on with `data`, and encrypts it with `stream`.
     pub fn update_and_encrypt(&mut self, data: &mut [u8], stream: &mut Handle) {
-        stream.run(data.len(), Encrypt(&mut self.0, data));
+        kernel::run(Encrypt(&mut self.0, data, stream));
     }
 
     /// Decrypts `data` with `stream`, and goes on with it.
     pub fn decrypt_and_update(&mut self, data: &mut [u8], stream: &mut Handle) {
-        stream.run(data.len(), Decrypt(&mut self.0, data));
+        kernel::run(Decrypt(&mut self.0, data, stream));
     }
 
     /// The first eight bytes of the code.
@@ -58,35 +58,18 @@ impl Running<'_> {
     }
 }
 
-struct Encrypt<'a, 'k>(&'a mut hmac_md5::Running<'k>, &'a mut [u8]);
-
-impl Work for Encrypt<'_, '_> {
-    fn run<T: Entry>(self, table: &mut [T; 256], i: u8, j: u8) -> (u8, u8) {
-        kernel::run(With(self, table, i, j))
-    }
-}
-
-struct Decrypt<'a, 'k>(&'a mut hmac_md5::Running<'k>, &'a mut [u8]);
-
-impl Work for Decrypt<'_, '_> {
-    fn run<T: Entry>(self, table: &mut [T; 256], i: u8, j: u8) -> (u8, u8) {
-        kernel::run(With(self, table, i, j))
-    }
-}
-
-/// Work, and the stream that it needs.
-struct With<'a, W, T>(W, &'a mut [T; 256], u8, u8);
-
 /// How many bytes of a message share a block with its number.
 const FIRST: usize = BLOCK_LEN - 4;
 
-impl<T: Entry> Task for With<'_, Encrypt<'_, '_>, T> {
-    type Output = (u8, u8);
+struct Encrypt<'a, 'k>(&'a mut hmac_md5::Running<'k>, &'a mut [u8], &'a mut Handle);
+
+impl Task for Encrypt<'_, '_> {
+    type Output = ();
 
     #[inline(always)]
-    fn run<K: Kernel>(self) -> (u8, u8) {
-        let Self(Encrypt(mac, data), table, i, j) = self;
-        let (mut stream, mut state, unknown) = (Stream::new(table, i, j), mac.state.load::<K::One>(), Unknown::new());
+    fn run<K: Kernel>(self) {
+        let Self(mac, data, handle) = self;
+        let (mut stream, mut state, unknown) = (handle.stream(), mac.state.load::<K::One>(), Unknown::new());
         let (head, data) = data.split_at_mut(mac.room().min(data.len()));
         if mac.fill(head) {
             let block = words(&mac.tail);
@@ -116,17 +99,20 @@ impl<T: Entry> Task for With<'_, Encrypt<'_, '_>, T> {
         mac.skip(blocks);
         mac.fill(rest);
         stream.apply(rest);
-        stream.end()
+        let end = stream.end();
+        handle.go_on(end);
     }
 }
 
-impl<T: Entry> Task for With<'_, Decrypt<'_, '_>, T> {
-    type Output = (u8, u8);
+struct Decrypt<'a, 'k>(&'a mut hmac_md5::Running<'k>, &'a mut [u8], &'a mut Handle);
+
+impl Task for Decrypt<'_, '_> {
+    type Output = ();
 
     #[inline(always)]
-    fn run<K: Kernel>(self) -> (u8, u8) {
-        let Self(Decrypt(mac, data), table, i, j) = self;
-        let (mut stream, mut state, unknown) = (Stream::new(table, i, j), mac.state.load::<K::One>(), Unknown::new());
+    fn run<K: Kernel>(self) {
+        let Self(mac, data, handle) = self;
+        let (mut stream, mut state, unknown) = (handle.stream(), mac.state.load::<K::One>(), Unknown::new());
         let (head, data) = data.split_at_mut(mac.room().min(data.len()));
         stream.apply(head);
         // The block that is decrypted and not yet hashed.
@@ -150,7 +136,8 @@ impl<T: Entry> Task for With<'_, Decrypt<'_, '_>, T> {
         mac.skip(blocks);
         stream.apply(rest);
         mac.fill(rest);
-        stream.end()
+        let end = stream.end();
+        handle.go_on(end);
     }
 }
 

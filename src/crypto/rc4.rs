@@ -71,19 +71,27 @@ impl Handle {
     }
 
     /// RC4: encrypts or decrypts `data` in place, and advances the stream by the length of `data`.
+    #[inline(never)]
     pub fn apply(&mut self, data: &mut [u8]) {
-        self.run(data.len(), Apply(data));
+        let mut stream = self.stream();
+        stream.apply(data);
+        let end = stream.end();
+        self.go_on(end);
     }
 
-    /// Lets `work` take the next bytes of the stream, about `len` of them: for many, a table of words is worth its making.
-    pub(super) fn run(&mut self, len: usize, work: impl Work) {
-        if len < WIDE_FROM {
-            (self.i, self.j) = work.run(&mut self.state, self.i, self.j);
-        } else {
-            let mut table = Wide(self.state.map(u32::from));
-            (self.i, self.j) = work.run(&mut table.0, self.i, self.j);
-            self.state = table.0.map(Entry::low);
-        }
+    /// The stream, to be used where it is made: one that came from elsewhere would not be kept in registers. [`Handle::go_on`]
+    /// takes its end.
+    #[inline(always)]
+    #[expect(clippy::indexing_slicing, reason = "a u8 indexes 256 entries")]
+    pub(super) fn stream(&mut self) -> Stream<'_> {
+        let i = self.i.wrapping_add(1);
+        Stream { entry: self.state[usize::from(i)], table: &mut self.state, i, j: self.j }
+    }
+
+    /// Goes on where a stream has ended.
+    #[inline]
+    pub(super) const fn go_on(&mut self, (i, j): (u8, u8)) {
+        (self.i, self.j) = (i, j);
     }
 
     /// Writes the state of the stream, which is secret.
@@ -105,78 +113,20 @@ impl Handle {
     }
 }
 
-/// From this length on, the copy into a table of words costs less than it saves.
-const WIDE_FROM: usize = 512;
-
-/// A table of words: processors are faster with it.
-struct Wide([u32; 256]);
-
-impl Drop for Wide {
-    fn drop(&mut self) {
-        self.0.as_mut_slice().zeroize();
-    }
-}
-
-/// What takes bytes of a stream.
-pub(super) trait Work {
-    /// Makes a [`Stream`] of these, uses it, and returns its end. One that came from outside would not be kept in registers.
-    fn run<T: Entry>(self, table: &mut [T; 256], i: u8, j: u8) -> (u8, u8);
-}
-
-struct Apply<'a>(&'a mut [u8]);
-
-impl Work for Apply<'_> {
-    #[inline(never)]
-    fn run<T: Entry>(self, table: &mut [T; 256], i: u8, j: u8) -> (u8, u8) {
-        let mut stream = Stream::new(table, i, j);
-        stream.apply(self.0);
-        stream.end()
-    }
-}
-
-/// An entry of the table.
-pub(super) trait Entry: Copy {
-    /// The entry, which is below 256.
-    fn low(self) -> u8;
-}
-
-impl Entry for u8 {
-    #[inline]
-    fn low(self) -> u8 {
-        self
-    }
-}
-
-impl Entry for u32 {
-    #[inline]
-    fn low(self) -> u8 {
-        let [low, ..] = self.to_le_bytes();
-        low
-    }
-}
-
 /// A stream being used.
-pub(super) struct Stream<'a, T> {
-    table: &'a mut [T; 256],
+pub(super) struct Stream<'a> {
+    table: &'a mut [u8; 256],
     /// The place of the entry that the next byte takes.
     i: u8,
     j: u8,
     /// That entry. It is loaded before the swap of the byte before is stored, so that the processor does not wait for that.
-    entry: T,
+    entry: u8,
 }
 
-impl<'a, T: Entry> Stream<'a, T> {
-    #[inline]
-    #[expect(clippy::indexing_slicing, reason = "a u8 indexes 256 entries")]
-    pub(super) fn new(table: &'a mut [T; 256], i: u8, j: u8) -> Self {
-        let i = i.wrapping_add(1);
-        let entry = table[usize::from(i)];
-        Self { table, i, j, entry }
-    }
-
+impl Stream<'_> {
     /// The places at which the stream goes on.
-    #[inline]
-    pub(super) fn end(&self) -> (u8, u8) {
+    #[inline(always)]
+    pub(super) const fn end(&self) -> (u8, u8) {
         (self.i.wrapping_sub(1), self.j)
     }
 
@@ -193,7 +143,7 @@ impl<'a, T: Entry> Stream<'a, T> {
     #[expect(clippy::indexing_slicing, reason = "a u8 indexes 256 entries")]
     pub(super) fn next(&mut self) -> u8 {
         let entry = self.entry;
-        self.j = self.j.wrapping_add(entry.low());
+        self.j = self.j.wrapping_add(entry);
         let other = self.table[usize::from(self.j)];
         let next = self.i.wrapping_add(1);
         let mut following = self.table[usize::from(next)];
@@ -204,15 +154,19 @@ impl<'a, T: Entry> Stream<'a, T> {
         self.table[usize::from(self.j)] = entry;
         self.i = next;
         self.entry = following;
-        self.table[usize::from(entry.low().wrapping_add(other.low()))].low()
+        self.table[usize::from(entry.wrapping_add(other))]
     }
 }
 
 /// Returns `entry`, but makes the compiler jump here: with a conditional move, every byte would wait for what one in 256 needs.
-#[cold]
-#[inline(never)]
-fn rarely<T>(entry: T) -> T {
-    core::hint::black_box(entry)
+#[inline(always)]
+fn rarely(entry: u8) -> u8 {
+    #[cold]
+    #[inline(always)]
+    const fn is_cold() {}
+    is_cold();
+    // Two complements, or the compiler would choose between two places to load the entry from, and always compute both.
+    !core::hint::black_box(!entry)
 }
 
 impl core::fmt::Debug for Handle {
