@@ -79,6 +79,18 @@ impl Handle {
         self.go_on(end);
     }
 
+    /// Undoes [`Handle::apply`]: encrypts `data` again, the last byte first, and takes the stream back by its length.
+    #[expect(clippy::indexing_slicing, reason = "a u8 indexes 256 entries")]
+    pub(crate) fn go_back(&mut self, data: &mut [u8]) {
+        for byte in data.iter_mut().rev() {
+            let [i, j] = [self.i, self.j].map(usize::from);
+            let [other, entry] = [self.state[i], self.state[j]];
+            *byte ^= self.state[usize::from(entry.wrapping_add(other))];
+            [self.state[i], self.state[j]] = [entry, other];
+            (self.i, self.j) = (self.i.wrapping_sub(1), self.j.wrapping_sub(entry));
+        }
+    }
+
     /// The stream, to be used where it is made: one that came from elsewhere would not be kept in registers. [`Handle::go_on`]
     /// takes its end.
     #[inline(always)]
@@ -214,6 +226,22 @@ mod tests {
         handle.apply(&mut a);
         again.apply(&mut b);
         assert_eq!(a, b);
+    }
+
+    #[test]
+    fn a_stream_that_went_back_is_as_it_was() {
+        let mut handle = Handle::new(&SealingKey::new([3; 16]));
+        for len in (0..1000).step_by(7) {
+            let (mut before, mut after) = (Vec::new(), Vec::new());
+            handle.export(&mut before);
+            let mut data = vec![7; len];
+            handle.apply(&mut data);
+            handle.go_back(&mut data);
+            handle.export(&mut after);
+            assert!(after == before, "{len} bytes");
+            assert_eq!(data, vec![7; len]);
+            handle.apply(&mut data);
+        }
     }
 
     #[test]

@@ -64,9 +64,9 @@ impl Session {
             return if is_dummy { Ok(()) } else { Err(BadSignature::Expected.into()) };
         };
         let receive = protection.half(Way::Receive);
-        let mut before = receive.before();
+        let before = receive.before();
         let expected = receive.begin(&self.agreed, Some(signature))?.signature(message.iter().copied());
-        receive.verify(&expected, signature).inspect_err(|_| receive.restore(&mut before))
+        receive.verify(&expected, signature).inspect_err(|_| receive.go_back(before, &mut []))
     }
 
     /// Encrypts the data in place, also where only SIGN was negotiated, and returns the signature that goes before it.
@@ -94,18 +94,11 @@ impl Session {
         let signature = &token::signature(Message::WrapToken, signature)?;
         self.ensure_can_wrap()?;
         let receive = self.protection.as_mut().ok_or(ApiMisuse::NoProtection)?.half(Way::Receive);
-        let mut before = receive.before();
+        let before = receive.before();
         let mut running = receive.begin(&self.agreed, Some(signature))?;
         let sum = running.decrypt_and_sum(message);
         let expected = running.seal(sum);
-        let verified = receive.verify(&expected, signature);
-        if verified.is_err() {
-            if let Some(running) = receive.again(&before) {
-                apply(running.handle, message);
-            }
-            receive.restore(&mut before);
-        }
-        verified
+        receive.verify(&expected, signature).inspect_err(|_| receive.go_back(before, message))
     }
 }
 
@@ -119,9 +112,10 @@ enum Sum {
 const MAKING_KEYS: usize = 16 << 7;
 
 /// How its direction was before a message, as far as a message changes it.
+#[derive(Clone, Copy)]
 struct Before {
     seq_num: u32,
-    handle: Option<Handle>,
+    is_running: bool,
 }
 
 impl Half {
@@ -153,33 +147,32 @@ impl Half {
         Ok(Running { keys, handle, seq_num: *seq_num })
     }
 
-    /// Begins the same message once more.
-    fn again(&mut self, before: &Before) -> Option<Running<'_>> {
-        let (keys, [handle]) = (self.keys.as_ref()?, self.handle.as_deref_mut()?);
-        match before.handle.clone() {
-            Some(mut before) => core::mem::swap(handle, &mut before),
-            None => keys.schedule(handle, self.is_datagram.then_some(self.seq_num)),
-        }
-        Some(Running { keys, handle, seq_num: self.seq_num })
-    }
-
     #[inline(never)]
     fn make_keys(&mut self, agreed: &Agreed) {
         self.keys = Some(agreed.keys(self.direction));
     }
 
     fn before(&self) -> Before {
-        Before { seq_num: self.seq_num, handle: self.running().cloned() }
+        Before { seq_num: self.seq_num, is_running: self.running().is_some() }
     }
 
-    /// Goes back to `before`, which has no meaning afterwards.
-    fn restore(&mut self, before: &mut Before) {
-        self.seq_num = before.seq_num;
-        match (self.handle.as_deref_mut(), &mut before.handle) {
-            // They change places: what is moved out of its place is not wiped there.
-            (Some([handle]), Some(before)) => core::mem::swap(handle, before),
-            _ => self.handle = None,
+    /// Goes back to before a message that is refused: its data is encrypted again, the last byte first, and the stream goes
+    /// backwards. A copy of the stream would cost every message.
+    #[cold]
+    fn go_back(&mut self, before: Before, message: &mut [Buffer<'_>]) {
+        if let (Some(keys), Some([handle])) = (&self.keys, self.handle.as_deref_mut()) {
+            let signature = &mut [0; SIGNATURE_LEN];
+            handle.go_back(signature.get_mut(..keys.encrypted_len()).unwrap_or_default());
+            for buffer in message.iter_mut().rev() {
+                if let Buffer::Data(data) = buffer {
+                    handle.go_back(data);
+                }
+            }
         }
+        if !before.is_running {
+            self.handle = None;
+        }
+        self.seq_num = before.seq_num;
     }
 
     const fn count(&mut self) {
@@ -211,6 +204,15 @@ impl Half {
 }
 
 impl Keys {
+    /// How many bytes of a signature [`Running::seal`] encrypts.
+    const fn encrypted_len(&self) -> usize {
+        match self.checksum {
+            Checksum::Hmac { key_exch: false, .. } => 0,
+            Checksum::Hmac { key_exch: true, .. } => 8,
+            Checksum::Crc32 => 12,
+        }
+    }
+
     /// Starts a stream. That of a connectionless session starts with every message, with extended session security under a
     /// key for the message of this number ([MS-NLMP] 3.4, 3.4.4).
     #[inline(never)]
