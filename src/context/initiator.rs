@@ -110,6 +110,24 @@ struct Answer {
     has_mic: bool,
 }
 
+/// The random bytes of an AUTHENTICATE_MESSAGE.
+struct Random {
+    client_challenge: [u8; 8],
+    session_key: ExportedSessionKey,
+}
+
+impl Random {
+    /// Draws them at one go: each draw is a system call.
+    fn draw(host: &dyn Host) -> Result<Self> {
+        let mut random = Zeroizing::new([0; 24]);
+        host.random(random.as_mut())?;
+        let [client_challenge, first, second] = *random.as_chunks::<8>().0 else { return Err(Error::Internal) };
+        let mut session_key = Zeroizing::new([0; 16]);
+        session_key.iter_mut().zip(first.into_iter().chain(second)).for_each(|(to, from)| *to = from);
+        Ok(Self { client_challenge, session_key: ExportedSessionKey::new(*session_key) })
+    }
+}
+
 impl ExpectChallenge {
     /// The flags that were offered.
     pub(super) fn expected_flags(&self) -> ContextFlags {
@@ -129,15 +147,16 @@ impl ExpectChallenge {
         let initiator = if is_anonymous { &Initiator::Anonymous } else { request.initiator()? };
 
         let received = self.decode(initiator, request)?;
+        if let Initiator::CachedLogon(logon) = initiator {
+            let answer = self.forward(logon, &received, request)?;
+            return self.establish(answer, initiator, request);
+        }
+        let random = Random::draw(host)?;
         let response = match initiator {
-            Initiator::Anonymous => SentResponse::anonymous(),
-            Initiator::Account(account) => self.respond(account, &received, request)?,
-            Initiator::CachedLogon(logon) => {
-                let answer = self.forward(logon, &received, request)?;
-                return self.establish(answer, initiator, request);
-            }
+            Initiator::Account(account) => self.respond(account, &received, random.client_challenge, request)?,
+            Initiator::Anonymous | Initiator::CachedLogon(_) => SentResponse::anonymous(),
         };
-        let (key, encrypted_key) = exported_key(received.flags, &response.key, host)?;
+        let (key, encrypted_key) = exported_key(received.flags, &response.key, random.session_key);
         let mut authenticate = encode(&received, &response, encrypted_key, initiator, host)?;
         if response.has_mic {
             self.sign(&mut authenticate, &key, request.token)?;
@@ -168,11 +187,9 @@ impl ExpectChallenge {
 
     /// Computes the response of an account.
     fn respond(
-        &self, account: &Account, received: &Received<'_>, request: &InitiateRequest<'_>,
+        &self, account: &Account, received: &Received<'_>, client_challenge: [u8; 8], request: &InitiateRequest<'_>,
     ) -> Result<SentResponse> {
         let Env { policy, host, .. } = request.env;
-        let mut client_challenge = [0; 8];
-        host.random(&mut client_challenge)?;
         let challenges = Challenges { server: &received.challenge.server_challenge, client: client_challenge };
         if !policy.lm_level.sends_ntlm_v2() {
             return SentResponse::ntlm_v1(account, received.flags, challenges, policy.lm_level);
@@ -365,16 +382,13 @@ fn client_info(server: Option<&TargetInfo<'_>>, has_mic: bool, request: &Initiat
 
 /// ExportedSessionKey, and EncryptedRandomSessionKey where keys are exchanged ([MS-NLMP] 3.1.5.1.2).
 fn exported_key(
-    flags: NegotiateFlags, key: &KeyExchangeKey, host: &dyn Host,
-) -> Result<(ExportedSessionKey, Option<[u8; 16]>)> {
+    flags: NegotiateFlags, key: &KeyExchangeKey, random: ExportedSessionKey,
+) -> (ExportedSessionKey, Option<[u8; 16]>) {
     if !(flags.contains(NegotiateFlags::KEY_EXCH) && flags.protects()) {
-        return Ok((ExportedSessionKey::new(*key.expose()), None));
+        return (ExportedSessionKey::new(*key.expose()), None);
     }
-    let mut random = Zeroizing::new([0; 16]);
-    host.random(random.as_mut())?;
-    let exported = ExportedSessionKey::new(*random);
-    let encrypted = keys::encrypt_session_key(key, &exported);
-    Ok((exported, Some(encrypted)))
+    let encrypted = keys::encrypt_session_key(key, &random);
+    (random, Some(encrypted))
 }
 
 #[cfg(test)]
@@ -384,8 +398,7 @@ mod tests {
     #[test]
     fn a_key_is_exchanged_only_where_something_is_protected_with_it() {
         let key = KeyExchangeKey::new([3; 16]);
-        let host = crate::host::tests::Silent::default();
-        let exchanges = |flags| exported_key(flags, &key, &host).unwrap().1.is_some();
+        let exchanges = |flags| exported_key(flags, &key, ExportedSessionKey::new([4; 16])).1.is_some();
         let (key_exch, sign) = (NegotiateFlags::KEY_EXCH, NegotiateFlags::SIGN);
         assert_eq!([key_exch, sign, key_exch | sign].map(exchanges), [false, false, true]);
     }

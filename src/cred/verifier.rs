@@ -147,8 +147,9 @@ fn verify_against(entry: Option<&Entry>, claim: &Claim<'_>, host: &dyn Host) -> 
     // Refusing an unknown account takes as long as refusing a wrong password.
     let of_no_account = Secret { nt_hash: NtHash::new([0; 16]), lm_hash: None };
     let secret = entry.map_or(&of_no_account, |entry| &entry.secret);
-    match (entry, verify_proof(claim, secret)) {
-        (Some(entry), Some(session_base_key)) if !entry.is_disabled => Ok(VerifiedClaim {
+    let is_enabled = entry.is_some_and(|entry| !entry.is_disabled);
+    match (entry, verify_proof(claim, secret, is_enabled)) {
+        (Some(entry), Some(session_base_key)) if is_enabled => Ok(VerifiedClaim {
             account: entry.name.clone(),
             session_base_key,
             lm_hash: secret.copy().lm_hash,
@@ -166,18 +167,22 @@ fn verify_against(entry: Option<&Entry>, claim: &Claim<'_>, host: &dyn Host) -> 
     }
 }
 
-/// The SessionBaseKey if the proof was made with `secret`.
-fn verify_proof(claim: &Claim<'_>, secret: &Secret) -> Option<SessionBaseKey> {
+/// The SessionBaseKey if the proof was made with `secret`. Where that is no logon, because the account `is_enabled` not, it takes
+/// as long as a wrong proof.
+fn verify_proof(claim: &Claim<'_>, secret: &Secret, is_enabled: bool) -> Option<SessionBaseKey> {
     match claim.proof {
-        // With the domain in the client's spelling, in upper case, and without a domain ([MS-NLMP] 3.2.5.1.2). Always all three:
-        // the time must not tell whether one was right, or which.
+        // With the domain in the client's spelling, in upper case, and without a domain ([MS-NLMP] 3.2.5.1.2).
         Proof::NtlmV2 { server_challenge, nt_proof_str, temp } => {
-            let tried = [claim.domain, &upper_utf16le(claim.domain), &[]].map(|domain| {
+            let upper = upper_utf16le(claim.domain);
+            let in_upper_case = Some(&*upper).filter(|upper| *upper != claim.domain);
+            let without = Some(&[][..]).filter(|_| !claim.domain.is_empty());
+            let domains = [Some(claim.domain), in_upper_case, without].into_iter().flatten();
+            let mut right = domains.filter_map(|domain| {
                 let key = ntowf_v2(&secret.nt_hash, claim.user, domain);
                 let (expected, session_base_key) = ntlm_v2(&key, server_challenge, temp);
                 expected.matches(nt_proof_str).then_some(session_base_key)
             });
-            tried.into_iter().flatten().next()
+            if is_enabled { right.next() } else { right.reduce(|first, _| first) }
         }
         Proof::NtlmV1 { challenge, response } => {
             let (expected, session_base_key) = ntlm_v1(&secret.nt_hash, challenge);
@@ -251,6 +256,9 @@ mod tests {
                 refused(LogonFault::DisabledUser, "the account is disabled")
             );
             assert_eq!(outcome(None, proof), refused(LogonFault::UnknownUser, "no such account in the user file"));
+            // The time must not tell that the password of a disabled account is right.
+            let work = |secret| work::of(|| assert!(outcome(Some(&entry(secret, true)), proof).0.is_err()));
+            assert_eq!(work(right.copy()), work(secret(b"wrong")));
         }
         let in_another_spelling = outcome(Some(&entry(right.copy(), false)), of_v2(3));
         assert_eq!(in_another_spelling, bad_password());
@@ -266,7 +274,9 @@ mod tests {
 
     impl Many {
         fn new(accounts: usize) -> Self {
-            let path = std::env::temp_dir().join(format!("gss-ntlm-many-{accounts}-{}", std::process::id()));
+            // Two tests do this at the same time.
+            let who = std::thread::current().id();
+            let path = std::env::temp_dir().join(format!("gss-ntlm-many-{accounts}-{}-{who:?}", std::process::id()));
             let mut lines: Vec<_> = (2..accounts).map(|number| format!("DOM:user{number:04}:x{number}")).collect();
             let hash = "A".repeat(32);
             lines.insert(lines.len() / 2, format!("DOM\\disabled:1:{hash}:{hash}:[D]:LCT-0"));
