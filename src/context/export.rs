@@ -21,6 +21,9 @@ use super::{
 /// The version of this layout; other ones are refused.
 const VERSION: u8 = 6;
 
+/// How many bytes most contexts need.
+const ENOUGH: usize = 1024;
+
 const EXPECT_CHALLENGE: u8 = 1;
 const EXPECT_AUTHENTICATE: u8 = 2;
 const ESTABLISHED: u8 = 3;
@@ -33,6 +36,7 @@ impl Context {
     /// long.
     pub fn export(&self) -> Result<SecretBytes> {
         let mut out = SecretBytes::default();
+        bytes::reserve(&mut out, ENOUGH)?;
         out.extend_from_slice(&[VERSION, u8::from(self.role == Role::Acceptor)]);
         match &self.state {
             State::ExpectChallenge(state) => {

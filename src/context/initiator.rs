@@ -313,8 +313,7 @@ fn encode(
 ) -> Result<Vec<u8>> {
     let flags = received.flags;
     let charset = flags.charset();
-    let name = initiator.name();
-    let (user, domain) = if let Name::User(name) = &name { (&*name.user, &*name.domain) } else { ("", "") };
+    let (user, domain) = initiator.user().map_or(("", ""), |name| (&*name.user, &*name.domain));
     let in_charset = |name| charset.encode(name).ok_or(PeerIncompatible::NoUnicode);
     Authenticate {
         lm_response: &response.lm_response,

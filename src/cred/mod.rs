@@ -285,11 +285,15 @@ impl Initiator {
     /// Its name.
     #[must_use]
     pub fn name(&self) -> Name {
+        self.user().map_or(Name::Anonymous, |name| Name::User(name.clone()))
+    }
+
+    /// Its user, unless it is anonymous.
+    #[must_use]
+    pub const fn user(&self) -> Option<&UserName> {
         match self {
-            Self::Account(Account { name, .. }) | Self::CachedLogon(CachedLogon { name, .. }) => {
-                Name::User(name.clone())
-            }
-            Self::Anonymous => Name::Anonymous,
+            Self::Account(Account { name, .. }) | Self::CachedLogon(CachedLogon { name, .. }) => Some(name),
+            Self::Anonymous => None,
         }
     }
 
