@@ -1,6 +1,6 @@
 //! Threads that live for one call.
 
-use zeroize::Zeroize as _;
+use zeroize::zeroize_stack;
 
 use crate::error::{HostError, Result};
 
@@ -23,18 +23,11 @@ pub(super) fn start(work: Box<dyn FnOnce() + Send>) -> Result<()> {
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before) };
     let work_and_wipe = || {
         work();
-        wipe_stack();
+        // There may be keys on the stack, which the C library keeps for the next thread.
+        zeroize_stack::<{ STACK / 4 }>();
     };
     let started = std::thread::Builder::new().stack_size(STACK).spawn(work_and_wipe);
     // SAFETY: the set was filled by the first call.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, core::ptr::null_mut()) };
     started.map(drop).map_err(|_| HostError::Thread.into())
-}
-
-/// Overwrites what `work` has left on the stack: there may be keys, and the C library keeps the stack for the next thread.
-#[inline(never)]
-fn wipe_stack() {
-    let mut used = [0_u8; STACK / 4];
-    used.zeroize();
-    core::hint::black_box(&used);
 }
