@@ -82,15 +82,20 @@ impl LocalNames {
     /// The NetBIOS name of the computer: NETBIOS_COMPUTER_NAME, else the first label of the host name in upper case, 15
     /// characters at most.
     #[must_use]
-    pub fn net_bios_name(&self) -> String {
-        self.computer.clone().unwrap_or_else(|| text::upper(self.split().0).chars().take(15).collect())
+    pub fn net_bios_name(self) -> String {
+        self.computer.unwrap_or_else(|| net_bios_name(&self.host_name))
     }
+}
 
-    /// The first label of the host name, and the rest, which may be empty.
-    fn split(&self) -> (&str, &str) {
-        let (label, domain) = self.host_name.split_once('.').unwrap_or((&self.host_name, ""));
-        (if label.is_empty() { "localhost" } else { label }, domain)
-    }
+/// The first label of a host name in upper case, 15 characters at most.
+fn net_bios_name(host_name: &str) -> String {
+    text::upper(split(host_name).0).chars().take(15).collect()
+}
+
+/// The first label of a host name, and the rest, which may be empty.
+fn split(host_name: &str) -> (&str, &str) {
+    let (label, domain) = host_name.split_once('.').unwrap_or((host_name, ""));
+    (if label.is_empty() { "localhost" } else { label }, domain)
 }
 
 /// What a domain calls a computer that is its member. For a computer that is in no domain, winbind gives the computer's name
@@ -129,22 +134,24 @@ impl HostNames {
     /// The names of a computer that knows `local` by itself, and that a domain calls `membership`. What the administrator has
     /// set wins.
     #[must_use]
-    pub fn new(local: &LocalNames, membership: Option<&Membership>) -> Self {
-        let (label, own_domain) = local.split();
-        let is_member = local.domain.is_none() && membership.is_some_and(|names| names.domain != names.computer);
-        let mut dns_computer = local.host_name.clone();
-        let mut dns_domain = own_domain.to_owned();
-        if let Some(names) = membership.filter(|_| is_member) {
-            dns_domain.clone_from(&names.dns_domain);
-            if own_domain.is_empty() && !dns_domain.is_empty() {
-                dns_computer = format!("{label}.{dns_domain}");
-            }
-        }
-        let computer = local.computer.clone().or_else(|| membership.map(|names| names.computer.clone()));
-        let computer = computer.unwrap_or_else(|| local.net_bios_name());
-        let domain = local.domain.clone().or_else(|| membership.map(|names| names.domain.clone()));
+    pub fn new(local: LocalNames, membership: Option<&Membership>) -> Self {
+        let LocalNames { computer, domain, host_name } = local;
+        let (label, own_domain) = split(&host_name);
+        let is_member = domain.is_none() && membership.is_some_and(|names| names.domain != names.computer);
+        let has_domain = domain.is_some() || is_member;
+        let computer = computer.or_else(|| membership.map(|names| names.computer.clone()));
+        let computer = computer.unwrap_or_else(|| net_bios_name(&host_name));
+        let domain = domain.or_else(|| membership.map(|names| names.domain.clone()));
         let domain = domain.unwrap_or_else(|| computer.clone());
-        let has_domain = local.domain.is_some() || is_member;
+        let (dns_computer, dns_domain) = match membership.filter(|_| is_member).map(|names| &names.dns_domain) {
+            Some(dns_domain) if own_domain.is_empty() && !dns_domain.is_empty() => {
+                (format!("{label}.{dns_domain}"), dns_domain.clone())
+            }
+            dns_domain => {
+                let dns_domain = dns_domain.cloned().unwrap_or_else(|| own_domain.to_owned());
+                (host_name, dns_domain)
+            }
+        };
         Self { computer, domain, has_domain, is_member, dns_computer, dns_domain, dns_tree: String::new() }
     }
 }

@@ -175,12 +175,19 @@ pub fn upper_utf16le(bytes: &[u8]) -> Vec<u8> {
 /// `text` with every letter in upper case, as [`upper_utf16le`].
 #[must_use]
 pub fn upper(text: &str) -> String {
+    let mut upper = String::with_capacity(text.len());
+    push_upper(&mut upper, text);
+    upper
+}
+
+/// Appends `text` with every letter in upper case, as [`upper_utf16le`].
+pub fn push_upper(to: &mut String, text: &str) {
     if text.is_ascii() {
-        return text.to_ascii_uppercase();
+        to.extend(text.bytes().map(|byte| char::from(byte.to_ascii_uppercase())));
+    } else {
+        let units = text.encode_utf16().map(upper_case::upper);
+        to.extend(char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)));
     }
-    char::decode_utf16(text.encode_utf16().map(upper_case::upper))
-        .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
-        .collect()
 }
 
 /// Whether `a` and `b` are the same name: they are equal in upper case.

@@ -12,7 +12,7 @@ use crate::{
     name::{Attribute, Name, Principal},
     policy::{DatagramPolicy, MicPolicy, TargetNamePolicy},
     session::{Role, Session},
-    text::{DisplayUtf16, from_utf16le, same_name, to_utf16le},
+    text::{DisplayUtf16, from_utf16le, same_name},
     wire::{
         Authenticate, AvId, Challenge, Negotiate, NegotiateFlags, SIGNATURE, TargetInfo, TargetInfoBuilder, Version,
     },
@@ -142,15 +142,15 @@ fn encode_challenge(flags: NegotiateFlags, env: &Env<'_>) -> Result<Vec<u8>> {
 /// The AV_PAIRs of the CHALLENGE_MESSAGE.
 fn target_info(names: &HostNames, flags: NegotiateFlags, env: &Env<'_>) -> Result<Vec<u8>> {
     let mut info = TargetInfoBuilder::default();
-    info.push(AvId::MsvAvNbDomainName, &to_utf16le(&names.domain))?;
-    info.push(AvId::MsvAvNbComputerName, &to_utf16le(&names.computer))?;
+    info.push_text(AvId::MsvAvNbDomainName, &names.domain)?;
+    info.push_text(AvId::MsvAvNbComputerName, &names.computer)?;
     for (id, name) in [
         (AvId::MsvAvDnsDomainName, &names.dns_domain),
         (AvId::MsvAvDnsComputerName, &names.dns_computer),
         (AvId::MsvAvDnsTreeName, &names.dns_tree),
     ] {
         if !name.is_empty() {
-            info.push(id, &to_utf16le(name))?;
+            info.push_text(id, name)?;
         }
     }
     if tells_time(flags, env) {

@@ -11,7 +11,7 @@ use crate::{
     name::Name,
     policy::{BindingsPolicy, MicPolicy, TargetInfoPolicy, Traffic},
     session::{Role, Session},
-    text::{DisplayUtf16, from_utf16le, same_name, to_utf16le},
+    text::{DisplayUtf16, from_utf16le, same_name},
     wire::{
         Authenticate, AvFlags, AvId, Challenge, Negotiate, NegotiateFlags, NtlmV2Response, TargetInfo,
         TargetInfoBuilder, Version,
@@ -374,7 +374,7 @@ fn client_info(server: Option<&TargetInfo<'_>>, has_mic: bool, request: &Initiat
     if let Some(Name::Service(service)) = request.target
         && let Some(spn) = service.spn()
     {
-        info.push(AvId::MsvAvTargetName, &to_utf16le(&spn))?;
+        info.push_text(AvId::MsvAvTargetName, &spn)?;
     }
     Ok(info.finish())
 }

@@ -31,7 +31,8 @@ impl<'a> Env<'a> {
     #[must_use]
     pub fn names(&self) -> HostNames {
         let local = self.host.names();
-        let mut names = HostNames::new(&local, self.membership(&local).ok().flatten());
+        let membership = self.membership(&local).ok().flatten();
+        let mut names = HostNames::new(local, membership);
         if let Some(domain) = self.domain.filter(|_| names.is_member) {
             domain.dns_tree(self).unwrap_or_default().clone_into(&mut names.dns_tree);
         }
@@ -48,7 +49,7 @@ impl<'a> Env<'a> {
         let local = self.host.names();
         match self.membership(&local) {
             Ok(membership) => {
-                let names = HostNames::new(&local, membership);
+                let names = HostNames::new(local, membership);
                 let own_domain = if names.is_member { &names.computer } else { &names.domain };
                 user.local(own_domain, &names.computer)
             }

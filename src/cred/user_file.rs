@@ -274,7 +274,11 @@ impl UpperName {
 
     /// User and domain are one string, so that they are compared at one go. No name of a user file has the NUL between them.
     fn of_account(user: &str, domain: &str) -> Self {
-        Self([&text::upper(user), "\0", &text::upper(domain)].concat())
+        let mut name = String::with_capacity(user.len().saturating_add(domain.len()).saturating_add(1));
+        text::push_upper(&mut name, user);
+        name.push('\0');
+        text::push_upper(&mut name, domain);
+        Self(name)
     }
 }
 

@@ -119,7 +119,10 @@ impl Principal {
     /// The name with `attributes`; those without a value are left out.
     #[must_use]
     pub fn new(name: Name, attributes: impl IntoIterator<Item = (Attribute, Cow<'static, str>)>) -> Self {
-        Self { name, attributes: attributes.into_iter().filter(|(_, value)| !value.is_empty()).collect() }
+        let attributes = attributes.into_iter();
+        let mut kept = Attributes::with_capacity(attributes.size_hint().1.unwrap_or(0));
+        kept.extend(attributes.filter(|(_, value)| !value.is_empty()));
+        Self { name, attributes: kept }
     }
 
     /// The attributes that the name has.

@@ -230,7 +230,7 @@ impl ServiceName {
     /// The service principal name `svc/host`; `None` without a service class.
     #[must_use]
     pub fn spn(&self) -> Option<String> {
-        (!self.service.is_empty()).then(|| format!("{}/{}", self.service, self.host))
+        (!self.service.is_empty()).then(|| [&*self.service, "/", &*self.host].concat())
     }
 }
 

@@ -224,18 +224,34 @@ impl TargetInfoBuilder {
     /// # Errors
     /// When the value is longer than 65,535 bytes, which is the most that an AvLen can say; [`HostError::Memory`].
     pub fn push(&mut self, id: AvId, value: &[u8]) -> Result<&mut Self> {
+        self.begin(id, value.len())?;
+        self.0.extend_from_slice(value);
+        Ok(self)
+    }
+
+    /// Appends AvId and AvLen of a pair, and makes room for its value of `len` bytes.
+    fn begin(&mut self, id: AvId, len: usize) -> Result<()> {
         /// The pairs of most messages fit into it, so that the list need not grow.
         const USUAL: usize = 256;
-        let Ok(len) = u16::try_from(value.len()) else {
+        let Ok(av_len) = u16::try_from(len) else {
             let fault = Fault::WrongLength;
             return Err(InvalidMessage { message: Message::Challenge, field: FieldName::TargetInfo, fault }.into());
         };
         // The pair, and MsvAvEOL.
-        let more = value.len().saturating_add(8).max(if self.0.is_empty() { USUAL } else { 0 });
+        let more = len.saturating_add(8).max(if self.0.is_empty() { USUAL } else { 0 });
         self.0.try_reserve(more).map_err(|_| HostError::Memory)?;
         self.0.extend_from_slice(&id.0.to_le_bytes());
-        self.0.extend_from_slice(&len.to_le_bytes());
-        self.0.extend_from_slice(value);
+        self.0.extend_from_slice(&av_len.to_le_bytes());
+        Ok(())
+    }
+
+    /// Appends a pair whose value is `text` in UTF-16LE.
+    ///
+    /// # Errors
+    /// As [`TargetInfoBuilder::push`].
+    pub fn push_text(&mut self, id: AvId, text: &str) -> Result<&mut Self> {
+        self.begin(id, text.encode_utf16().count().saturating_mul(2))?;
+        text.encode_utf16().for_each(|unit| self.0.extend_from_slice(&unit.to_le_bytes()));
         Ok(self)
     }
 

@@ -76,8 +76,8 @@ impl<'a> ClientChallengeV2<'a> {
     /// # Errors
     /// [`crate::error::HostError::Memory`].
     pub fn encode(time: [u8; 8], client_challenge: [u8; 8], target_info: &[u8]) -> Result<Vec<u8>> {
-        let before = [&[Self::RESP_TYPE; 2][..], &[0; 6], &time, &client_challenge, &[0; 4]].concat();
-        bytes::concat(&[&before, target_info, &[0; 4]])
+        let reserved = &[0; 4];
+        bytes::concat(&[&[Self::RESP_TYPE; 2], &[0; 6], &time, &client_challenge, reserved, target_info, reserved])
     }
 }
 

@@ -37,7 +37,10 @@ impl Host for Fixed {
     }
 
     fn random(&self, out: &mut [u8]) -> Result<()> {
-        out.fill(if out.len() == 8 { 0xaa } else { 0x55 });
+        // ClientChallenge, which comes alone or before the session key, and RandomSessionKey of [MS-NLMP] 4.2.1.
+        let (challenge, key) = out.split_at_mut(if out.len() == 16 { 0 } else { 8 });
+        challenge.fill(0xaa);
+        key.fill(0x55);
         Ok(())
     }
 
