@@ -4,8 +4,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::{SealingKey, secret::is_wiped};
 
-/// An RC4 stream, the *Handle* of [MS-NLMP] 3.4. Unlike that of the crate `rc4`, its state can be copied, so that a refused
-/// message leaves the stream as it was, and exported.
+/// An RC4 stream, the *Handle* of [MS-NLMP] 3.4. Unlike that of the crate `rc4`, it can go back, so that a refused message leaves it
+/// as it was, and be exported; and its key schedule takes half the time.
 #[derive(Clone)]
 pub struct Handle {
     state: [u8; 256],

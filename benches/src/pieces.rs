@@ -1,4 +1,4 @@
-//! How long the pieces take: `cargo bench --no-default-features`. On a shared machine compare the fastest times only.
+//! How long the pieces take: `cargo bench --manifest-path benches/Cargo.toml`. On a shared machine compare the fastest times only.
 #![expect(clippy::unwrap_used, reason = "a benchmark that meets the unexpected stops there")]
 
 use divan::{Bencher, black_box, counter::BytesCount};
