@@ -67,7 +67,7 @@ fn wipe_stack<const DEPTH: usize>() {
     }
 }
 
-/// Clears the registers with which the compiler copies keys, 16 bytes at a time.
+/// Clears the registers with which the compiler copies keys, 16 bytes at a time. `crypto::kernel` clears those that only AVX-512 has.
 fn clear_vector_registers() {
     #[cfg(all(target_arch = "x86_64", not(no_stack_wipe)))]
     // SAFETY: it changes nothing but registers that it names.

@@ -154,7 +154,8 @@ impl ExpectChallenge {
         let random = Random::draw(host)?;
         let response = match initiator {
             Initiator::Account(account) => self.respond(account, &received, random.client_challenge, request)?,
-            Initiator::Anonymous | Initiator::CachedLogon(_) => SentResponse::anonymous(),
+            Initiator::Anonymous => SentResponse::anonymous(),
+            Initiator::CachedLogon(_) => return Err(Error::Internal),
         };
         let (key, encrypted_key) = exported_key(received.flags, &response.key, random.session_key);
         let mut authenticate = encode(&received, &response, encrypted_key, initiator, host)?;

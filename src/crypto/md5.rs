@@ -251,17 +251,24 @@ pub(super) const fn round(at: usize) -> usize {
 pub(super) struct Unknown {
     zero: u32,
     /// The constants of the steps, four times each.
+    #[cfg(target_arch = "x86_64")]
     pub(super) constants: &'static [[u32; 4]; 64],
 }
 
 impl Unknown {
     #[inline(always)]
     pub(super) fn new() -> Self {
+        #[cfg(target_arch = "x86_64")]
         static FOURFOLD: [[u32; 4]; 64] = fourfold(&CONSTANTS);
-        Self { zero: core::hint::black_box(0), constants: core::hint::black_box(&FOURFOLD) }
+        Self {
+            zero: core::hint::black_box(0),
+            #[cfg(target_arch = "x86_64")]
+            constants: core::hint::black_box(&FOURFOLD),
+        }
     }
 }
 
+#[cfg(target_arch = "x86_64")]
 #[expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "the compiler does this")]
 const fn fourfold(words: &[u32; 64]) -> [[u32; 4]; 64] {
     let (mut table, mut at) = ([[0; 4]; 64], 0);

@@ -346,6 +346,7 @@ mod tests {
     #[test]
     fn a_refused_message_leaves_the_session_as_it_was() {
         refuses_every_changed_bit(FULL, |_| true);
+        refuses_every_changed_bit(FULL - NegotiateFlags::KEY_EXCH, |_| true);
         // RandomPad has no meaning without extended session security.
         refuses_every_changed_bit(OLD, |bit| !(32..64).contains(&bit));
         refuses_every_changed_bit(OLD | NegotiateFlags::LM_KEY, |bit| !(32..64).contains(&bit));
@@ -358,26 +359,33 @@ mod tests {
         if flags.contains(NegotiateFlags::DATAGRAM) {
             [&mut client, &mut server].into_iter().for_each(|session| session.set_seq_num(7).unwrap());
         }
-        let mut data = *b"attack at dawn";
-        let signature = client.wrap(&mut [Buffer::Data(&mut data)]).unwrap();
-        let before = state(&server);
-        for bit in 0..data.len() * 8 {
-            let mut changed = data;
-            changed[bit / 8] ^= 1 << (bit % 8);
-            let sealed = changed;
-            assert!(server.unwrap(&mut [Buffer::Data(&mut changed)], &signature).is_err());
-            assert_eq!(changed, sealed, "returns no plain text");
-            assert_eq!(state(&server), before);
+        let with = |data: &mut [u8; 14], work: &mut dyn FnMut(&mut [Buffer<'_>])| {
+            let (first, second) = data.split_at_mut(6);
+            work(&mut [Buffer::SignOnly(b"order"), Buffer::Data(first), Buffer::Data(second)]);
+        };
+        // The first message, for which a stream is made, and one that goes on with it.
+        for round in 0..2 {
+            let (mut data, mut signature) = (*b"attack at dawn", [0; SIGNATURE_LEN]);
+            with(&mut data, &mut |message| signature = client.wrap(message).unwrap());
+            let before = state(&server);
+            for bit in 0..data.len() * 8 {
+                let mut changed = data;
+                changed[bit / 8] ^= 1 << (bit % 8);
+                let sealed = changed;
+                with(&mut changed, &mut |message| assert!(server.unwrap(message, &signature).is_err()));
+                assert_eq!(changed, sealed, "returns no plain text");
+                assert_eq!(state(&server), before, "{flags}, round {round}");
+            }
+            for bit in (0..128).filter(|bit| means_something(*bit)) {
+                let mut changed = signature;
+                changed[bit / 8] ^= 1 << (bit % 8);
+                with(&mut data.clone(), &mut |message| assert!(server.unwrap(message, &changed).is_err()));
+                assert!(server.verify_mic(&[b"x"], &changed).is_err());
+                assert_eq!(state(&server), before, "{flags}, round {round}");
+            }
+            with(&mut data, &mut |message| server.unwrap(message, &signature).unwrap());
+            assert_eq!(&data, b"attack at dawn");
         }
-        for bit in (0..128).filter(|bit| means_something(*bit)) {
-            let mut changed = signature;
-            changed[bit / 8] ^= 1 << (bit % 8);
-            assert!(server.unwrap(&mut [Buffer::Data(&mut data.clone())], &changed).is_err());
-            assert!(server.verify_mic(&[b"x"], &changed).is_err());
-            assert_eq!(state(&server), before);
-        }
-        server.unwrap(&mut [Buffer::Data(&mut data)], &signature).unwrap();
-        assert_eq!(&data, b"attack at dawn");
     }
 
     #[test]
