@@ -105,6 +105,12 @@ mod avx512 {
             if let Some(is_forced) = super::FORCED.get() {
                 return is_forced.then_some(Self(()));
             }
+            if cfg!(kernel = "portable") {
+                return None;
+            }
+            if cfg!(kernel = "avx512") {
+                return Self::detect();
+            }
             match IS_FASTEST.load(Ordering::Relaxed) {
                 YES => Some(Self(())),
                 NO => None,
