@@ -147,15 +147,14 @@ impl ExpectChallenge {
         let initiator = if is_anonymous { &Initiator::Anonymous } else { request.initiator()? };
 
         let received = self.decode(initiator, request)?;
-        if let Initiator::CachedLogon(logon) = initiator {
-            let answer = self.forward(logon, &received, request)?;
-            return self.establish(answer, initiator, request);
-        }
         let random = Random::draw(host)?;
         let response = match initiator {
-            Initiator::Account(account) => self.respond(account, &received, random.client_challenge, request)?,
             Initiator::Anonymous => SentResponse::anonymous(),
-            Initiator::CachedLogon(_) => return Err(Error::Internal),
+            Initiator::Account(account) => self.respond(account, &received, random.client_challenge, request)?,
+            Initiator::CachedLogon(logon) => {
+                let answer = self.forward(logon, &received, request)?;
+                return self.establish(answer, initiator, request);
+            }
         };
         let (key, encrypted_key) = exported_key(received.flags, &response.key, random.session_key);
         let mut authenticate = encode(&received, &response, encrypted_key, initiator, host)?;
