@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use core::{fmt, time::Duration};
+use std::borrow::Cow;
 
 use crate::{
     audit::{AuditEvent, Kind},
@@ -75,7 +76,7 @@ pub struct LocalNames {
     /// NETBIOS_DOMAIN_NAME, if it is set.
     pub domain: Option<String>,
     /// The host name, as gethostname(2) gives it: fully qualified or not.
-    pub host_name: String,
+    pub host_name: Cow<'static, str>,
 }
 
 impl LocalNames {
@@ -149,7 +150,7 @@ impl HostNames {
             }
             dns_domain => {
                 let dns_domain = dns_domain.cloned().unwrap_or_else(|| own_domain.to_owned());
-                (host_name, dns_domain)
+                (host_name.into_owned(), dns_domain)
             }
         };
         Self { computer, domain, has_domain, is_member, dns_computer, dns_domain, dns_tree: String::new() }
@@ -228,7 +229,7 @@ pub(crate) mod tests {
         }
 
         fn names(&self) -> LocalNames {
-            LocalNames { host_name: "host".to_owned(), ..LocalNames::default() }
+            LocalNames { host_name: "host".into(), ..LocalNames::default() }
         }
 
         fn version(&self) -> [u8; 8] {

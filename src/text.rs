@@ -40,12 +40,11 @@ pub fn from_utf16le(bytes: &[u8]) -> Option<String> {
 /// work.
 #[must_use]
 pub fn from_utf16le_lossy(bytes: &[u8]) -> (String, bool) {
-    let mut is_text = bytes.len().is_multiple_of(2);
-    let of_unit = |unit: core::result::Result<char, _>| {
+    let (mut text, mut is_text) = (String::with_capacity(bytes.len()), bytes.len().is_multiple_of(2));
+    for unit in char::decode_utf16(units(bytes)) {
         is_text &= unit.is_ok();
-        unit.unwrap_or(char::REPLACEMENT_CHARACTER)
-    };
-    let text = char::decode_utf16(units(bytes)).map(of_unit).collect();
+        text.push(unit.unwrap_or(char::REPLACEMENT_CHARACTER));
+    }
     (text, is_text)
 }
 
@@ -167,7 +166,7 @@ fn write_escaped(c: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 pub fn upper_utf16le(bytes: &[u8]) -> Vec<u8> {
     let mut upper = bytes.as_chunks::<2>().0.as_flattened().to_vec();
     for unit in upper.as_chunks_mut().0 {
-        *unit = upper_case::upper(u16::from_le_bytes(*unit)).to_le_bytes();
+        *unit = upper_unit(u16::from_le_bytes(*unit)).to_le_bytes();
     }
     upper
 }
@@ -185,15 +184,23 @@ pub fn push_upper(to: &mut String, text: &str) {
     if text.is_ascii() {
         to.extend(text.bytes().map(|byte| char::from(byte.to_ascii_uppercase())));
     } else {
-        let units = text.encode_utf16().map(upper_case::upper);
+        let units = text.encode_utf16().map(upper_unit);
         to.extend(char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)));
     }
+}
+
+/// `unit` in upper case. Most names are ASCII, for which no table is searched.
+fn upper_unit(unit: u16) -> u16 {
+    u8::try_from(unit)
+        .ok()
+        .filter(u8::is_ascii)
+        .map_or_else(|| upper_case::upper(unit), |byte| byte.to_ascii_uppercase().into())
 }
 
 /// Whether `a` and `b` are the same name: they are equal in upper case.
 #[must_use]
 pub fn same_name(a: &str, b: &str) -> bool {
-    a.encode_utf16().map(upper_case::upper).eq(b.encode_utf16().map(upper_case::upper))
+    a.encode_utf16().map(upper_unit).eq(b.encode_utf16().map(upper_unit))
 }
 
 fn units(bytes: &[u8]) -> impl Iterator<Item = u16> + '_ {

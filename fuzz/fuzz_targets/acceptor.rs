@@ -13,7 +13,7 @@ use gss_ntlm::{
     session::{Role, Session},
     text::{Charset, to_utf16le},
     wire::{
-        Authenticate, AvFlags, AvId, AvPair, Challenge, ClientChallengeV2, MIC_LEN, Negotiate, NegotiateFlags,
+        Authenticate, AvFlags, AvId, AvPair, Challenge, MIC_LEN, Negotiate, NegotiateFlags, NtlmV2Response,
         TargetInfo, TargetInfoBuilder, Version,
     },
 };
@@ -196,12 +196,14 @@ impl Forged {
         let nt_hash = ntowf::nt_hash(password.as_bytes()).unwrap();
         let lm_hash = ntowf::lm_hash(password.as_bytes());
         let client_challenge = [8; 8];
-        let temp = ClientChallengeV2::encode(tape.array(), client_challenge, &info).unwrap();
+        let mut v2_response = NtlmV2Response::encode_unproved(tape.array(), client_challenge, &info).unwrap();
+        let (proof, temp) = v2_response.split_first_chunk_mut().unwrap();
         let response_key = ntowf::ntowf_v2(&nt_hash, &user, &domain);
-        let (proof, base_key) = response::ntlm_v2(&response_key, &sent.server_challenge, &temp);
+        let (nt_proof_str, base_key) = response::ntlm_v2(&response_key, &sent.server_challenge, temp);
+        *proof = *nt_proof_str.as_bytes();
         let combined = response::combined_challenge(&sent.server_challenge, &client_challenge);
         let mut nt_response = match tape.u8() % 5 {
-            0 => [proof.as_bytes(), &temp[..]].concat(),
+            0 => v2_response,
             1 => response::ntlm_v1(&nt_hash, &combined).0.to_vec(),
             2 => response::ntlm_v1(&nt_hash, &sent.server_challenge).0.to_vec(),
             3 => Vec::new(),

@@ -91,7 +91,7 @@ fn credentials() -> Vec<Vec<u8>> {
     let account = |lm_hash: Option<[u8; 16]>| {
         let name = UserName { user: "alice".to_owned(), domain: "DOM".to_owned() };
         let secret = Secret { nt_hash: NtHash::new([1; 16]), lm_hash: lm_hash.map(LmHash::new) };
-        Some(Initiator::Account(Account { name, secret }))
+        Some(Initiator::Account(Account::new(name, secret)))
     };
     let all = [
         Credential::new(account(None), None),

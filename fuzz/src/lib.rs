@@ -128,7 +128,7 @@ impl Host for Fixed {
 
     fn names(&self) -> LocalNames {
         let [computer, domain, host_name] = ["SRV", "DOM", "srv.dom.test"].map(str::to_owned);
-        LocalNames { computer: Some(computer), domain: Some(domain), host_name }
+        LocalNames { computer: Some(computer), domain: Some(domain), host_name: host_name.into() }
     }
 
     fn version(&self) -> [u8; 8] {

@@ -1,7 +1,7 @@
 //! Security contexts: making, asking, carrying over, ending.
 
 use core::ffi::c_int;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use libgssapi_sys as g;
 
@@ -30,8 +30,8 @@ impl Object for ContextHandle {
 }
 
 impl ContextHandle {
-    fn new(context: Context) -> Box<Self> {
-        Box::new(Self(Mutex::new(context)))
+    fn new(context: Context) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(context)))
     }
 }
 
@@ -55,7 +55,7 @@ fn lock(handle: Option<&ContextHandle>) -> Result<MutexGuard<'_, Context>> {
 /// Where a step puts its results.
 struct Results {
     /// The initiator's name, on the acceptor.
-    source: Option<Out<Box<Principal>>>,
+    source: Option<Out<Arc<Principal>>>,
     mech: Out<StaticOid>,
     token: Out<Malloced>,
     flags: Out<u32>,
@@ -67,7 +67,7 @@ impl Results {
         let token = Malloced::copy(token)?;
         let established = context.established();
         if let (Some(source), Ok(established)) = (&self.source, &established) {
-            source.put(Box::new(established.initiator.clone()));
+            source.put(Arc::clone(&established.initiator));
         }
         self.mech.put(NTLM);
         self.token.put(token);
@@ -137,8 +137,8 @@ pub(super) fn initiate(
 /// `gss_accept_sec_context`, RFC 2744 5.1. NTLM delegates no credential.
 pub(super) fn accept(
     slot: Slot<ContextHandle>, credential: Ref<Credential>, token: Bytes, bindings: Bindings,
-    source: Out<Box<Principal>>, mech: Out<StaticOid>, output: Out<Malloced>, flags: Out<u32>, time: Out<u32>,
-    _delegated: Out<Box<Credential>>,
+    source: Out<Arc<Principal>>, mech: Out<StaticOid>, output: Out<Malloced>, flags: Out<u32>, time: Out<u32>,
+    _delegated: Out<Arc<Credential>>,
 ) -> Result<Major> {
     let accept = || {
         output.ensure_given()?;
@@ -175,14 +175,14 @@ pub(super) fn time(context: Ref<ContextHandle>, time: Out<u32>) -> Result<Major>
 
 /// `gss_inquire_context`, RFC 2744 5.21.
 pub(super) fn inquire(
-    context: Ref<ContextHandle>, source: Out<Box<Principal>>, target: Out<Box<Principal>>, lifetime: Out<u32>,
+    context: Ref<ContextHandle>, source: Out<Arc<Principal>>, target: Out<Arc<Principal>>, lifetime: Out<u32>,
     mech: Out<StaticOid>, flags: Out<u32>, locally_initiated: Out<c_int>, open: Out<c_int>,
 ) -> Result<Major> {
     let context = context.lock()?;
     if let Ok(established) = context.established() {
-        source.put(Box::new(established.initiator.clone()));
+        source.put(Arc::clone(&established.initiator));
         if let Some(acceptor) = &established.acceptor {
-            target.put(Box::new(acceptor.clone().into()));
+            target.put(Arc::new(acceptor.clone().into()));
         }
         lifetime.put(g::_GSS_C_INDEFINITE);
         open.put(1);
@@ -205,7 +205,7 @@ pub(super) fn export(slot: Slot<ContextHandle>, token: Out<Malloced>) -> Result<
 }
 
 /// `gss_import_sec_context`, RFC 2744 5.20.
-pub(super) fn import(token: Bytes, context: Out<Box<ContextHandle>>) -> Result<Major> {
+pub(super) fn import(token: Bytes, context: Out<Arc<ContextHandle>>) -> Result<Major> {
     context.ensure_given()?;
     context.put(ContextHandle::new(Context::import(token.required()?)?));
     Ok(COMPLETE)

@@ -1,6 +1,7 @@
 //! Credentials: acquiring, asking, setting, carrying over, releasing.
 
 use core::{ffi::c_int, ops::Deref};
+use std::sync::Arc;
 
 use libgssapi_sys as g;
 
@@ -67,7 +68,7 @@ const fn is_denied(error: &Error) -> bool {
 
 /// Where the ways to acquire put what they acquired.
 struct Acquired {
-    credential: Out<Box<Credential>>,
+    credential: Out<Arc<Credential>>,
     mechs: Out<OidSet>,
     time: Out<u32>,
 }
@@ -100,7 +101,7 @@ impl Acquired {
         };
         self.mechs.put(OidSet::of(&[NTLM])?);
         self.time.put(g::_GSS_C_INDEFINITE);
-        self.credential.put(Box::new(credential));
+        self.credential.put(Arc::new(credential));
         Ok(COMPLETE)
     }
 }
@@ -108,7 +109,7 @@ impl Acquired {
 /// `gss_acquire_cred`, RFC 2744 5.2.
 pub(super) fn acquire(
     name: Ref<Principal>, _time: Unused<u32>, _mechs: Unused<g::gss_OID_set>, usage: c_int,
-    credential: Out<Box<Credential>>, mechs: Out<OidSet>, time: Out<u32>,
+    credential: Out<Arc<Credential>>, mechs: Out<OidSet>, time: Out<u32>,
 ) -> Result<Major> {
     Acquired { credential, mechs, time }.acquire(&name, usage, None)
 }
@@ -116,7 +117,7 @@ pub(super) fn acquire(
 /// `gss_acquire_cred_from`, of krb5's `gssapi_ext.h`. A store without elements is as good as none.
 pub(super) fn acquire_from(
     name: Ref<Principal>, _time: Unused<u32>, _mechs: Unused<g::gss_OID_set>, usage: c_int, elements: KeyValues,
-    credential: Out<Box<Credential>>, mechs: Out<OidSet>, time: Out<u32>,
+    credential: Out<Arc<Credential>>, mechs: Out<OidSet>, time: Out<u32>,
 ) -> Result<Major> {
     let mut store = None;
     for element in elements.get() {
@@ -129,7 +130,7 @@ pub(super) fn acquire_from(
 /// `gss_acquire_cred_with_password`, of krb5's `gssapi_ext.h`.
 pub(super) fn acquire_with_password(
     name: Ref<Principal>, password: Bytes, _time: Unused<u32>, _mechs: Unused<g::gss_OID_set>, usage: c_int,
-    credential: Out<Box<Credential>>, mechs: Out<OidSet>, time: Out<u32>,
+    credential: Out<Arc<Credential>>, mechs: Out<OidSet>, time: Out<u32>,
 ) -> Result<Major> {
     let password = password.required()?;
     // Some programs count the NUL of their C string.
@@ -146,12 +147,12 @@ pub(super) fn release(slot: Slot<Credential>) -> Result<Major> {
 
 /// `gss_inquire_cred`, RFC 2744 5.21.
 pub(super) fn inquire(
-    credential: Ref<Credential>, name: Out<Box<Principal>>, lifetime: Out<u32>, usage: Out<c_int>, mechs: Out<OidSet>,
+    credential: Ref<Credential>, name: Out<Arc<Principal>>, lifetime: Out<u32>, usage: Out<c_int>, mechs: Out<OidSet>,
 ) -> Result<Major> {
     let credential = given_or_default(&credential, Usage::Both, sys::env_for)?;
     let (whose, what_for) = (credential.name()?, credential.usage()?);
     mechs.put(OidSet::of(&[NTLM])?);
-    name.put(Box::new(whose.into()));
+    name.put(Arc::new(whose.into()));
     lifetime.put(g::_GSS_C_INDEFINITE);
     usage.put(number(what_for));
     Ok(COMPLETE)
@@ -159,13 +160,13 @@ pub(super) fn inquire(
 
 /// `gss_inquire_cred_by_mech`, RFC 2744 5.22.
 pub(super) fn inquire_by_mech(
-    credential: Ref<Credential>, mech: Oid, name: Out<Box<Principal>>, initiator: Out<u32>, acceptor: Out<u32>,
+    credential: Ref<Credential>, mech: Oid, name: Out<Arc<Principal>>, initiator: Out<u32>, acceptor: Out<u32>,
     usage: Out<c_int>,
 ) -> Result<Major> {
     ensure_ntlm(&mech)?;
     let credential = given_or_default(&credential, Usage::Both, sys::env_for)?;
     let (whose, what_for) = (credential.name()?, credential.usage()?);
-    name.put(Box::new(whose.into()));
+    name.put(Arc::new(whose.into()));
     if credential.initiator().is_ok() {
         initiator.put(g::_GSS_C_INDEFINITE);
     }
@@ -208,9 +209,9 @@ pub(super) fn export(credential: Ref<Credential>, token: Out<Malloced>) -> Resul
 }
 
 /// `gss_import_cred`, of krb5's `gssapi_ext.h`.
-pub(super) fn import(token: Bytes, credential: Out<Box<Credential>>) -> Result<Major> {
+pub(super) fn import(token: Bytes, credential: Out<Arc<Credential>>) -> Result<Major> {
     credential.ensure_given()?;
-    credential.put(Box::new(Credential::import(token.required()?, &sys::env_for(Whom::Initiator)?)?));
+    credential.put(Arc::new(Credential::import(token.required()?, &sys::env_for(Whom::Initiator)?)?));
     Ok(COMPLETE)
 }
 

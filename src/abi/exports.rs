@@ -2,6 +2,7 @@
 //! this runs in.
 
 use core::ffi::{c_int, c_uchar};
+use std::sync::Arc;
 
 use libgssapi_sys as g;
 
@@ -70,44 +71,44 @@ const IMPORT_CRED: usize = 5 << 9;
 // RFC 2744, in its order, and what krb5 adds beside it.
 export! {
     gss_accept_sec_context(
-        Slot<ContextHandle>, Ref<Credential>, Bytes, Bindings, Out<Box<Principal>>, Out<StaticOid>, Out<Malloced>, Out<u32>,
-        Out<u32>, Out<Box<Credential>>
+        Slot<ContextHandle>, Ref<Credential>, Bytes, Bindings, Out<Arc<Principal>>, Out<StaticOid>, Out<Malloced>, Out<u32>,
+        Out<u32>, Out<Arc<Credential>>
     ) => context::accept, handshake::<ACCEPT>;
     gss_acquire_cred(
-        Ref<Principal>, Unused<u32>, Unused<g::gss_OID_set>, c_int, Out<Box<Credential>>, Out<OidSet>, Out<u32>
+        Ref<Principal>, Unused<u32>, Unused<g::gss_OID_set>, c_int, Out<Arc<Credential>>, Out<OidSet>, Out<u32>
     ) => cred::acquire, wiping::<ACQUIRE>;
     gss_acquire_cred_from(
-        Ref<Principal>, Unused<u32>, Unused<g::gss_OID_set>, c_int, KeyValues, Out<Box<Credential>>, Out<OidSet>, Out<u32>
+        Ref<Principal>, Unused<u32>, Unused<g::gss_OID_set>, c_int, KeyValues, Out<Arc<Credential>>, Out<OidSet>, Out<u32>
     ) => cred::acquire_from, wiping::<ACQUIRE>;
     gssspi_acquire_cred_with_password(
-        Ref<Principal>, Bytes, Unused<u32>, Unused<g::gss_OID_set>, c_int, Out<Box<Credential>>, Out<OidSet>, Out<u32>
+        Ref<Principal>, Bytes, Unused<u32>, Unused<g::gss_OID_set>, c_int, Out<Arc<Credential>>, Out<OidSet>, Out<u32>
     ) as AcquireCredWithPassword => cred::acquire_with_password, wiping::<ACQUIRE_WITH_PASSWORD>;
     gss_compare_name(Ref<Principal>, Ref<Principal>, Out<c_int>) => name::compare, quiet;
     gss_context_time(Ref<ContextHandle>, Out<u32>) => context::time, plain;
     gss_delete_sec_context(Slot<ContextHandle>, Out<Malloced>) => context::delete, plain;
     gss_display_name(Ref<Principal>, Out<Malloced>, Out<StaticOid>) => name::display, plain;
     gss_display_status(u32, c_int, Oid, Out<u32>, Out<Malloced>) => status::display, plain;
-    gss_duplicate_name(Ref<Principal>, Out<Box<Principal>>) => name::duplicate, plain;
+    gss_duplicate_name(Ref<Principal>, Out<Arc<Principal>>) => name::duplicate, plain;
     gss_export_cred(Ref<Credential>, Out<Malloced>) => cred::export, plain;
     gss_export_name(Ref<Principal>, Out<Malloced>) => name::export, plain;
     gss_export_sec_context(Slot<ContextHandle>, Out<Malloced>) => context::export, plain;
     gss_get_mic(Ref<ContextHandle>, u32, Bytes, Out<Malloced>) => message::get_mic, plain;
     gss_get_mic_iov(Ref<ContextHandle>, u32, IovArray, IovCount) => iov::get_mic, plain;
     gss_get_mic_iov_length(Ref<ContextHandle>, u32, IovArray, IovCount) => iov::get_mic_length, plain;
-    gss_import_cred(Bytes, Out<Box<Credential>>) => cred::import, wiping::<IMPORT_CRED>;
-    gss_import_name(Bytes, Oid, Out<Box<Principal>>) => name::import, plain;
-    gss_import_sec_context(Bytes, Out<Box<ContextHandle>>) => context::import, wiping::<IMPORT_CONTEXT>;
+    gss_import_cred(Bytes, Out<Arc<Credential>>) => cred::import, wiping::<IMPORT_CRED>;
+    gss_import_name(Bytes, Oid, Out<Arc<Principal>>) => name::import, plain;
+    gss_import_sec_context(Bytes, Out<Arc<ContextHandle>>) => context::import, wiping::<IMPORT_CONTEXT>;
     gss_init_sec_context(
         Ref<Credential>, Slot<ContextHandle>, Ref<Principal>, Oid, u32, Unused<u32>, Bindings, Bytes, Out<StaticOid>,
         Out<Malloced>, Out<u32>, Out<u32>
     ) => context::initiate, handshake::<INITIATE>;
     gss_inquire_context(
-        Ref<ContextHandle>, Out<Box<Principal>>, Out<Box<Principal>>, Out<u32>, Out<StaticOid>, Out<u32>, Out<c_int>,
+        Ref<ContextHandle>, Out<Arc<Principal>>, Out<Arc<Principal>>, Out<u32>, Out<StaticOid>, Out<u32>, Out<c_int>,
         Out<c_int>
     ) => context::inquire, plain;
-    gss_inquire_cred(Ref<Credential>, Out<Box<Principal>>, Out<u32>, Out<c_int>, Out<OidSet>) => cred::inquire, wiping::<ACQUIRE>;
+    gss_inquire_cred(Ref<Credential>, Out<Arc<Principal>>, Out<u32>, Out<c_int>, Out<OidSet>) => cred::inquire, wiping::<ACQUIRE>;
     gss_inquire_cred_by_mech(
-        Ref<Credential>, Oid, Out<Box<Principal>>, Out<u32>, Out<u32>, Out<c_int>
+        Ref<Credential>, Oid, Out<Arc<Principal>>, Out<u32>, Out<u32>, Out<c_int>
     ) => cred::inquire_by_mech, wiping::<ACQUIRE>;
     gss_inquire_names_for_mech(Oid, Out<OidSet>) => mech::inquire_names, plain;
     gss_inquire_sec_context_by_oid(Ref<ContextHandle>, Oid, Out<BufferSet>) => context::inquire_by_oid, plain;

@@ -1,6 +1,7 @@
 //! Names: importing, displaying, comparing, exporting, copying, releasing.
 
 use core::ffi::c_int;
+use std::sync::Arc;
 
 use libgssapi_sys as g;
 
@@ -27,10 +28,10 @@ impl Ref<Principal> {
 }
 
 /// `gss_import_name`, RFC 2744 5.16.
-pub(super) fn import(bytes: Bytes, kind: Oid, name: Out<Box<Principal>>) -> Result<Major> {
+pub(super) fn import(bytes: Bytes, kind: Oid, name: Out<Arc<Principal>>) -> Result<Major> {
     name.ensure_given()?;
     let bytes = bytes.required()?;
-    name.put(Box::new(read(bytes, kind.get()?.unwrap_or(name_type::USER))?.into()));
+    name.put(Arc::new(read(bytes, kind.get()?.unwrap_or(name_type::USER))?.into()));
     Ok(COMPLETE)
 }
 
@@ -99,8 +100,8 @@ pub(super) fn release(slot: Slot<Principal>) -> Result<Major> {
 }
 
 /// `gss_duplicate_name`, RFC 2744 5.13.
-pub(super) fn duplicate(name: Ref<Principal>, copy: Out<Box<Principal>>) -> Result<Major> {
+pub(super) fn duplicate(name: Ref<Principal>, copy: Out<Arc<Principal>>) -> Result<Major> {
     copy.ensure_given()?;
-    copy.put(Box::new(name.required()?.clone()));
+    copy.put(name.share().ok_or(ApiMisuse::BadName)?);
     Ok(COMPLETE)
 }

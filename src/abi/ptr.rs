@@ -12,6 +12,7 @@ use core::{
     mem::ManuallyDrop,
     ptr::{NonNull, null_mut},
 };
+use std::sync::Arc;
 
 use libgssapi_sys as g;
 
@@ -251,8 +252,17 @@ impl<T: Object> Argument for Ref<T> {
 impl<T: Object> Ref<T> {
     /// What the handle stands for; `None` for NULL. Other threads may use it as well.
     pub(super) fn get(&self) -> Option<&T> {
-        // SAFETY: a handle is a `Box` that lives until it is released, which nobody does during the call.
+        // SAFETY: a handle is an `Arc` that lives until it is released, which nobody does during the call.
         self.0.map(|object| unsafe { object.as_ref() })
+    }
+
+    /// What the handle stands for, to be kept longer than the handle; `None` for NULL.
+    pub(super) fn share(&self) -> Option<Arc<T>> {
+        let object = self.0?.as_ptr();
+        // SAFETY: as in `get`, it is an `Arc` that lives.
+        unsafe { Arc::increment_strong_count(object) };
+        // SAFETY: this is the count that was just added.
+        Some(unsafe { Arc::from_raw(object) })
     }
 }
 
@@ -282,15 +292,15 @@ impl<T: Object> Slot<T> {
     pub(super) fn get(&self) -> Option<&T> {
         // SAFETY: the variable is initialised, with NULL at least.
         let handle = unsafe { self.0?.read() };
-        // SAFETY: a handle is a `Box` that lives until it is released, which nobody does during the call.
+        // SAFETY: a handle is an `Arc` that lives until it is released, which nobody does during the call.
         unsafe { handle.as_ref() }
     }
 
     /// Puts the handle of `object`, which lives until it is released.
-    pub(super) fn put(self, object: Box<T>) {
+    pub(super) fn put(self, object: Arc<T>) {
         if let Some(slot) = self.0 {
             // SAFETY: the variable is writable.
-            unsafe { slot.write(Box::into_raw(object)) };
+            unsafe { slot.write(Arc::into_raw(object).cast_mut()) };
         }
     }
 
@@ -300,8 +310,8 @@ impl<T: Object> Slot<T> {
         // SAFETY: the variable is initialised and writable.
         let handle = unsafe { slot.replace(null_mut()) };
         if !handle.is_null() {
-            // SAFETY: it came from `Box::into_raw`, and a caller that releases a handle does not use it again.
-            drop(unsafe { Box::from_raw(handle) });
+            // SAFETY: it came from `Arc::into_raw`, and a caller that releases a handle does not use it again.
+            drop(unsafe { Arc::from_raw(handle) });
         }
     }
 }
@@ -317,12 +327,12 @@ pub(super) trait Output {
     fn into_c(self) -> Self::C;
 }
 
-impl<T: Object> Output for Box<T> {
+impl<T: Object> Output for Arc<T> {
     type C = *mut T::C;
     const CLEARED: Self::C = null_mut();
 
     fn into_c(self) -> Self::C {
-        Self::into_raw(self).cast()
+        Self::into_raw(self).cast_mut().cast()
     }
 }
 

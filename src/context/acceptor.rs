@@ -217,7 +217,7 @@ impl ExpectAuthenticate {
         Ok(Established {
             session,
             flags,
-            initiator: Principal::new(name, attributes.into_iter().chain(of_account)),
+            initiator: Arc::new(Principal::new(name, attributes.into_iter().chain(of_account))),
             acceptor: Some(self.acceptor.name.clone()),
             has_mic,
         })

@@ -94,7 +94,7 @@ impl Context {
             (ESTABLISHED, role) => {
                 let has_mic = reader.boolean(FieldName::Contents)?;
                 let flags = ContextFlags::from_bits_retain(reader.u32(FieldName::Contents)?);
-                let initiator = Principal::import(&mut reader)?;
+                let initiator = Arc::new(Principal::import(&mut reader)?);
                 let acceptor = reader.read_optional(FieldName::Contents, Name::import)?;
                 let session = Session::import(role, &mut reader)?;
                 State::Established(Box::new(Established { session, flags, initiator, acceptor, has_mic }))

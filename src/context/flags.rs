@@ -378,7 +378,7 @@ mod tests {
 
     fn account(lm_hash: Option<LmHash>) -> Initiator {
         let name = UserName { user: "alice".to_owned(), domain: "DOM".to_owned() };
-        Initiator::Account(Account { name, secret: Secret { nt_hash: NtHash::new([1; 16]), lm_hash } })
+        Initiator::Account(Account::new(name, Secret { nt_hash: NtHash::new([1; 16]), lm_hash }))
     }
 
     fn offered(requested: ContextFlags) -> NegotiateFlags {

@@ -1,5 +1,7 @@
 //! The client's side: Start, ExpectChallenge, Established.
 
+use std::sync::Arc;
+
 use zeroize::Zeroizing;
 
 use crate::{
@@ -269,7 +271,7 @@ impl ExpectChallenge {
             "initiator: sends AUTHENTICATE_MESSAGE of {name}{by_domain}, MIC {has_mic}, flags {flags}"
         ));
         let session = Session::new(Role::Initiator, flags, key, version).numbered(self.seq_num)?;
-        let (flags, initiator, acceptor) = (flags::granted(flags), name.into(), request.target.cloned());
+        let (flags, initiator, acceptor) = (flags::granted(flags), Arc::new(name.into()), request.target.cloned());
         Ok((Established { session, flags, initiator, acceptor, has_mic }, authenticate))
     }
 

@@ -17,6 +17,7 @@ mod verify;
 mod tests;
 
 use core::mem;
+use std::sync::Arc;
 
 pub use self::{
     acceptor::{AcceptRequest, ExpectAuthenticate},
@@ -59,7 +60,7 @@ pub struct Established {
     /// The flags that the application is told.
     pub flags: ContextFlags,
     /// The initiator: for an acceptor, the account as the verifier spells it, with its attributes.
-    pub initiator: Principal,
+    pub initiator: Arc<Principal>,
     /// The acceptor, if this side knows it.
     pub acceptor: Option<Name>,
     /// Whether the AUTHENTICATE_MESSAGE has a MIC.

@@ -1,19 +1,18 @@
 //! The responses of a handshake ([MS-NLMP] 3.3): what an initiator sends, what an acceptor receives, and the KeyExchangeKey
 //! that both compute.
 
+use std::borrow::Cow;
+
 use crate::{
     audit::Ntlm,
-    bytes,
     cred::{Account, Proof},
     crypto::{
         KeyExchangeKey, LmHash, SessionBaseKey, keys,
-        ntowf::ntowf_v2,
         response::{self, NTLM_V1_LEN},
     },
-    error::{Fault, FieldName, InvalidMessage, Message, PeerIncompatible, PolicyError, Result},
+    error::{Error, Fault, FieldName, InvalidMessage, Message, PeerIncompatible, PolicyError, Result},
     policy::{LmLevel, Policy},
-    text::to_utf16le,
-    wire::{Authenticate, ClientChallengeV2, NegotiateFlags, NtlmV2Response, TargetInfo},
+    wire::{Authenticate, NegotiateFlags, NtlmV2Response, TargetInfo},
 };
 
 /// The challenges of both sides.
@@ -33,7 +32,7 @@ pub(super) enum Time {
 
 /// The responses that an initiator sends, and their key.
 pub(super) struct SentResponse {
-    pub lm_response: Vec<u8>,
+    pub lm_response: Cow<'static, [u8]>,
     pub nt_response: Vec<u8>,
     pub key: KeyExchangeKey,
     /// Whether the response says that the AUTHENTICATE_MESSAGE has a MIC.
@@ -48,20 +47,19 @@ impl SentResponse {
     pub(super) fn ntlm_v2(
         account: &Account, challenges: Challenges<'_>, time: Time, target_info: &[u8],
     ) -> Result<Self> {
-        let (user, domain) = (to_utf16le(&account.name.user), to_utf16le(&account.name.domain));
-        let response_key = ntowf_v2(&account.secret.nt_hash, &user, &domain);
+        let response_key = &account.response_key;
         let (lm_response, time) = match time {
-            Time::OfServer(time) => ([0; NTLM_V1_LEN], time),
-            Time::Own(time) => (response::lm_v2(&response_key, challenges.server, &challenges.client), time),
+            Time::OfServer(time) => (Cow::Borrowed(&[0; NTLM_V1_LEN][..]), time),
+            Time::Own(time) => {
+                let lm_response = response::lm_v2(response_key, challenges.server, &challenges.client);
+                (Cow::Owned(lm_response.to_vec()), time)
+            }
         };
-        let temp = ClientChallengeV2::encode(time, challenges.client, target_info)?;
-        let (nt_proof_str, session_base_key) = response::ntlm_v2(&response_key, challenges.server, &temp);
-        Ok(Self {
-            lm_response: lm_response.to_vec(),
-            nt_response: bytes::concat(&[nt_proof_str.as_bytes(), &temp])?,
-            key: keys::kxkey(&session_base_key),
-            has_mic: false,
-        })
+        let mut nt_response = NtlmV2Response::encode_unproved(time, challenges.client, target_info)?;
+        let (proof, temp) = nt_response.split_first_chunk_mut().ok_or(Error::Internal)?;
+        let (nt_proof_str, session_base_key) = response::ntlm_v2(response_key, challenges.server, temp);
+        *proof = *nt_proof_str.as_bytes();
+        Ok(Self { lm_response, nt_response, key: keys::kxkey(&session_base_key), has_mic: false })
     }
 
     /// NTLMv1. In place of the LM response is the client's challenge, with extended session security; an LM response, where
@@ -93,12 +91,13 @@ impl SentResponse {
             lm_hash,
         };
         let key = material.kxkey_v1()?;
-        Ok(Self { lm_response, nt_response: nt_response.to_vec(), key, has_mic: false })
+        Ok(Self { lm_response: Cow::Owned(lm_response), nt_response: nt_response.to_vec(), key, has_mic: false })
     }
 
     /// An anonymous initiator: no response, and a key that everybody knows.
     pub(super) fn anonymous() -> Self {
-        Self { lm_response: vec![0], nt_response: Vec::new(), key: KeyExchangeKey::new([0; 16]), has_mic: false }
+        let lm_response = Cow::Borrowed(&[0][..]);
+        Self { lm_response, nt_response: Vec::new(), key: KeyExchangeKey::new([0; 16]), has_mic: false }
     }
 }
 

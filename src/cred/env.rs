@@ -114,7 +114,7 @@ mod tests {
     /// A host in the domain CORP, whose name begins like the domain's.
     fn corp(computer: Option<&str>, domain: Option<&str>) -> Named {
         let [computer, domain] = [computer, domain].map(|name| name.map(str::to_owned));
-        Named(LocalNames { computer, domain, host_name: "corp.example.com".to_owned() })
+        Named(LocalNames { computer, domain, host_name: "corp.example.com".into() })
     }
 
     fn winbind(answer: Option<[&str; 2]>) -> Option<&'static dyn DomainService> {
@@ -171,7 +171,7 @@ mod tests {
             assert_eq!([&*alone.computer, &*alone.domain, &*alone.dns_tree], ["CORP", "CORP", ""]);
             assert!(!alone.has_domain && !alone.is_member);
         }
-        let short = Named(LocalNames { host_name: "a-very-long-host-name".to_owned(), ..LocalNames::default() });
+        let short = Named(LocalNames { host_name: "a-very-long-host-name".into(), ..LocalNames::default() });
         assert_eq!(names(&short, None).computer, "A-VERY-LONG-HOS");
         let short = names(&short, winbind(Some(["SRV", "CORP"])));
         assert_eq!(short.dns_computer, "a-very-long-host-name.corp.example.com");

@@ -95,7 +95,7 @@ impl Initiator {
                 let nt_hash = NtHash::new(reader.array(FIELD)?);
                 let lm_hash = reader.read_optional(FIELD, |reader| reader.array(FIELD).map(LmHash::new))?;
                 let lm_hash = lm_hash.filter(|_| env.policy.keeps_lm_hash());
-                Ok(Self::Account(Account { name, secret: Secret { nt_hash, lm_hash } }))
+                Ok(Self::Account(Account::new(name, Secret { nt_hash, lm_hash })))
             }
             Name::Anonymous => Ok(Self::Anonymous),
             Name::Service(_) => Err(defect(Fault::WrongValue)),
@@ -158,7 +158,7 @@ mod tests {
     fn sample() -> Credential {
         let name = UserName { user: "alice".to_owned(), domain: "DOM".to_owned() };
         let secret = Secret { nt_hash: NtHash::new([7; 16]), lm_hash: Some(LmHash::new([8; 16])) };
-        let initiator = Initiator::Account(Account { name, secret });
+        let initiator = Initiator::Account(Account::new(name, secret));
         let accounts = Accounts { user_file: Some("/etc/users".into()), asks_domain: false };
         let acceptor = Acceptor { name: Name::parse_service("HTTP@www", "").unwrap(), is_named: true, accounts };
         Credential::new(Some(initiator), Some(acceptor))

@@ -30,13 +30,14 @@ pub(crate) use self::responder::tests as responder_tests;
 
 use crate::{
     crypto::{
-        LmHash, NtHash,
-        ntowf::{lm_hash, nt_hash},
+        LmHash, NtHash, ResponseKeyNt,
+        ntowf::{lm_hash, nt_hash, ntowf_v2},
         primitive::equal,
     },
     error::{ApiMisuse, CredentialError, Error, Result},
     name::{Name, ServiceName, UserName},
     policy::{Policy, Whom},
+    text::to_utf16le,
 };
 
 /// The usage of a credential.
@@ -84,6 +85,17 @@ pub struct Account {
     pub name: UserName,
     /// Its secret.
     pub secret: Secret,
+    /// ResponseKeyNT of NTLMv2, which name and secret make. Kept because each handshake needs it.
+    pub response_key: ResponseKeyNt,
+}
+
+impl Account {
+    /// The account of that name and secret.
+    #[must_use]
+    pub fn new(name: UserName, secret: Secret) -> Self {
+        let response_key = ntowf_v2(&secret.nt_hash, &to_utf16le(&name.user), &to_utf16le(&name.domain));
+        Self { name, secret, response_key }
+    }
 }
 
 /// An account whose secret the domain has.
@@ -309,7 +321,7 @@ impl Initiator {
             user.ensure_valid()?;
         }
         let account = match (store.secret(&env.policy)?, asked) {
-            (Some(secret), Some(name)) => Account { name, secret },
+            (Some(secret), Some(name)) => Account::new(name, secret),
             (Some(_), None) => return Err(ApiMisuse::NoUserName.into()),
             (None, asked) => {
                 let file = UserFile::configured(store.key_file, Usage::Initiate, env);

@@ -230,7 +230,7 @@ impl UserFile {
                 name.domain.clone_from(&entry.name.domain);
             }
         }
-        Ok(Account { name, secret: entry.secret.copy() })
+        Ok(Account::new(name, entry.secret.copy()))
     }
 
     /// The account of a client that claims to be `user` of `domain`: the entry with that domain if there is one, else an entry

@@ -1,7 +1,7 @@
 //! How an acceptor verifies an AUTHENTICATE_MESSAGE.
 
-use core::fmt;
-use std::path::PathBuf;
+use core::{fmt, iter};
+use std::{borrow::Cow, path::PathBuf};
 
 use crate::{
     crypto::{
@@ -173,12 +173,12 @@ fn verify_proof(claim: &Claim<'_>, secret: &Secret, is_enabled: bool) -> Option<
     match claim.proof {
         // With the domain in the client's spelling, in upper case, and without a domain ([MS-NLMP] 3.2.5.1.2).
         Proof::NtlmV2 { server_challenge, nt_proof_str, temp } => {
-            let upper = upper_utf16le(claim.domain);
-            let in_upper_case = Some(&*upper).filter(|upper| *upper != claim.domain);
-            let without = Some(&[][..]).filter(|_| !claim.domain.is_empty());
-            let domains = [Some(claim.domain), in_upper_case, without].into_iter().flatten();
-            let mut right = domains.filter_map(|domain| {
-                let key = ntowf_v2(&secret.nt_hash, claim.user, domain);
+            let as_sent = iter::once(Cow::Borrowed(claim.domain));
+            let in_upper_case = iter::once_with(|| Cow::Owned(upper_utf16le(claim.domain)));
+            let in_upper_case = in_upper_case.filter(|upper| **upper != *claim.domain);
+            let without = Some(Cow::default()).filter(|_| !claim.domain.is_empty());
+            let mut right = as_sent.chain(in_upper_case).chain(without).filter_map(|domain| {
+                let key = ntowf_v2(&secret.nt_hash, claim.user, &domain);
                 let (expected, session_base_key) = ntlm_v2(&key, server_challenge, temp);
                 expected.matches(nt_proof_str).then_some(session_base_key)
             });

@@ -16,7 +16,7 @@ mod thread;
 mod trace;
 mod winbind;
 
-use std::{ffi::CStr, time::Duration};
+use std::{borrow::Cow, ffi::CStr, time::Duration};
 
 use self::once_box::OnceBox;
 use self::winbind::Winbind;
@@ -73,7 +73,7 @@ impl Host for System {
         LocalNames {
             computer: set("NETBIOS_COMPUTER_NAME"),
             domain: set("NETBIOS_DOMAIN_NAME"),
-            host_name: host_name().to_owned(),
+            host_name: Cow::Borrowed(host_name()),
         }
     }
 

@@ -29,6 +29,16 @@ impl<'a> NtlmV2Response<'a> {
         let temp = reader.rest();
         Ok(Self { nt_proof_str, temp, client_challenge: ClientChallengeV2::decode(temp)? })
     }
+
+    /// Writes a response with zeros in place of its proof. Behind them is *temp* of 3.3.2, with a whole AV_PAIR list, and four
+    /// zero bytes behind that.
+    ///
+    /// # Errors
+    /// [`crate::error::HostError::Memory`].
+    pub fn encode_unproved(time: [u8; 8], client_challenge: [u8; 8], target_info: &[u8]) -> Result<Vec<u8>> {
+        let (version, reserved) = (&[ClientChallengeV2::RESP_TYPE; 2], &[0; 4]);
+        bytes::concat(&[&[0; 16], version, &[0; 6], &time, &client_challenge, reserved, target_info, reserved])
+    }
 }
 
 /// Leaves out the proof: an attacker can guess the password with it.
@@ -70,15 +80,6 @@ impl<'a> ClientChallengeV2<'a> {
         let target_info = TargetInfo::decode(Message::Authenticate, field, reader.rest())?;
         Ok(Self { time, client_challenge, target_info })
     }
-
-    /// Writes *temp* of 3.3.2 with a whole AV_PAIR list, and four zero bytes behind it.
-    ///
-    /// # Errors
-    /// [`crate::error::HostError::Memory`].
-    pub fn encode(time: [u8; 8], client_challenge: [u8; 8], target_info: &[u8]) -> Result<Vec<u8>> {
-        let reserved = &[0; 4];
-        bytes::concat(&[&[Self::RESP_TYPE; 2], &[0; 6], &time, &client_challenge, reserved, target_info, reserved])
-    }
 }
 
 #[cfg(test)]
@@ -86,9 +87,7 @@ mod tests {
     use super::*;
 
     fn sample() -> Vec<u8> {
-        let mut response = vec![0xaa; 16];
-        response.extend(ClientChallengeV2::encode([1; 8], [2; 8], &[2, 0, 2, 0, b'D', 0, 0, 0, 0, 0]).unwrap());
-        response
+        NtlmV2Response::encode_unproved([1; 8], [2; 8], &[2, 0, 2, 0, b'D', 0, 0, 0, 0, 0]).unwrap()
     }
 
     #[test]

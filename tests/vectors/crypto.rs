@@ -13,7 +13,7 @@ use gss_ntlm::{
     host::Host as _,
     session::{Buffer, Role, Session, Way, vectors},
     text,
-    wire::{ClientChallengeV2, MIC_LEN, NegotiateFlags},
+    wire::{MIC_LEN, NegotiateFlags, NtlmV2Response},
 };
 
 use crate::support::{Bindings, Fixed, Map, Outcome, array, same};
@@ -143,7 +143,8 @@ pub(crate) fn lmv2_response(inputs: Map<'_>, expected: Map<'_>) -> Outcome {
 pub(crate) fn ntlmv2_response(inputs: Map<'_>, expected: Map<'_>) -> Outcome {
     let temp = inputs.optional_bytes("temp").unwrap_or_else(|| {
         let (time, client) = (inputs.array("time"), inputs.array("client_challenge"));
-        let mut temp = ClientChallengeV2::encode(time, client, &inputs.bytes("target_info")).unwrap();
+        let mut temp = NtlmV2Response::encode_unproved(time, client, &inputs.bytes("target_info")).unwrap();
+        temp.drain(..16);
         let trailer = inputs.bytes("trailer");
         if trailer != [0; 4] {
             temp.truncate(temp.len() - 4);

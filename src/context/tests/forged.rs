@@ -8,8 +8,8 @@ use crate::{
     session::Role,
     text::{Charset, to_utf16le},
     wire::{
-        Authenticate, AvFlags, AvId, AvPair, Challenge, ClientChallengeV2, Negotiate, NegotiateFlags, NtlmV2Response,
-        TargetInfo, TargetInfoBuilder,
+        Authenticate, AvFlags, AvId, AvPair, Challenge, Negotiate, NegotiateFlags, NtlmV2Response, TargetInfo,
+        TargetInfoBuilder,
     },
 };
 
@@ -113,12 +113,14 @@ impl Forged {
             builder.push(AvId::MsvAvFlags, &[2, 0, 0, 0]).unwrap();
         }
         let (user, domain) = (to_utf16le("alice"), to_utf16le("DOM"));
-        let temp = ClientChallengeV2::encode([9; 8], [8; 8], &builder.finish()).unwrap();
+        let mut nt_response = NtlmV2Response::encode_unproved([9; 8], [8; 8], &builder.finish()).unwrap();
+        let (proof, temp) = nt_response.split_first_chunk_mut().unwrap();
         let key = ntowf::ntowf_v2(&ntowf::nt_hash(b"secret").unwrap(), &user, &domain);
-        let (proof, session_base_key) = response::ntlm_v2(&key, &sent.server_challenge, &temp);
+        let (nt_proof_str, session_base_key) = response::ntlm_v2(&key, &sent.server_challenge, temp);
+        *proof = *nt_proof_str.as_bytes();
         let mut token = Authenticate {
             lm_response: &[],
-            nt_response: &[proof.as_bytes(), &temp[..]].concat(),
+            nt_response: &nt_response,
             charset: Charset::Unicode,
             domain: &domain,
             user: &user,

@@ -44,8 +44,8 @@ impl Host for Fixed {
     }
 
     fn names(&self) -> LocalNames {
-        let [computer, domain, host_name] = ["SRV", "DOM", "srv.dom.test"].map(str::to_owned);
-        LocalNames { computer: Some(computer), domain: Some(domain), host_name }
+        let [computer, domain] = ["SRV", "DOM"].map(|name| Some(name.to_owned()));
+        LocalNames { computer, domain, host_name: "srv.dom.test".into() }
     }
 
     fn version(&self) -> [u8; 8] {
