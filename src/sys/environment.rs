@@ -26,38 +26,38 @@ pub(super) fn variable(name: &CStr) -> Option<String> {
     Some(value.to_string_lossy().into_owned())
 }
 
-/// Name and value of each variable whose `NAME=VALUE` begins with one of these prefixes. Other variables cost no memory, because
-/// every step of a handshake does this.
-pub(super) fn variables_with_prefix<'a>(prefixes: &'a [&'a str]) -> impl Iterator<Item = (String, String)> + 'a {
+/// Name and value of each variable whose `NAME=VALUE` begins with one of these prefixes. Other variables cost next to nothing,
+/// because every step of a handshake does this.
+pub(super) fn variables_with_prefix<const N: usize>(prefixes: [&str; N]) -> Vec<(String, String)> {
+    let firsts = prefixes.map(|prefix| prefix.as_bytes().first().copied());
+    let mut found = Vec::new();
     // SAFETY: getenv(3) reads the same variable of the C library.
     let mut next = unsafe { environ };
-    let entries = core::iter::from_fn(move || {
-        if next.is_null() {
-            return None;
-        }
-        // SAFETY: `next` points at an element of environ; the last element is NULL and ends the loop.
+    while !next.is_null() {
+        // SAFETY: `next` points at an element of environ; the last one is NULL and ends the loop.
         let entry = unsafe { next.read() };
         if entry.is_null() {
-            return None;
+            break;
         }
         // SAFETY: this element was not the last.
         next = unsafe { next.add(1) };
-        Some(entry)
-    });
-    let is_wanted = move |entry: &*const c_char| {
         // SAFETY: the elements of environ are C strings, which have a NUL at least.
         let first = unsafe { entry.cast::<u8>().read() };
         // Nearly every variable ends here.
-        let begins = |prefix: &&&str| prefix.as_bytes().first() == Some(&first);
-        prefixes.iter().filter(begins).any(|prefix| has_prefix(*entry, prefix))
-    };
-    entries.filter(is_wanted).filter_map(|entry| {
-        // SAFETY: the elements of environ are C strings.
-        let entry = unsafe { CStr::from_ptr(entry) }.to_bytes();
-        let name = CString::new(entry.split(|byte| *byte == b'=').next()?).ok()?;
-        // secure_getenv gives the value, so that a set-user-ID program sees none here either.
-        Some((name.to_string_lossy().into_owned(), variable(&name)?))
-    })
+        if firsts.contains(&Some(first)) && prefixes.iter().any(|prefix| has_prefix(entry, prefix)) {
+            found.extend(name_and_value(entry));
+        }
+    }
+    found
+}
+
+/// The name and the value of an element of environ. secure_getenv gives the value, so that a set-user-ID program sees none here
+/// either.
+fn name_and_value(entry: *const c_char) -> Option<(String, String)> {
+    // SAFETY: the elements of environ are C strings.
+    let entry = unsafe { CStr::from_ptr(entry) }.to_bytes();
+    let name = CString::new(entry.split(|byte| *byte == b'=').next()?).ok()?;
+    Some((name.to_string_lossy().into_owned(), variable(&name)?))
 }
 
 /// Whether an element of environ begins with `prefix`. Reading stops at the first difference: to measure the whole string would

@@ -45,7 +45,7 @@ pub(crate) struct System;
 /// As [`PolicyFiles::policy`], [`policy_file::in_force`] and [`crate::policy::Policy::ensure_fips`].
 #[inline(never)] // Its frame would be between the caller's and the secrets, for nothing.
 pub(crate) fn env_for(whom: Whom<'_>) -> Result<Env<'static>> {
-    let variables: Vec<_> = environment::variables_with_prefix(&PolicyFiles::VARIABLES).collect();
+    let variables = environment::variables_with_prefix(PolicyFiles::VARIABLES);
     let additional = variables.iter().find(|(name, _)| name == PolicyFiles::ADDITIONAL).map(|(_, path)| &**path);
     let files = policy_file::in_force(additional.filter(|path| !path.is_empty()))?;
     let policy = files.policy(whom, variables)?;
