@@ -106,7 +106,8 @@ fn guarded(
 fn trace_panics() {
     // Not `std::sync::Once`: a child forked during the first call would wait for it for ever.
     static IS_SET: AtomicBool = AtomicBool::new(false);
-    if !cfg!(test) && !IS_SET.swap(true, Ordering::Relaxed) {
+    // Nearly every call only reads: a swap takes as long as a lock.
+    if !cfg!(test) && !IS_SET.load(Ordering::Relaxed) && !IS_SET.swap(true, Ordering::Relaxed) {
         std::panic::set_hook(Box::new(|info| {
             System.trace(format_args!("defect at {}", info.location().map_or_else(String::new, ToString::to_string)));
         }));

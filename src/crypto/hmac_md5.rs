@@ -71,7 +71,7 @@ impl Running<'_> {
     }
 
     #[inline]
-    pub(super) fn finish(mut self) -> [u8; 16] {
+    pub(super) fn finish(&mut self) -> [u8; 16] {
         // RFC 1321 3.1, 3.2: a bit, zeros, and the length in bits, with the block that holds the key.
         let bits = u64::try_from(self.len.wrapping_add(BLOCK_LEN)).unwrap_or(u64::MAX).wrapping_mul(8);
         let held = self.held();

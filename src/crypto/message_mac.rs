@@ -52,7 +52,7 @@ impl Running<'_> {
     /// The first eight bytes of the code.
     #[inline]
     #[must_use]
-    pub fn finish(self) -> [u8; 8] {
+    pub fn finish(mut self) -> [u8; 8] {
         let [c0, c1, c2, c3, c4, c5, c6, c7, ..] = self.0.finish();
         [c0, c1, c2, c3, c4, c5, c6, c7]
     }
