@@ -1,9 +1,11 @@
 //! HMAC-MD5 (RFC 2104) with a key of 16 bytes: what a handshake computes, and what signs messages.
 
+use core::slice;
+
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::{
-    md5::{BLOCK_LEN, State, compress_both, words},
+    md5::{BLOCK_LEN, State, compress_both, last_blocks},
     secret::is_wiped,
     work::count,
 };
@@ -20,10 +22,9 @@ const _: () = is_wiped::<HmacMd5>();
 impl HmacMd5 {
     pub(super) fn new(key: &[u8; 16]) -> Self {
         count(key.len());
-        let mut blocks = [0x3636_3636, 0x5c5c_5c5c].map(|pad| [pad; 16]);
+        let mut blocks = [[0x36; BLOCK_LEN], [0x5c; BLOCK_LEN]];
         for block in &mut blocks {
-            let key = key.as_chunks().0.iter().copied().map(u32::from_le_bytes);
-            block.iter_mut().zip(key).for_each(|(to, word)| *to ^= word);
+            block.iter_mut().zip(key).for_each(|(to, byte)| *to ^= byte);
         }
         let mut states = [State::INITIAL; 2];
         compress_both(&mut states, blocks.each_ref());
@@ -62,10 +63,10 @@ impl Running<'_> {
     pub(super) fn update(&mut self, data: &[u8]) {
         let (head, data) = data.split_at(self.room().min(data.len()));
         if self.fill(head) {
-            self.state.compress(&words(&self.tail));
+            self.state.compress(slice::from_ref(&self.tail));
         }
         let (blocks, rest) = data.as_chunks();
-        self.state.compress_all(blocks);
+        self.state.compress(blocks);
         self.skip(blocks);
         self.fill(rest);
     }
@@ -80,16 +81,15 @@ impl Running<'_> {
             rest.fill(0);
         }
         if held >= BLOCK_LEN - 8 {
-            self.state.compress(&words(&self.tail));
+            self.state.compress(slice::from_ref(&self.tail));
             self.tail.fill(0);
         }
         if let Some(len) = self.tail.last_chunk_mut() {
             *len = bits.to_le_bytes();
         }
-        self.state.compress(&words(&self.tail));
-        let [w0, w1, w2, w3] = self.state.words();
+        self.state.compress(slice::from_ref(&self.tail));
         let mut outer = *self.outer;
-        outer.compress(&[w0, w1, w2, w3, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8 * (64 + 16), 0]);
+        outer.compress(&last_blocks::<1>([&self.state.to_bytes(), &[]], BLOCK_LEN));
         outer.to_bytes()
     }
 

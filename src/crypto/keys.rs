@@ -5,7 +5,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 use super::{
     ExportedSessionKey, KeyExchangeKey, LmHash, Mic, SealingKey, SessionBaseKey, SigningKey,
     hmac_md5::HmacMd5,
-    md5::{self, State},
+    md5::{self, State, last_blocks},
     primitive::{des, hmac_md5},
     rc4::rc4k,
 };
@@ -135,14 +135,9 @@ pub fn seal_key_lm(key: &ExportedSessionKey, length: LmKeyLength) -> SealingKey 
 /// SealingKey' of 3.4: the key of one connectionless message with extended session security.
 #[must_use]
 pub fn seal_key_of_message(key: &SealingKey, seq_num: u32) -> SealingKey {
-    // A hash of one block (RFC 1321 3.1, 3.2): every message has such a key.
-    let mut block = Zeroizing::new([0; 16]);
-    let key = key.expose().as_chunks().0.iter().copied().map(u32::from_le_bytes);
-    block.iter_mut().zip(key.chain([seq_num, 0x80])).for_each(|(to, word)| *to = word);
-    let [.., bits, _] = &mut *block;
-    *bits = 8 * (16 + 4);
+    let block = Zeroizing::new(last_blocks::<1>([key.expose(), &seq_num.to_le_bytes()], 0));
     let mut state = State::INITIAL;
-    state.compress(&block);
+    state.compress(&*block);
     let key = SealingKey::new(state.to_bytes());
     state.zeroize();
     key

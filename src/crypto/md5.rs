@@ -10,16 +10,9 @@ use super::kernel::{self, Kernel, Task};
 /// The length of a block, in bytes.
 pub(super) const BLOCK_LEN: usize = 64;
 
-/// A block, as 16 little-endian words.
-pub(super) type Words = [u32; 16];
-
-/// The words of a block.
-#[inline]
-pub(super) fn words(block: &[u8; BLOCK_LEN]) -> Words {
-    let mut words = [0; 16];
-    words.iter_mut().zip(block.as_chunks().0).for_each(|(word, bytes)| *word = u32::from_le_bytes(*bytes));
-    words
-}
+/// A block: 16 little-endian words. Each step reads its word from here, because what was just written byte by byte cannot be read
+/// back sixteen bytes at a time without a wait.
+pub(super) type Block = [u8; BLOCK_LEN];
 
 /// The state of a hash.
 #[derive(Clone, Copy, zeroize::Zeroize)]
@@ -37,23 +30,11 @@ impl State {
         bytes
     }
 
-    /// The words of the digest.
-    #[inline]
-    pub(super) const fn words(self) -> [u32; 4] {
-        self.0
-    }
-
-    /// Goes on by one block.
-    #[inline]
-    pub(super) fn compress(&mut self, block: &Words) {
-        kernel::run(Compress(self, block));
-    }
-
     /// Goes on by these blocks.
     #[inline]
-    pub(super) fn compress_all(&mut self, blocks: &[[u8; BLOCK_LEN]]) {
+    pub(super) fn compress(&mut self, blocks: &[Block]) {
         if !blocks.is_empty() {
-            kernel::run(CompressAll(self, blocks));
+            kernel::run(Compress(self, blocks));
         }
     }
 
@@ -73,23 +54,10 @@ impl State {
     }
 }
 
-struct Compress<'a>(&'a mut State, &'a Words);
+/// A state that is to go on by these blocks.
+pub(super) struct Compress<'a>(pub(super) &'a mut State, pub(super) &'a [Block]);
 
 impl Task for Compress<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<K: Kernel>(self) {
-        let Self(state, block) = self;
-        let mut lanes = state.load::<K::One>();
-        rounds(&mut lanes, [block], Unknown::new(), |_| ());
-        *state = State::of(lanes);
-    }
-}
-
-pub(super) struct CompressAll<'a>(pub(super) &'a mut State, pub(super) &'a [[u8; BLOCK_LEN]]);
-
-impl Task for CompressAll<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -98,7 +66,7 @@ impl Task for CompressAll<'_> {
         let mut lanes = state.load::<K::One>();
         let unknown = Unknown::new();
         for block in blocks {
-            rounds(&mut lanes, [&words(block)], unknown, |_| ());
+            rounds(&mut lanes, [block], unknown, |_| ());
         }
         *state = State::of(lanes);
     }
@@ -106,11 +74,11 @@ impl Task for CompressAll<'_> {
 
 /// Goes on by one block in both states. That takes little longer than one of them: neither waits for the other.
 #[inline]
-pub(super) fn compress_both(states: &mut [State; 2], blocks: [&Words; 2]) {
+pub(super) fn compress_both(states: &mut [State; 2], blocks: [&Block; 2]) {
     kernel::run(CompressBoth(states, blocks));
 }
 
-struct CompressBoth<'a>(&'a mut [State; 2], [&'a Words; 2]);
+struct CompressBoth<'a>(&'a mut [State; 2], [&'a Block; 2]);
 
 impl Task for CompressBoth<'_> {
     type Output = ();
@@ -131,7 +99,7 @@ impl Task for CompressBoth<'_> {
 
 /// MD5 of two messages in two parts each, which are 56 to 119 bytes long together.
 pub(super) fn hash_both(messages: [[&[u8]; 2]; 2]) -> [[u8; 16]; 2] {
-    let blocks = messages.map(|parts| Zeroizing::new(two_blocks(parts)));
+    let blocks = messages.map(|parts| Zeroizing::new(last_blocks::<2>(parts, 0)));
     let mut states = [State::INITIAL; 2];
     let [first, second] = blocks.each_ref();
     for (first, second) in first.iter().zip(second.iter()) {
@@ -140,17 +108,20 @@ pub(super) fn hash_both(messages: [[&[u8]; 2]; 2]) -> [[u8; 16]; 2] {
     states.map(State::to_bytes)
 }
 
-/// The message with what MD5 appends to it (RFC 1321 3.1, 3.2): a bit, zeros, and the length in bits.
-fn two_blocks([first, second]: [&[u8]; 2]) -> [Words; 2] {
-    let mut bytes = Zeroizing::new([[0; BLOCK_LEN]; 2]);
-    let (start, behind) = bytes.as_flattened_mut().split_at_mut_checked(first.len()).unwrap_or_default();
+/// The end of a message, in two parts, with what MD5 appends to it (RFC 1321 3.1, 3.2): a bit, zeros, and the length in bits, which
+/// counts the bytes `before` the parts too.
+#[inline]
+pub(super) fn last_blocks<const N: usize>([first, second]: [&[u8]; 2], before: usize) -> [Block; N] {
+    let mut blocks = [[0; BLOCK_LEN]; N];
+    let (start, behind) = blocks.as_flattened_mut().split_at_mut_checked(first.len()).unwrap_or_default();
     start.copy_from_slice(first);
     let (middle, end) = behind.split_at_mut_checked(second.len()).unwrap_or_default();
     middle.copy_from_slice(second);
     end.iter_mut().take(1).for_each(|bit| *bit = 0x80);
-    let mut blocks = bytes.each_ref().map(words);
-    let [.., bits, _] = &mut blocks[1];
-    *bits = u32::try_from(first.len().wrapping_add(second.len())).unwrap_or(0).wrapping_mul(8);
+    let len = before.wrapping_add(first.len()).wrapping_add(second.len());
+    if let Some(bits) = end.last_chunk_mut() {
+        *bits = u64::try_from(len).unwrap_or(0).wrapping_mul(8).to_le_bytes();
+    }
     blocks
 }
 
@@ -166,20 +137,20 @@ pub(super) trait Lanes<const N: usize>: Copy {
 /// The four rounds, on `N` states. `between` is called with 0, 1, … 63 between the steps.
 #[inline(always)]
 pub(super) fn rounds<L: Lanes<N>, const N: usize>(
-    state: &mut [L; 4], blocks: [&Words; N], unknown: Unknown, mut between: impl FnMut(usize),
+    state: &mut [L; 4], blocks: [&Block; N], unknown: Unknown, mut between: impl FnMut(usize),
 ) {
     let [mut a, mut b, mut c, mut d] = *state;
     // Four steps: for each its number and its word of the block, and its rotation.
     macro_rules! four {
         ($p:literal $m:literal $first:literal, $q:literal $n:literal $second:literal,
             $r:literal $o:literal $third:literal, $s:literal $t:literal $fourth:literal) => {
-            a = L::step::<$p, $first>([a, b, c, d], blocks.map(|block| block[$m]), unknown);
+            a = L::step::<$p, $first>([a, b, c, d], blocks.map(word::<$m>), unknown);
             between($p);
-            d = L::step::<$q, $second>([d, a, b, c], blocks.map(|block| block[$n]), unknown);
+            d = L::step::<$q, $second>([d, a, b, c], blocks.map(word::<$n>), unknown);
             between($q);
-            c = L::step::<$r, $third>([c, d, a, b], blocks.map(|block| block[$o]), unknown);
+            c = L::step::<$r, $third>([c, d, a, b], blocks.map(word::<$o>), unknown);
             between($r);
-            b = L::step::<$s, $fourth>([b, c, d, a], blocks.map(|block| block[$t]), unknown);
+            b = L::step::<$s, $fourth>([b, c, d, a], blocks.map(word::<$t>), unknown);
             between($s);
         };
     }
@@ -201,6 +172,13 @@ pub(super) fn rounds<L: Lanes<N>, const N: usize>(
     four!(60 4 6, 61 11 10, 62 2 15, 63 9 21);
     let [a0, b0, c0, d0] = *state;
     *state = [a0.add(a), b0.add(b), c0.add(c), d0.add(d)];
+}
+
+/// A word of a block.
+#[inline(always)]
+#[expect(clippy::indexing_slicing, reason = "there are 16 words")]
+fn word<const AT: usize>(block: &Block) -> u32 {
+    u32::from_le_bytes(block.as_chunks().0[AT])
 }
 
 impl<const N: usize> Lanes<N> for [u32; N] {

@@ -4,7 +4,7 @@ use super::{
     SigningKey,
     hmac_md5::{self, HmacMd5},
     kernel::{self, Kernel, Task},
-    md5::{BLOCK_LEN, State, Unknown, rounds, words},
+    md5::{BLOCK_LEN, State, Unknown, rounds},
     rc4::Handle,
 };
 
@@ -72,15 +72,14 @@ impl Task for Encrypt<'_, '_> {
         let (mut stream, mut state, unknown) = (handle.stream(), mac.state.load::<K::One>(), Unknown::new());
         let (head, data) = data.split_at_mut(mac.room().min(data.len()));
         if mac.fill(head) {
-            let block = words(&mac.tail);
             if let Ok(head) = <&mut [u8; FIRST]>::try_from(&mut *head) {
-                rounds(&mut state, [&block], unknown, |at| {
+                rounds(&mut state, [&mac.tail], unknown, |at| {
                     if let Some(byte) = head.get_mut(at) {
                         *byte ^= stream.next();
                     }
                 });
             } else {
-                rounds(&mut state, [&block], unknown, |_| ());
+                rounds(&mut state, [&mac.tail], unknown, |_| ());
                 stream.apply(head);
             }
         } else {
@@ -88,7 +87,7 @@ impl Task for Encrypt<'_, '_> {
         }
         let (blocks, rest) = data.as_chunks_mut();
         for data in &mut *blocks {
-            let block = words(data);
+            let block = *data;
             rounds(&mut state, [&block], unknown, |at| {
                 if let Some(byte) = data.get_mut(at) {
                     *byte ^= stream.next();
@@ -116,7 +115,7 @@ impl Task for Decrypt<'_, '_> {
         let (head, data) = data.split_at_mut(mac.room().min(data.len()));
         stream.apply(head);
         // The block that is decrypted and not yet hashed.
-        let mut before = if mac.fill(head) { Some(words(&mac.tail)) } else { None };
+        let mut before = if mac.fill(head) { Some(mac.tail) } else { None };
         let (blocks, rest) = data.as_chunks_mut();
         for data in &mut *blocks {
             match before {
@@ -127,7 +126,7 @@ impl Task for Decrypt<'_, '_> {
                 }),
                 None => stream.apply(data),
             }
-            before = Some(words(data));
+            before = Some(*data);
         }
         if let Some(before) = before {
             rounds(&mut state, [&before], unknown, |_| ());
