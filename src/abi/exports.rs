@@ -62,10 +62,10 @@ macro_rules! export {
 }
 
 // How deep in the stack keys and hashes are left by the last step of a handshake, and by what acquires or imports something.
-const INITIATE: usize = 41 << 7;
+const INITIATE: usize = 39 << 7;
 const ACCEPT: usize = 15 << 9;
 const ACQUIRE_WITH_PASSWORD: usize = 4 << 10;
-const IMPORT_CONTEXT: usize = 20 << 7;
+const IMPORT_CONTEXT: usize = 19 << 7;
 const IMPORT_CRED: usize = 5 << 9;
 
 // RFC 2744, in its order, and what krb5 adds beside it.

@@ -19,7 +19,7 @@ use super::{
 };
 
 /// The version of this layout; other ones are refused.
-const VERSION: u8 = 6;
+const VERSION: u8 = 7;
 
 /// How many bytes most contexts need.
 const ENOUGH: usize = 1024;

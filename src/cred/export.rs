@@ -20,7 +20,7 @@ use crate::{
 use super::{Acceptor, Account, Accounts, CachedLogon, Credential, Env, Halves, Initiator, Options, Secret};
 
 /// The version of the format; another one is refused.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 /// The maximum length of an exported secret, in bytes.
 const SECRET_MAX: usize = 34;
 const FIELD: FieldName = FieldName::Contents;
@@ -192,7 +192,7 @@ mod tests {
         let credential = sample();
         credential.set_options(|options| options.neg_flags = Some(0x0102_0304));
         let mut token = [
-            &b"\x03\0\x01\x04\x03\x02\x01"[..],
+            &b"\x04\0\x01\x04\x03\x02\x01"[..],
             b"\x01\x02\x04\0\0\0HTTP\x03\0\0\0www\x01\x0a\0\0\0/etc/users\0",
             b"\x01\x01\x05\0\0\0alice\x03\0\0\0DOM\0",
             &[7; 16],
@@ -268,6 +268,6 @@ mod tests {
         let longer = [contents, &[0]].concat();
         assert_eq!(with_checksum(&longer), Err(defect(Fault::WrongLength)));
         // Options, and neither an acceptor nor an initiator.
-        assert_eq!(with_checksum(b"\x03\0\0\0\0\0\0\0\0"), Err(defect(Fault::Missing)));
+        assert_eq!(with_checksum(b"\x04\0\0\0\0\0\0\0\0"), Err(defect(Fault::Missing)));
     }
 }

@@ -27,11 +27,13 @@ fn with_body(token: &[u8], head: usize, body: &[u8]) -> Vec<u8> {
 /// The sum of src/bytes.rs.
 fn sum(body: &[u8]) -> [u8; SUM] {
     let mix = |sum: u64, word: u64| (sum ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
-    let whole = body.len() / 8 * 8;
-    let mut last = [0; 8];
-    last[..body.len() - whole].copy_from_slice(&body[whole..]);
-    let words = body[..whole].chunks(8).map(|word| word.try_into().unwrap()).chain([last]);
-    let sum = words.fold(u64::try_from(body.len()).unwrap(), |sum, word| mix(sum, u64::from_le_bytes(word)));
+    let mut sums = [0, 1, 2, u64::try_from(body.len()).unwrap()];
+    let mut padded = body.to_vec();
+    padded.resize(body.len() / 32 * 32 + 32, 0);
+    for (at, word) in padded.chunks(8).enumerate() {
+        sums[at % 4] = mix(sums[at % 4], u64::from_le_bytes(word.try_into().unwrap()));
+    }
+    let sum = sums.into_iter().fold(0, mix);
     mix(sum, sum >> 32).to_le_bytes()
 }
 

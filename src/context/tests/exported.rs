@@ -20,7 +20,7 @@ fn imported(token: &[u8]) -> Context {
 fn numbers_of_an_established_context_are_little_endian() {
     let state: Vec<u8> = (0..=255).chain([0, 0]).collect();
     let token = sealed(&[
-        b"\x06\x01\x03\x01",
+        b"\x07\x01\x03\x01",
         b"\x3c\x21\x00\x00",
         b"\x01\x05\0\0\0alice\x03\0\0\0DOM\x01\x02\0\0\0PC\0",
         b"\x01\x02\x04\0\0\0HTTP\x03\0\0\0srv",
@@ -50,7 +50,7 @@ fn numbers_of_an_established_context_are_little_endian() {
 #[test]
 fn numbers_of_a_half_open_context_are_little_endian() {
     let initiator = sealed(&[
-        b"\x06\0\x01\x01",
+        b"\x07\0\x01\x01",
         b"\x30\x00\x01\x00",
         b"\x35\x82\x88\xe2",
         b"\x01\x04\x03\x02\x01",
@@ -60,7 +60,7 @@ fn numbers_of_a_half_open_context_are_little_endian() {
     assert_eq!((state.requested.bits(), state.offered.bits()), (0x1_0030, 0xe288_8235));
     assert_eq!(state.seq_num, Some(0x0102_0304));
     let acceptor = sealed(&[
-        b"\x06\x01\x02\x01",
+        b"\x07\x01\x02\x01",
         b"\x01\x04\x03\x02\x01",
         b"\x03\0\0\0abc",
         b"\x00\x01\0\0",
