@@ -45,7 +45,20 @@ impl HmacMd5 {
     pub(super) const fn begin(&self) -> Running<'_> {
         Running { outer: &self.outer, state: self.inner, tail: [0; BLOCK_LEN], len: 0 }
     }
+
+    /// Begins the code of a message with a number before it.
+    #[inline]
+    pub(super) fn begin_with(&self, number: [u8; NUMBER_LEN]) -> Running<'_> {
+        let mut running = Running { len: NUMBER_LEN, ..self.begin() };
+        if let Some(room) = running.tail.first_chunk_mut() {
+            *room = number;
+        }
+        running
+    }
 }
+
+/// The length of the number that is before a message.
+pub(super) const NUMBER_LEN: usize = 4;
 
 /// The code of a message of which a part was seen.
 pub(super) struct Running<'a> {
@@ -109,7 +122,12 @@ impl Running<'_> {
     #[inline]
     pub(super) fn fill(&mut self, data: &[u8]) -> bool {
         let held = self.held();
-        if let Some(room) = self.tail.get_mut(held..).and_then(|tail| tail.get_mut(..data.len())) {
+        if let (NUMBER_LEN, Ok(data)) = (held, <&[u8; BLOCK_LEN - NUMBER_LEN]>::try_from(data))
+            && let Some(room) = self.tail.last_chunk_mut()
+        {
+            // The beginning of a message behind its number: a copy of a known length needs no call.
+            *room = *data;
+        } else if let Some(room) = self.tail.get_mut(held..).and_then(|tail| tail.get_mut(..data.len())) {
             room.copy_from_slice(data);
         }
         self.len = self.len.wrapping_add(data.len());

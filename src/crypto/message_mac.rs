@@ -2,7 +2,7 @@
 
 use super::{
     SigningKey,
-    hmac_md5::{self, HmacMd5},
+    hmac_md5::{self, HmacMd5, NUMBER_LEN},
     kernel::{self, Kernel, Task},
     md5::{BLOCK_LEN, State, Unknown, rounds},
     rc4::Handle,
@@ -23,9 +23,7 @@ impl MessageMac {
     #[inline]
     #[must_use]
     pub fn begin(&self, seq_num: u32) -> Running<'_> {
-        let mut running = Running(self.0.begin());
-        running.update(&seq_num.to_le_bytes());
-        running
+        Running(self.0.begin_with(seq_num.to_le_bytes()))
     }
 }
 
@@ -59,7 +57,7 @@ impl Running<'_> {
 }
 
 /// How many bytes of a message share a block with its number.
-const FIRST: usize = BLOCK_LEN - 4;
+const FIRST: usize = BLOCK_LEN - NUMBER_LEN;
 
 struct Encrypt<'a, 'k>(&'a mut hmac_md5::Running<'k>, &'a mut [u8], &'a mut Handle);
 
