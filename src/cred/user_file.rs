@@ -29,8 +29,9 @@ use super::{
     cred_store::{parse_hash, parse_hex},
 };
 
-/// A reading of a user file.
+/// A reading of a user file. It is aligned so that threads that count its references do not delay those that read it.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(super) struct UserFile {
     path: PathBuf,
     /// In the order of the file.
@@ -74,8 +75,12 @@ struct Reading {
 
 /// The last readings; a server has one file, a user a few. No thread waits for this lock: a child of fork could wait for a
 /// thread that only its parent has.
-static READINGS: RwLock<Vec<Reading>> = RwLock::new(Vec::new());
+static READINGS: Apart<RwLock<Vec<Reading>>> = Apart(RwLock::new(Vec::new()));
 const MAX_READINGS: usize = 4;
+
+/// What each handshake writes to, in cache lines of its own: to read another static beside it would take long.
+#[repr(align(128))]
+struct Apart<T>(T);
 
 /// A file that changed more recently may change again within one tick of its time stamps, or be written at the moment.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -147,7 +152,7 @@ impl UserFile {
             };
         }
         let file = Arc::new(Self::parse(&text, path, env)?);
-        if let Ok(mut readings) = READINGS.try_write() {
+        if let Ok(mut readings) = READINGS.0.try_write() {
             readings.retain(|reading| reading.path != path || reading.with_lm != with_lm);
             readings.truncate(MAX_READINGS.saturating_sub(1));
             let stamp = Some(stamp).filter(|_| age.is_some_and(|age| age >= SETTLED));
@@ -302,7 +307,7 @@ impl Stamp {
 
 /// A reading of the file at `path` for which `is_wanted` holds.
 fn reading_of(path: &Path, with_lm: bool, is_wanted: impl Fn(&Reading) -> bool) -> Option<Arc<UserFile>> {
-    let readings = READINGS.try_read().ok()?;
+    let readings = READINGS.0.try_read().ok()?;
     let reading = readings.iter().find(|reading| reading.path == path && reading.with_lm == with_lm)?;
     is_wanted(reading).then(|| Arc::clone(&reading.file))
 }
