@@ -13,8 +13,8 @@ use gss_ntlm::{
     session::{Role, Session},
     text::{Charset, to_utf16le},
     wire::{
-        Authenticate, AvFlags, AvId, AvPair, Challenge, MIC_LEN, Negotiate, NegotiateFlags, NtlmV2Response,
-        TargetInfo, TargetInfoBuilder, Version,
+        Authenticate, AvFlags, AvId, AvPair, Challenge, MIC_LEN, Negotiate, NegotiateFlags, NtlmV2Response, TargetInfo,
+        TargetInfoBuilder, Version,
     },
 };
 use gss_ntlm_fuzz::{
