@@ -5,9 +5,10 @@
 //! `DOMAIN\NAME`; with the flag `N` the password is empty. A line is a comment if `#` is its first character that is not a
 //! blank.
 
+use core::fmt;
 use std::{
     fs::OpenOptions,
-    io::Read as _,
+    io::{Read as _, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::{Arc, RwLock},
@@ -16,8 +17,8 @@ use std::{
 
 use crate::{
     bytes::{self, SecretBytes},
-    crypto::LmHash,
-    error::{CredentialError, Error, FileFlaw, HostError, Result},
+    crypto::{LmHash, ntowf::nt_hash},
+    error::{ApiMisuse, CredentialError, Error, FileFlaw, HostError, Result},
     host::{FileTime, Host},
     name::UserName,
     policy::{Policy, UserFileMode},
@@ -52,6 +53,8 @@ pub(super) struct Entry {
     pub(super) secret: Secret,
     /// It has smbpasswd's flag `D` (disabled) or `L` (locked).
     pub(super) is_disabled: bool,
+    /// Whether the line has a hash instead of a password.
+    pub(super) is_hash: bool,
 }
 
 /// Identifies a state of a file.
@@ -162,36 +165,22 @@ impl UserFile {
     }
 
     pub(super) fn parse(text: &[u8], path: &Path, env: &Env<'_>) -> Result<Self> {
-        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         let (mut entries, mut flaw) = (Vec::<Entry>::new(), None);
-        for (whole, number) in text.split_inclusive(|byte| *byte == b'\n').zip(1_u32..) {
-            let line = whole.strip_suffix(b"\n").unwrap_or(whole);
-            let (has_end, line) = (line.len() < whole.len(), line.strip_suffix(b"\r").unwrap_or(line));
-            if line.is_empty() || line.trim_ascii_start().starts_with(b"#") {
-                continue;
-            }
-            let fault = if line.len() > MAX_LINE {
-                "is too long"
-            } else {
-                match parse_line(line, &env.policy) {
-                    // It may be the start of a line whose password was never written.
-                    Some(entry) if !has_end && entry.secret.is_of_empty_password() => {
-                        flaw = flaw.or(Some(FileFlaw::EmptyPasswordWithoutEnd));
-                        "has an empty password and no end"
-                    }
-                    Some(entry) => {
-                        bytes::ensure_memory(0)?;
-                        entries.try_reserve(1).map_err(|_| HostError::Memory)?;
-                        entries.push(entry);
-                        continue;
-                    }
-                    None if str::from_utf8(line).is_err() => {
-                        flaw = flaw.or(Some(FileFlaw::NotUtf8 { line: number }));
-                        "is not UTF-8"
-                    }
-                    None => "is not an entry",
+        for Line { number, what, .. } in lines(text, &env.policy) {
+            let fault = match what {
+                Ok(entry) => {
+                    bytes::ensure_memory(0)?;
+                    entries.try_reserve(1).map_err(|_| HostError::Memory)?;
+                    entries.push(entry);
+                    continue;
                 }
+                Err(fault) => fault,
             };
+            flaw = flaw.or(match fault {
+                LineFault::EmptyPasswordWithoutEnd => Some(FileFlaw::EmptyPasswordWithoutEnd),
+                LineFault::NotUtf8 => Some(FileFlaw::NotUtf8 { line: number }),
+                LineFault::TooLong | LineFault::NotAnEntry => None,
+            });
             env.host.trace(format_args!("line {number} of the user file {} {fault}: ignored", path.display()));
         }
         let sorted = |name: fn(&UserName) -> UpperName| {
@@ -378,6 +367,116 @@ fn split_at_last_end(text: &[u8]) -> (&[u8], &[u8]) {
     text.split_at_checked(ended).unwrap_or((text, &[]))
 }
 
+/// A line of a user file that is not empty and no comment.
+struct Line<'a> {
+    /// Its number, from 1.
+    number: u32,
+    /// Its bytes without its end.
+    bytes: &'a [u8],
+    what: core::result::Result<Entry, LineFault>,
+}
+
+/// Why a line is not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LineFault {
+    /// It is longer than 4096 bytes.
+    TooLong,
+    /// It may be the start of a line whose password was never written.
+    EmptyPasswordWithoutEnd,
+    /// It is not UTF-8.
+    NotUtf8,
+    /// It has neither of the two forms.
+    NotAnEntry,
+}
+
+impl fmt::Display for LineFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLong => "is too long",
+            Self::EmptyPasswordWithoutEnd => "has an empty password and no end",
+            Self::NotUtf8 => "is not UTF-8",
+            Self::NotAnEntry => "is not an entry",
+        })
+    }
+}
+
+fn lines<'a>(text: &'a [u8], policy: &Policy) -> impl Iterator<Item = Line<'a>> {
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    text.split_inclusive(|byte| *byte == b'\n').zip(1_u32..).filter_map(|(whole, number)| {
+        let line = whole.strip_suffix(b"\n").unwrap_or(whole);
+        let (has_end, bytes) = (line.len() < whole.len(), line.strip_suffix(b"\r").unwrap_or(line));
+        if bytes.is_empty() || bytes.trim_ascii_start().starts_with(b"#") {
+            return None;
+        }
+        let is_short = bytes.len() <= MAX_LINE;
+        let what = match if is_short { parse_line(bytes, policy) } else { None } {
+            None if !is_short => Err(LineFault::TooLong),
+            Some(entry) if !has_end && entry.secret.is_of_empty_password() => Err(LineFault::EmptyPasswordWithoutEnd),
+            Some(entry) => Ok(entry),
+            None if str::from_utf8(bytes).is_err() => Err(LineFault::NotUtf8),
+            None => Err(LineFault::NotAnEntry),
+        };
+        Some(Line { number, bytes, what })
+    })
+}
+
+/// An account of a user file, as far as a person may see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedAccount {
+    /// The account; an empty domain means every domain.
+    pub name: UserName,
+    /// Whether the line has a hash instead of a password.
+    pub is_hash: bool,
+    /// Whether it is disabled or locked.
+    pub is_disabled: bool,
+    /// Whether its password ends with a blank, which is easily an oversight.
+    pub ends_with_blank: bool,
+}
+
+/// The lines of the user file at `path`, with their numbers, without those that are empty and comments.
+///
+/// # Errors
+/// As those of a program that uses the file: [`CredentialError`] when it cannot be read, is not a regular file, is longer than
+/// 16 MiB, or those may write or read it whom the policy does not allow to.
+pub fn check_user_file(
+    path: &Path, env: &Env<'_>,
+) -> Result<Vec<(u32, core::result::Result<ListedAccount, LineFault>)>> {
+    let (text, _) = read(path, env)?;
+    let listed = |Line { number, bytes, what }: Line<'_>| {
+        let account = what.map(|Entry { name, is_disabled, is_hash, .. }| ListedAccount {
+            name,
+            is_hash,
+            is_disabled,
+            ends_with_blank: !is_hash && bytes.last().is_some_and(u8::is_ascii_whitespace),
+        });
+        (number, account)
+    };
+    Ok(lines(&text, &env.policy).map(listed).collect())
+}
+
+/// The line of a user file for the account `name` with that password, with a hash in place of the password, without an end.
+///
+/// # Errors
+/// [`crate::error::ApiMisuse::BadName`] for a name that no line can have; as [`crate::text::password_to_utf16le`].
+pub fn user_file_line(name: &UserName, password: &[u8]) -> Result<SecretBytes> {
+    name.ensure_valid()?;
+    let account = if name.domain.is_empty() { name.user.clone() } else { format!("{}\\{}", name.domain, name.user) };
+    let mut line = SecretBytes::default();
+    bytes::reserve(&mut line, account.len().saturating_add(128))?;
+    let hash = nt_hash(password)?;
+    // The user id and the time say nothing to this mechanism.
+    write!(line, "{account}:65534:{}:", "X".repeat(32)).map_err(|_| HostError::Memory)?;
+    hash.expose().iter().try_for_each(|byte| write!(line, "{byte:02X}")).map_err(|_| HostError::Memory)?;
+    line.extend_from_slice(b":[U          ]:LCT-00000000:");
+    // It must be one line, and that account's.
+    let policy = Policy::default();
+    let mut read = lines(&line, &policy);
+    let is_right =
+        read.next().is_some_and(|line| line.what.is_ok_and(|entry| entry.name == *name)) && read.next().is_none();
+    drop(read);
+    if is_right { Ok(line) } else { Err(ApiMisuse::BadName.into()) }
+}
+
 fn parse_line(line: &[u8], policy: &Policy) -> Option<Entry> {
     let parts: Vec<_> = line.splitn(6, |byte| *byte == b':').collect();
     let entry = match *parts.as_slice() {
@@ -392,7 +491,7 @@ fn parse_line(line: &[u8], policy: &Policy) -> Option<Entry> {
             let password = line.splitn(3, |byte| *byte == b':').nth(2)?;
             let [user, domain] = [utf8(user)?, utf8(domain)?];
             let secret = Secret::of_password(password, policy).ok()?;
-            Entry { name: UserName { user, domain }, secret, is_disabled: false }
+            Entry { name: UserName { user, domain }, secret, is_disabled: false, is_hash: false }
         }
         _ => return None,
     };
@@ -434,7 +533,7 @@ fn smbpasswd_entry(
     };
     // Disabled, or locked after too many wrong passwords.
     let is_disabled = flags.iter().any(|flag| b"DL".contains(flag));
-    Some(Entry { name, secret, is_disabled })
+    Some(Entry { name, secret, is_disabled, is_hash: true })
 }
 
 fn utf8(bytes: &[u8]) -> Option<String> {
@@ -452,6 +551,36 @@ mod tests {
     };
 
     use super::*;
+
+    #[test]
+    fn a_line_that_is_written_is_read_as_that_account() {
+        let line = |user: &str, domain: &str| {
+            let name = UserName { user: user.to_owned(), domain: domain.to_owned() };
+            (user_file_line(&name, b"Password"), name)
+        };
+        for (user, domain) in [("alice", ""), ("alice", "DOM"), ("älice@x", "D M"), ("#alice", "DOM"), ("alice#", "")]
+        {
+            let (written, name) = line(user, domain);
+            let policy = Policy::default();
+            let entry = parse_line(&written.unwrap(), &policy).unwrap();
+            assert_eq!((&entry.name, entry.is_hash, entry.is_disabled), (&name, true, false));
+            assert_eq!(entry.secret.nt_hash.expose(), nt_hash(b"Password").unwrap().expose());
+        }
+        for (user, domain) in [
+            ("", "DOM"),
+            ("a:b", ""),
+            ("alice", "D:M"),
+            ("a\nb", ""),
+            ("alice", "D\nM"),
+            ("a\0b", ""),
+            ("#alice", ""),
+            (" #alice", ""),
+            ("alice", "#DOM"),
+            (&*"x".repeat(5000), ""),
+        ] {
+            assert_eq!(line(user, domain).0.map(drop), Err(ApiMisuse::BadName.into()), "{user:?} {domain:?}");
+        }
+    }
 
     fn file(text: &str) -> UserFile {
         let path = PathBuf::from("users");

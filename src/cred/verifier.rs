@@ -221,6 +221,7 @@ mod tests {
             name: UserName { user: "alice".to_owned(), domain: "DOM".to_owned() },
             secret,
             is_disabled,
+            is_hash: false,
         };
         let (user, domain, challenge) = (to_utf16le("Alice"), to_utf16le("dom"), [7; 8]);
         let outcome = |entry: Option<&Entry>, proof| {

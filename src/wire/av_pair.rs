@@ -39,6 +39,25 @@ impl AvId {
     /// MD5 of the channel bindings.
     pub const MsvAvChannelBindings: Self = Self(10);
 
+    /// Its name; `AvId` for one that has none.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MsvAvEOL => "MsvAvEOL",
+            Self::MsvAvNbComputerName => "MsvAvNbComputerName",
+            Self::MsvAvNbDomainName => "MsvAvNbDomainName",
+            Self::MsvAvDnsComputerName => "MsvAvDnsComputerName",
+            Self::MsvAvDnsDomainName => "MsvAvDnsDomainName",
+            Self::MsvAvDnsTreeName => "MsvAvDnsTreeName",
+            Self::MsvAvFlags => "MsvAvFlags",
+            Self::MsvAvTimestamp => "MsvAvTimestamp",
+            Self::MsvAvSingleHost => "MsvAvSingleHost",
+            Self::MsvAvTargetName => "MsvAvTargetName",
+            Self::MsvAvChannelBindings => "MsvAvChannelBindings",
+            Self(_) => "AvId",
+        }
+    }
+
     /// The length of a value of this id, where it is fixed.
     const fn fixed_len(self) -> Option<usize> {
         match self {
@@ -183,20 +202,7 @@ impl fmt::Display for TargetInfo<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, AvPair { id, value }) in self.pairs().enumerate() {
             let separator = if number == 0 { "" } else { ", " };
-            let name = match id {
-                AvId::MsvAvNbComputerName => "MsvAvNbComputerName",
-                AvId::MsvAvNbDomainName => "MsvAvNbDomainName",
-                AvId::MsvAvDnsComputerName => "MsvAvDnsComputerName",
-                AvId::MsvAvDnsDomainName => "MsvAvDnsDomainName",
-                AvId::MsvAvDnsTreeName => "MsvAvDnsTreeName",
-                AvId::MsvAvFlags => "MsvAvFlags",
-                AvId::MsvAvTimestamp => "MsvAvTimestamp",
-                AvId::MsvAvSingleHost => "MsvAvSingleHost",
-                AvId::MsvAvTargetName => "MsvAvTargetName",
-                AvId::MsvAvChannelBindings => "MsvAvChannelBindings",
-                AvId(_) => "AvId",
-            };
-            write!(f, "{separator}{name}")?;
+            write!(f, "{separator}{}", id.name())?;
             match id {
                 AvId::MsvAvFlags => write!(f, " {:#x}", self.flags().bits())?,
                 AvId::MsvAvTimestamp => write!(f, " {}", u64::from_le_bytes(self.timestamp().unwrap_or_default()))?,
