@@ -19,6 +19,7 @@
 //! | [`context`] | the handshake; the only translator between GSS words and MS-NLMP words | all above |
 //! | `sys` | the operating system, and winbind, which is the domain; `unsafe` allowed | all above but `wire`, `session`, `context` |
 //! | `abi` | the C edge; `unsafe` in `abi::ptr` for nearly all; no protocol | `error`, `host`, `name`, `policy`, `cred`, `session`, `context`, `sys` |
+//! | `tool` | the command `gss-ntlm`, a program of its own that is built without `mechglue` | `host`, `name`, `policy`, `wire`, `cred` |
 //!
 //! Imports go down only, and nobody imports `abi`. `wire` and `crypto` do not know each other. What only `tests/vectors` uses of
 //! a room is in its `vectors.rs`.

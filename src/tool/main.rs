@@ -1,0 +1,85 @@
+//! The command `gss-ntlm`: for a person who wants to know what is in a token or in a user file, or to write such a file.
+//!
+//! It is built without the feature `mechglue`, so that it is a program like any other: none of the plugin's exported functions are
+//! in it.
+
+#![forbid(unsafe_code)]
+
+mod decode;
+mod hash;
+mod report;
+mod spnego;
+mod tokens;
+mod users;
+
+#[cfg(feature = "mechglue")]
+compile_error!("the command must not contain the plugin: build it with --no-default-features --features tool");
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+/// Looks into NTLM's tokens and user files.
+#[derive(Parser)]
+#[command(name = "gss-ntlm", version, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit status: 0, it is done; 1, something in what was looked at is wrong; 2, the command was called in a \
+                          wrong way; 3, it could not be done.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show what is in a token of NTLM or SPNEGO
+    Decode(decode::Arguments),
+    /// Write a line of a user file, with a hash in place of the password
+    Hash(hash::Arguments),
+    /// Look at user files
+    #[command(subcommand)]
+    Users(users::Command),
+}
+
+/// Why the command did not do what it was asked.
+enum Failure {
+    /// What was looked at is wrong; that was said already.
+    Wrong,
+    /// It could not be done, and this is why, and what to do.
+    Impossible(String),
+}
+
+/// The outcome of a command.
+type Outcome = Result<(), Failure>;
+
+impl From<gss_ntlm::error::Error> for Failure {
+    fn from(error: gss_ntlm::error::Error) -> Self {
+        Self::Impossible(error.to_string())
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Impossible(error.to_string())
+    }
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Decode(arguments) => decode::run(&arguments),
+        Command::Hash(arguments) => hash::run(&arguments),
+        Command::Users(command) => users::run(&command),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Wrong) => ExitCode::from(1),
+        Err(Failure::Impossible(why)) => {
+            // Where standard error is closed, the status tells it.
+            let _ = writeln!(io::stderr(), "gss-ntlm: {why}");
+            ExitCode::from(3)
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! `gss-ntlm users check`.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::MetadataExt as _,
+    path::PathBuf,
+};
+
+use clap::{Args, Subcommand};
+use gss_ntlm::{
+    cred::{Env, ListedAccount, check_user_file},
+    error::Result,
+    host::{FileTime, Host, LocalNames},
+    name::Name,
+    policy::Policy,
+    text::Escaped,
+};
+
+use crate::{Failure, Outcome};
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Say of each line which account it is, or what is wrong with it
+    Check(Check),
+}
+
+#[derive(Args)]
+pub(crate) struct Check {
+    /// The user file
+    file: PathBuf,
+}
+
+pub(crate) fn run(Command::Check(Check { file }): &Command) -> Outcome {
+    let policy = Policy::default();
+    let env = Env { policy, host: &Quiet, domain: None };
+    let lines = check_user_file(file, &env)?;
+    let metadata = fs::metadata(file)?;
+    let mut out = io::stdout().lock();
+    let mut is_wrong = false;
+    let mode = metadata.mode() & 0o7777;
+    writeln!(out, "{}: mode {mode:04o}, owner {}", Escaped(file.display()), metadata.uid())?;
+    if mode & 0o004 != 0 {
+        is_wrong = true;
+        writeln!(out, "WRONG: everybody may read it -> chmod o-r {}", Escaped(file.display()))?;
+    }
+    for (number, line) in &lines {
+        match line {
+            Ok(ListedAccount { name, is_hash, is_disabled, ends_with_blank }) => {
+                let kind = if *is_hash { "a hash" } else { "a password" };
+                let state = if *is_disabled { ", disabled" } else { "" };
+                let any = if name.domain.is_empty() { ", in every domain" } else { "" };
+                writeln!(out, "line {number}: {}{any}, {kind}{state}", Escaped(Name::User(name.clone())))?;
+                if *ends_with_blank {
+                    writeln!(
+                        out,
+                        "note: line {number}: its password ends with a blank -> remove that if it is not meant"
+                    )?;
+                }
+            }
+            Err(fault) => {
+                is_wrong = true;
+                writeln!(out, "WRONG: line {number} {fault}, so it is ignored")?;
+            }
+        }
+    }
+    if is_wrong { Err(Failure::Wrong) } else { Ok(()) }
+}
+
+/// A host of which only the log matters, and what it would say this command says itself.
+struct Quiet;
+
+impl Host for Quiet {
+    fn now(&self) -> FileTime {
+        FileTime(0)
+    }
+
+    fn random(&self, _: &mut [u8]) -> Result<()> {
+        Ok(())
+    }
+
+    fn names(&self) -> LocalNames {
+        LocalNames::default()
+    }
+
+    fn version(&self) -> [u8; 8] {
+        [0; 8]
+    }
+
+    fn variable(&self, _: &'static str) -> Option<String> {
+        None
+    }
+
+    fn trace(&self, _: core::fmt::Arguments<'_>) {}
+}
