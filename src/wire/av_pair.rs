@@ -204,8 +204,8 @@ impl fmt::Display for TargetInfo<'_> {
             let separator = if number == 0 { "" } else { ", " };
             write!(f, "{separator}{}", id.name())?;
             match id {
-                AvId::MsvAvFlags => write!(f, " {:#x}", self.flags().bits())?,
-                AvId::MsvAvTimestamp => write!(f, " {}", u64::from_le_bytes(self.timestamp().unwrap_or_default()))?,
+                AvId::MsvAvFlags => write!(f, " {:#x}", u32::from_le_bytes(value.try_into().unwrap_or_default()))?,
+                AvId::MsvAvTimestamp => write!(f, " {}", u64::from_le_bytes(value.try_into().unwrap_or_default()))?,
                 _ if id.is_text() => write!(f, " {}", DisplayUtf16(value))?,
                 AvId(id) => write!(f, "({id:#x}) of {} bytes", value.len())?,
             }
