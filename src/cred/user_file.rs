@@ -454,7 +454,7 @@ pub fn check_user_file(
     Ok(lines(&text, &env.policy).map(listed).collect())
 }
 
-/// The line of a user file for the account `name` with that password, with a hash in place of the password, without an end.
+/// The line of a user file for the account `name` with that password, with a hash in place of the password, with its end.
 ///
 /// # Errors
 /// [`crate::error::ApiMisuse::BadName`] for a name that no line can have; as [`crate::text::password_to_utf16le`].
@@ -469,6 +469,7 @@ pub fn user_file_line(name: &UserName, password: &[u8]) -> Result<SecretBytes> {
     hash.expose().iter().try_for_each(|byte| write!(line, "{byte:02X}")).map_err(|_| HostError::Memory)?;
     line.extend_from_slice(b":[U          ]:LCT-00000000:");
     // It must be one line, and that account's.
+    line.push(b'\n');
     let policy = Policy::default();
     let mut read = lines(&line, &policy);
     let is_right =
@@ -562,10 +563,12 @@ mod tests {
         {
             let (written, name) = line(user, domain);
             let policy = Policy::default();
-            let entry = parse_line(&written.unwrap(), &policy).unwrap();
+            let entry = parse_line(written.unwrap().strip_suffix(b"\n").unwrap(), &policy).unwrap();
             assert_eq!((&entry.name, entry.is_hash, entry.is_disabled), (&name, true, false));
             assert_eq!(entry.secret.nt_hash.expose(), nt_hash(b"Password").unwrap().expose());
         }
+        let empty = UserName { user: "guest".to_owned(), domain: String::new() };
+        assert!(user_file_line(&empty, b"").is_ok());
         for (user, domain) in [
             ("", "DOM"),
             ("a:b", ""),

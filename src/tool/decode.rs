@@ -41,6 +41,9 @@ pub(crate) struct Arguments {
 /// The most that is read from standard input, in bytes.
 const MAX_INPUT: u64 = 0x100_0000;
 
+/// How many tokens are shown at most.
+const MAX_TOKENS: usize = 10_000;
+
 /// How deep tokens may be in tokens.
 const MAX_DEPTH: u8 = 4;
 
@@ -49,7 +52,12 @@ pub(crate) fn run(Arguments { token, json, r#unsafe }: &Arguments) -> Outcome {
         Some(token) if token != "-" => token.as_bytes().to_vec(),
         _ => read_input()?,
     };
-    let found = tokens::find(&input);
+    let found = tokens::find(&input, MAX_TOKENS.saturating_add(1));
+    if found.len() > MAX_TOKENS {
+        return Err(Failure::Impossible(format!(
+            "there are more than {MAX_TOKENS} tokens in it: cut out those to look at"
+        )));
+    }
     if found.is_empty() {
         return Err(Failure::Impossible(
             "there is no token of NTLM or SPNEGO in it: give the token in base64 or hexadecimal, or the header with it"
@@ -59,8 +67,11 @@ pub(crate) fn run(Arguments { token, json, r#unsafe }: &Arguments) -> Outcome {
     let mut decoder = Decoder { shows_responses: *r#unsafe, agreed: None, is_wrong: false };
     let reports: Vec<_> = found
         .iter()
-        .map(|Found { place, token }| {
+        .map(|Found { place, token, is_whole }| {
             let mut report = decoder.decode(token, MAX_DEPTH);
+            if !is_whole {
+                report.forget_length();
+            }
             if let Some(place) = place {
                 report.text("found in", gss_ntlm::text::Escaped(place));
             }
@@ -108,11 +119,7 @@ impl Decoder {
         match spnego::read(token) {
             Ok(Framed::Mechanism(id, inside)) => {
                 let mut report = Report::of_bytes(format!("a token of {}", spnego::mechanism(&id)), token);
-                if tokens::is_start(inside) {
-                    report.part("token", self.decode(inside, depth));
-                } else {
-                    report.text("token", format_args!("{} bytes", inside.len()));
-                }
+                self.add_inner(&mut report, inside, depth);
                 report
             }
             Ok(Framed::Negotiation(negotiation)) => self.negotiation(&negotiation, token, depth),
@@ -146,10 +153,8 @@ impl Decoder {
             };
             report.text("state", format_args!("{word} ({state})"));
         }
-        match negotiation.token {
-            Some(token) if tokens::is_start(token) => report.part("token", self.decode(token, depth)),
-            Some(token) => report.text("token", format_args!("{} bytes of another mechanism", token.len())),
-            None => {}
+        if let Some(token) = negotiation.token {
+            self.add_inner(&mut report, token, depth);
         }
         if let Some(mic) = negotiation.mic {
             report.part(
@@ -162,6 +167,15 @@ impl Decoder {
             );
         }
         report
+    }
+
+    /// Adds a token that was in another one.
+    fn add_inner(&mut self, report: &mut Report, token: &[u8], depth: u8) {
+        if token.starts_with(&SIGNATURE) || tokens::is_signature(token) || spnego::read(token).is_ok() {
+            report.part("token", self.decode(token, depth));
+        } else {
+            report.text("token", format_args!("{} bytes of another mechanism", token.len()));
+        }
     }
 
     /// An NTLMSSP_MESSAGE_SIGNATURE, [MS-NLMP] 2.2.2.9.
@@ -245,12 +259,12 @@ impl Decoder {
         for AvPair { id, value } in info.pairs() {
             match id {
                 AvId::MsvAvFlags => {
-                    let flags = info.flags();
+                    let flags = AvFlags::from_bits_retain(u32::from_le_bytes(value.try_into().unwrap_or_default()));
                     let names: Vec<_> = flags.iter_names().map(|(name, _)| name).collect();
                     report.text(id.name(), format_args!("{:#x} {}", flags.bits(), names.join(" ")));
                 }
-                AvId::MsvAvTimestamp => report.text(id.name(), time(info.timestamp().unwrap_or_default())),
-                AvId::MsvAvChannelBindings if info.channel_bindings().is_none() => report.text(id.name(), "none"),
+                AvId::MsvAvTimestamp => report.text(id.name(), time(value.try_into().unwrap_or_default())),
+                AvId::MsvAvChannelBindings if value.iter().all(|byte| *byte == 0) => report.text(id.name(), "none"),
                 AvId::MsvAvNbComputerName
                 | AvId::MsvAvNbDomainName
                 | AvId::MsvAvDnsComputerName
@@ -303,7 +317,16 @@ fn add_version(report: &mut Report, version: Option<Version>) {
 
 /// A name on the wire, escaped.
 fn name(charset: Charset, bytes: &[u8]) -> String {
-    if bytes.is_empty() { "none".to_owned() } else { DisplayUtf16(&charset.to_utf16le(bytes)).to_string() }
+    if bytes.is_empty() {
+        return "none".to_owned();
+    }
+    let read = charset.to_utf16le(bytes);
+    let letters = match charset {
+        Charset::Unicode => bytes.len(),
+        Charset::Oem => bytes.len().saturating_mul(2),
+    };
+    let rest = if read.len() < letters { " (and more)" } else { "" };
+    format!("{}{rest}", DisplayUtf16(&read))
 }
 
 /// A FILETIME as people write it.

@@ -28,6 +28,11 @@ impl Report {
         Self { len: Some(bytes.len()), ..Self::new(kind) }
     }
 
+    /// Leaves out the length, which is not known.
+    pub(crate) const fn forget_length(&mut self) {
+        self.len = None;
+    }
+
     /// Adds a row with text, which must not contain what was not escaped.
     pub(crate) fn text(&mut self, label: &'static str, text: impl fmt::Display) {
         self.rows.push((label, Value::Text(text.to_string())));

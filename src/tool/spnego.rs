@@ -1,5 +1,6 @@
 //! The tokens around NTLM's: the framing of RFC 2743 3.1, and SPNEGO (RFC 4178).
 
+use data_encoding::HEXLOWER;
 use der::{AnyRef, Decode as _, Reader as _, SliceReader, Tag, TagNumber, Tagged as _, asn1::ObjectIdentifier};
 
 type Id = ObjectIdentifier;
@@ -39,7 +40,7 @@ pub(crate) fn read(token: &[u8]) -> der::Result<Framed<'_>> {
         return negotiation(whole).map(Framed::Negotiation);
     };
     let mut inside = SliceReader::new(whole.value())?;
-    let mechanism = Id::decode(&mut inside)?.to_string();
+    let mechanism = object_identifier(AnyRef::decode(&mut inside)?)?;
     let rest = inside.read_slice(inside.remaining_len())?;
     if mechanism == SPNEGO {
         negotiation(AnyRef::from_der(rest)?).map(Framed::Negotiation)
@@ -61,6 +62,15 @@ pub(crate) fn mechanism(id: &str) -> String {
     format!("{name} ({id})")
 }
 
+/// More mechanisms than any program has.
+const MAX_MECHANISMS: usize = 100;
+
+/// An object identifier; in hexadecimal where an arc of it is too large for a number of 32 bits.
+fn object_identifier(value: AnyRef<'_>) -> der::Result<String> {
+    value.tag().assert_eq(Tag::ObjectIdentifier)?;
+    Ok(value.decode_as::<Id>().map_or_else(|_| HEXLOWER.encode(value.value()), |id| id.to_string()))
+}
+
 /// The number of a tag that only its context gives a meaning.
 fn number(tag: Tag) -> der::Result<u32> {
     let Tag::ContextSpecific { constructed: true, number } = tag else { return Err(tag.value_error().into()) };
@@ -80,11 +90,15 @@ fn negotiation(choice: AnyRef<'_>) -> der::Result<Negotiation<'_>> {
             (true, 0) => {
                 let mut list = SliceReader::new(inside.value())?;
                 while !list.is_finished() {
-                    found.mechanisms.push(Id::decode(&mut list)?.to_string());
+                    let mechanism = object_identifier(AnyRef::decode(&mut list)?)?;
+                    if found.mechanisms.len() == MAX_MECHANISMS {
+                        return Err(Tag::Sequence.length_error().into());
+                    }
+                    found.mechanisms.push(mechanism);
                 }
             }
             (false, 0) => found.state = inside.value().last().copied(),
-            (false, 1) => found.mechanisms.push(inside.decode_as::<Id>()?.to_string()),
+            (false, 1) => found.mechanisms.push(object_identifier(inside)?),
             (_, 2) => found.token = Some(inside.value()),
             // In [MS-SPNG]'s NegTokenInit2 this is a hint, which is a sequence.
             (_, 3 | 4) if inside.tag() == Tag::OctetString => found.mic = Some(inside.value()),

@@ -3,34 +3,34 @@
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
 use gss_ntlm::wire::SIGNATURE;
 
+use crate::spnego;
+
 /// A token, and where it was.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Found {
     /// The header or the place, if there is something around the token.
     pub(crate) place: Option<String>,
     pub(crate) token: Vec<u8>,
+    /// Whether it ends where the token does. What was cut out of other bytes may have some of them behind it.
+    pub(crate) is_whole: bool,
 }
 
-/// The tokens in `input`, in their order.
+/// The tokens in `input`, in their order, at most `limit` of them.
 ///
-/// Text is a token in base64 or hexadecimal, with blanks anywhere, or lines of HTTP or SIP, of which each that names the scheme NTLM,
-/// Negotiate or Kerberos may have a token. Other input is a token, or bytes that have messages of NTLM in them.
-pub(crate) fn find(input: &[u8]) -> Vec<Found> {
-    let alone = |token| vec![Found { place: None, token }];
-    if is_start(input) && !input.is_ascii() {
+/// That is a token alone, as bytes or in base64 or hexadecimal with blanks anywhere; or lines of HTTP or SIP, of which each that names
+/// the scheme NTLM, Negotiate or Kerberos may have a token; or other bytes with messages of NTLM in them.
+pub(crate) fn find(input: &[u8], limit: usize) -> Vec<Found> {
+    let alone = |token| vec![Found { place: None, token, is_whole: true }];
+    if is_signature(input) || spnego::read(input).is_ok() {
         return alone(input.to_vec());
     }
-    match str::from_utf8(input) {
-        Ok(text) if !text.contains('\0') => {
-            let found: Vec<_> = text.lines().flat_map(in_line).collect();
-            if found.is_empty() { decode_text(text).map(alone).unwrap_or_default() } else { found }
-        }
-        _ => in_bytes(input),
-    }
+    let text = String::from_utf8_lossy(input);
+    let found: Vec<_> = text.lines().flat_map(in_line).chain(in_bytes(input)).take(limit).collect();
+    if found.is_empty() { decode_text(&text).map(alone).unwrap_or_default() } else { found }
 }
 
 /// Whether a token that this command knows begins so.
-pub(crate) fn is_start(bytes: &[u8]) -> bool {
+fn is_start(bytes: &[u8]) -> bool {
     bytes.starts_with(&SIGNATURE) || matches!(bytes, [0x60 | 0xa0 | 0xa1, _, ..]) || is_signature(bytes)
 }
 
@@ -39,10 +39,13 @@ pub(crate) fn is_signature(bytes: &[u8]) -> bool {
     bytes.len() == 16 && bytes.starts_with(&[1, 0, 0, 0])
 }
 
+/// How many letters the shortest token has in base64.
+const SHORTEST: usize = 8;
+
 /// The token that `text` spells in hexadecimal or base64, without blanks, colons between bytes, and `0x`.
 fn decode_text(text: &str) -> Option<Vec<u8>> {
     let joined: String = text.split_whitespace().collect();
-    if joined.is_empty() {
+    if joined.len() < SHORTEST {
         return None;
     }
     let digits = joined.strip_prefix("0x").unwrap_or(&joined).replace(':', "");
@@ -53,45 +56,38 @@ fn decode_text(text: &str) -> Option<Vec<u8>> {
 }
 
 /// The tokens in a line of HTTP or SIP.
-fn in_line(line: &str) -> Vec<Found> {
-    let (name, rest) = match line.split_once(':') {
-        Some((name, rest)) if !name.trim().contains(char::is_whitespace) => (name.trim(), rest),
-        _ => ("", line),
-    };
-    let mut found = Vec::new();
-    let mut words = rest.split([' ', '\t', ',', '<', '>', ';']).filter(|word| !word.is_empty()).peekable();
-    while let Some(word) = words.next() {
+fn in_line(line: &str) -> impl Iterator<Item = Found> {
+    let is_name =
+        |name: &str| name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    // The lines of curl -v begin with a sign.
+    let name =
+        line.split_once(':').map(|(name, _)| name.trim_start_matches(['>', '<', ' '])).filter(|name| is_name(name));
+    let words = || line.split([' ', '\t', ',', '<', '>', ';', ':']).filter(|word| !word.is_empty());
+    words().zip(words().skip(1).map(Some).chain([None])).filter_map(move |(word, next)| {
         let is_scheme = ["NTLM", "Negotiate", "Kerberos"].iter().any(|scheme| word.eq_ignore_ascii_case(scheme));
         // SIP has the token in a parameter.
-        let token = if is_scheme {
-            words.peek().and_then(|word| decode_text(word))
+        let (what, token) = if is_scheme {
+            (word, next?)
         } else {
-            let value = word.split_once('=').filter(|(key, _)| key.eq_ignore_ascii_case("gssapi-data"));
-            value.and_then(|(_, value)| decode_text(value.trim_matches('"')))
+            let (key, value) = word.split_once('=').filter(|(key, _)| key.eq_ignore_ascii_case("gssapi-data"))?;
+            (key, value.trim_matches('"'))
         };
-        if let Some(token) = token {
-            let place = [name, if is_scheme { word } else { "gssapi-data" }];
-            let place = place.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
-            found.push(Found { place: Some(place), token });
-        }
-    }
-    found
+        let place =
+            [name.unwrap_or(""), what].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
+        Some(Found { place: Some(place), token: decode_text(token)?, is_whole: true })
+    })
 }
 
 /// The messages of NTLM in other bytes, each up to the next one.
-fn in_bytes(bytes: &[u8]) -> Vec<Found> {
-    let places: Vec<_> = bytes
-        .windows(SIGNATURE.len())
-        .enumerate()
-        .filter(|(_, window)| *window == SIGNATURE)
-        .map(|(at, _)| at)
-        .collect();
-    let ends = places.iter().skip(1).copied().chain([bytes.len()]);
-    let found = |(start, end)| {
-        let token = bytes.get(start..end)?.to_vec();
-        Some(Found { place: Some(format!("byte {start}")), token })
-    };
-    places.iter().copied().zip(ends).filter_map(found).collect()
+fn in_bytes(bytes: &[u8]) -> impl Iterator<Item = Found> {
+    let places =
+        || bytes.windows(SIGNATURE.len()).enumerate().filter(|(_, window)| *window == SIGNATURE).map(|(at, _)| at);
+    let ends = places().skip(1).chain([bytes.len()]);
+    places().zip(ends).filter_map(|(start, end)| {
+        let is_alone = start == 0 && end == bytes.len();
+        let place = if is_alone { None } else { Some(format!("byte {start}")) };
+        Some(Found { place, token: bytes.get(start..end)?.to_vec(), is_whole: is_alone })
+    })
 }
 
 #[cfg(test)]
@@ -102,7 +98,7 @@ mod tests {
     const BASE64_OF_TOKEN: &str = "TlRMTVNTUAABAAAABYIIog==";
 
     fn tokens(input: &[u8]) -> Vec<Vec<u8>> {
-        find(input).into_iter().map(|found| found.token).collect()
+        find(input, 100).into_iter().map(|found| found.token).collect()
     }
 
     #[test]
@@ -126,6 +122,12 @@ mod tests {
         }
         assert_eq!(tokens(TOKEN), [TOKEN]);
         assert_eq!(tokens(&[b"\xffSMB", TOKEN, TOKEN].concat()), [TOKEN, TOKEN]);
+        // A capture that begins as a NegTokenResp does, and a header before what is no text.
+        assert_eq!(tokens(&[&[0xa1, 0xb2, 0xc3, 0xd4], TOKEN].concat()), [TOKEN]);
+        assert_eq!(tokens(format!("NTLM {BASE64_OF_TOKEN}\n\0").as_bytes()), [TOKEN]);
+        assert_eq!(tokens(&[format!("NTLM {BASE64_OF_TOKEN}\n").as_bytes(), b"caf\xe9"].concat()), [TOKEN]);
+        let signature = b"\x01\0\0\0abcdefgh\0\0\0\0";
+        assert_eq!(tokens(signature), [signature]);
     }
 
     #[test]
@@ -145,9 +147,18 @@ mod tests {
 
     #[test]
     fn headers_say_where_a_token_was() {
-        let found = find(format!("X: 1\nProxy-Authorization: NTLM {BASE64_OF_TOKEN}\n").as_bytes());
-        assert_eq!(found[0].place.as_deref(), Some("Proxy-Authorization: NTLM"));
-        let found = find(&[&[0xff; 5], TOKEN].concat());
-        assert_eq!(found[0].place.as_deref(), Some("byte 5"));
+        let place = |input: &[u8]| find(input, 1)[0].place.clone();
+        let header = format!("X: 1\n> Proxy-Authorization: NTLM {BASE64_OF_TOKEN}\n");
+        assert_eq!(place(header.as_bytes()).as_deref(), Some("Proxy-Authorization: NTLM"));
+        let long = format!("{}: NTLM {BASE64_OF_TOKEN}", "A".repeat(65));
+        assert_eq!(place(long.as_bytes()).as_deref(), Some("NTLM"));
+        assert_eq!(place(&[&[0xff; 5], TOKEN].concat()).as_deref(), Some("byte 5"));
+        assert_eq!(place(TOKEN), None);
+    }
+
+    #[test]
+    fn there_are_no_more_than_the_limit() {
+        assert_eq!(find(&TOKEN.repeat(5), 3).len(), 3);
+        assert_eq!(find(format!("NTLM {BASE64_OF_TOKEN} ").repeat(5).as_bytes(), 3).len(), 3);
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use clap::{Args, Subcommand};
 use gss_ntlm::{
     cred::{Env, ListedAccount, check_user_file},
-    error::Result,
+    error::{CredentialError, Error, Result},
     host::{FileTime, Host, LocalNames},
     name::Name,
     policy::Policy,
@@ -34,9 +34,15 @@ pub(crate) struct Check {
 pub(crate) fn run(Command::Check(Check { file }): &Command) -> Outcome {
     let policy = Policy::default();
     let env = Env { policy, host: &Quiet, domain: None };
-    let lines = check_user_file(file, &env)?;
-    let metadata = fs::metadata(file)?;
     let mut out = io::stdout().lock();
+    let lines = match check_user_file(file, &env) {
+        Err(Error::Credential(error @ (CredentialError::Writable { .. } | CredentialError::Readable { .. }))) => {
+            writeln!(out, "WRONG: {}", Error::Credential(error))?;
+            return Err(Failure::Wrong);
+        }
+        checked => checked?,
+    };
+    let metadata = fs::metadata(file)?;
     let mut is_wrong = false;
     let mode = metadata.mode() & 0o7777;
     writeln!(out, "{}: mode {mode:04o}, owner {}", Escaped(file.display()), metadata.uid())?;

@@ -4,16 +4,20 @@ GSSNTLM_COMMAND is the path of the command under test; without it, it is built.
 """
 
 import base64
+import fcntl
 import functools
 import glob
 import json
 import os
 import pty
 import re
+import resource
 import select
+import signal
 import struct
 import subprocess
 import tempfile
+import termios
 import unittest
 
 import harness
@@ -195,6 +199,41 @@ class Decode(unittest.TestCase):
         self.assertEqual(run("decode", given=b"A" * ((16 << 20) + 1))[0], IMPOSSIBLE)
         self.assertEqual(run("decode", "--nonsense")[0], USAGE)
 
+    def test_much_input_takes_neither_long_nor_much_memory(self):
+        token = base64.b64encode(b"NTLMSSP\0\1\0\0\0\0\0\0\0")
+        pairs = 8000 * b"\x20\0\0\0" + 4000 * b"\6\0\4\0\1\0\0\0" + bytes(4)
+        challenge = b"NTLMSSP\0\2\0\0\0" + bytes(4) + b"\x30\0\0\0\1\0\x80\0" + bytes(16)
+        challenge += len(pairs).to_bytes(2, "little") * 2 + b"\x30\0\0\0" + pairs
+        for given, status in [
+            (b"A" * 100_000 + b": " + b"NTLM %s " % token * 5000, OK),
+            (b"NTLMSSP\0" * 9000, WRONG),
+            (b"NTLMSSP\0" * (1 << 20), IMPOSSIBLE),
+            (b"NTLM %s\n" % token * 400_000, IMPOSSIBLE),
+            (b"NTLM " * (1 << 19), IMPOSSIBLE),
+            (base64.b64encode(bytes(3 << 20)), IMPOSSIBLE),
+            (challenge, OK),
+        ]:
+            limits = lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+            done = subprocess.run(
+                [command(), "decode"], input=given, capture_output=True, timeout=harness.PATIENCE, preexec_fn=limits
+            )
+            self.assertEqual(done.returncode, status, (given[:50], done.stderr[:100]))
+
+    def test_what_comes_twice_is_shown_twice(self):
+        pairs = b"\6\0\4\0\1\0\0\0\6\0\4\0\2\0\0\0" + 4 * b"\0"
+        token = b"NTLMSSP\0\2\0\0\0" + bytes(4) + b"\x30\0\0\0\1\0\x80\0" + bytes(16)
+        token += len(pairs).to_bytes(2, "little") * 2 + b"\x30\0\0\0" + pairs
+        self.assertEqual(decoded([token])[0]["target_info"]["MsvAvFlags"], ["0x1 CONSTRAINED", "0x2 MIC"])
+
+    def test_an_odd_mechanism_hides_nothing(self):
+        odd = der(0x06, b"\x69" + 18 * b"\xff" + b"\x7f")
+        token = first_token_of_spnego(b"NTLMSSP\0\1\0\0\0\0\0\0\0")
+        token = der(0xA0, der(0x30, der(0xA0, der(0x30, odd, NTLM)), der(0xA2, der(0x04, token))))
+        status, out, _ = run("decode", token.hex())
+        self.assertEqual(status, OK, out)
+        self.assertIn("NEGOTIATE_MESSAGE", out)
+        self.assertIn("ffffff7f NTLM (", out)
+
     def test_control_characters_are_escaped(self):
         name = "\x1b[31m\n\u202e".encode("utf-16le")
         token = b"NTLMSSP\0\2\0\0\0" + len(name).to_bytes(2, "little") * 2 + b"\x20\0\0\0\5\0\0\0" + bytes(8) + name
@@ -242,9 +281,9 @@ class Users(unittest.TestCase):
         status, out, _ = self.check(b"DOM:alice:x\n", 0o644)
         self.assertEqual(status, WRONG)
         self.assertIn("WRONG: everybody may read it -> chmod o-r", out)
-        status, _, err = self.check(b"DOM:alice:x\n", 0o602)
-        self.assertEqual(status, IMPOSSIBLE)
-        self.assertIn("write", err)
+        status, out, _ = self.check(b"DOM:alice:x\n", 0o602)
+        self.assertEqual(status, WRONG)
+        self.assertIn("everybody may write to it", out)
         for path in "/nonexistent", "/", "/dev/null":
             status, _, err = run("users", "check", path)
             self.assertEqual(status, IMPOSSIBLE, path)
@@ -267,6 +306,15 @@ class Hash(unittest.TestCase):
             self.assertEqual((status, out), (IMPOSSIBLE, ""), name)
             self.assertTrue(err.startswith("gss-ntlm: "), err)
 
+    def test_the_password_is_the_first_line(self):
+        for given in b"Password", b"Password\n", b"Password\r\n", b"Password\nmore\n":
+            self.assertIn(harness.CAROL_HASH, run("hash", "carol", given=given)[1], given)
+        for given, words in (b"", "no password"), (b"\n", "no password"), (b"x" * 65_537, "longer than 65,536 bytes"):
+            status, out, err = run("hash", "carol", given=given)
+            self.assertEqual((status, out), (IMPOSSIBLE, ""))
+            self.assertIn(words, err)
+        self.assertEqual(run("hash", "carol", given=b"x" * 65_536 + b"\n")[0], OK)
+
     def test_the_password_comes_from_a_descriptor(self):
         read, write = os.pipe()
         os.write(write, harness.CAROL_PASSWORD.encode() + b"\nmore")
@@ -276,12 +324,32 @@ class Hash(unittest.TestCase):
         )
         os.close(read)
         self.assertIn(harness.CAROL_HASH, done.stdout)
+        with tempfile.TemporaryFile() as file:
+            number = str(file.fileno())
+            done = subprocess.run(
+                [command(), "hash", "--password-fd", number, "carol"], pass_fds=[file.fileno()], capture_output=True, text=True
+            )
+        self.assertEqual(done.returncode, IMPOSSIBLE)
+        self.assertIn("give a pipe", done.stderr)
 
     def test_the_password_that_a_person_types_is_not_shown(self):
         ours, theirs = pty.openpty()
-        process = subprocess.Popen([command(), "hash", "carol"], stdin=theirs, stdout=theirs, stderr=theirs)
-        os.close(theirs)
         self.addCleanup(os.close, ours)
+        self.addCleanup(os.close, theirs)
+        echo = lambda: bool(termios.tcgetattr(theirs)[3] & termios.ECHO)
+        self.assertTrue(echo())
+
+        def start():
+            return subprocess.Popen(
+                [command(), "hash", "carol"],
+                stdin=theirs,
+                stdout=theirs,
+                stderr=theirs,
+                start_new_session=True,
+                preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            )
+
+        process = start()
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
         shown = b""
@@ -298,6 +366,16 @@ class Hash(unittest.TestCase):
         self.assertEqual(process.wait(harness.PATIENCE), OK)
         self.assertIn(harness.CAROL_HASH.encode(), shown)
         self.assertNotIn(harness.CAROL_PASSWORD.encode() + b"\r", shown)
+        self.assertTrue(echo())
+
+        # Who gives up gets the terminal back as it was.
+        shown = b""
+        process = start()
+        read_until(b"Password of carol: ")
+        self.assertFalse(echo())
+        os.write(ours, b"\3")
+        self.assertEqual(process.wait(harness.PATIENCE), -signal.SIGINT)
+        self.assertTrue(echo())
 
 
 class Build(unittest.TestCase):
