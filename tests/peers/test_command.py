@@ -378,6 +378,37 @@ class Hash(unittest.TestCase):
         self.assertTrue(echo())
 
 
+class Manual(unittest.TestCase):
+    def test_it_has_what_the_help_has(self):
+        with open(os.path.join(harness.HERE, "../../doc/gss-ntlm.1"), encoding="utf-8") as page:
+            page = page.read()
+        entries = set(re.findall(r"^\.It Cm (.*)$", page, re.M))
+        commands, options = set(), {"--help", "--version"}
+
+        def walk(*names):
+            status, out, _ = run(*names, "--help")
+            self.assertEqual(status, OK)
+            options.update(re.findall(r"^ +(?:-\w, )?(--[\w-]+)", out, re.M))
+            inner = re.search(r"\nCommands:\n((?: +.*\n)+)", out)
+            if not inner:
+                commands.add(names)
+                return re.search(r"^Usage: gss-ntlm (.*)", out, re.M)[1]
+            for name in re.findall(r"^ +([\w-]+)", inner[1], re.M):
+                if name != "help":
+                    walk(*names, name)
+
+        walk()
+        self.assertEqual(len(entries), len(commands))
+        for names in commands:
+            self.assertTrue([entry for entry in entries if entry.startswith(" ".join(names) + " ")], names)
+        self.assertEqual({"-" + option for option in re.findall(r"Fl (-[\w-]+)", page)}, options)
+        status = run("--help")[1].split("Exit status:")[1]
+        numbers = re.findall(r"^\.It (\d)\n(.*)\.$", page, re.M)
+        self.assertEqual([number for number, _ in numbers], ["0", "1", "2", "3"])
+        for number, words in numbers:
+            self.assertIn("%s, %s" % (number, words[0].lower() + words[1:]), " ".join(status.split()))
+
+
 class Build(unittest.TestCase):
     def test_none_of_the_plugin_is_in_it(self):
         symbols = subprocess.run(["nm", "--defined-only", command()], capture_output=True, text=True, check=True).stdout
