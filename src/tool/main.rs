@@ -20,7 +20,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 /// Looks into NTLM's tokens and user files.
 #[derive(Parser)]
@@ -42,6 +42,18 @@ enum Command {
     /// Look at user files
     #[command(subcommand)]
     Users(users::Command),
+    /// Write the script with which a shell completes the arguments of this command
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// A shell that has such scripts.
+#[derive(Clone, Copy, ValueEnum)]
+enum Shell {
+    Bash,
+    Zsh,
 }
 
 /// Why the command did not do what it was asked.
@@ -67,11 +79,23 @@ impl From<io::Error> for Failure {
     }
 }
 
+fn complete(shell: Shell) -> Outcome {
+    let shell = match shell {
+        Shell::Bash => clap_complete::Shell::Bash,
+        Shell::Zsh => clap_complete::Shell::Zsh,
+    };
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "gss-ntlm", &mut script);
+    io::stdout().lock().write_all(&script)?;
+    Ok(())
+}
+
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Decode(arguments) => decode::run(&arguments),
         Command::Hash(arguments) => hash::run(&arguments),
         Command::Users(command) => users::run(&command),
+        Command::Completion { shell } => complete(shell),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

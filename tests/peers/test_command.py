@@ -409,6 +409,27 @@ class Manual(unittest.TestCase):
             self.assertIn("%s, %s" % (number, words[0].lower() + words[1:]), " ".join(status.split()))
 
 
+class Completion(unittest.TestCase):
+    def test_bash_completes(self):
+        script = run("completion", "bash")[1]
+        for words, expected in [
+            (["gss-ntlm", ""], "decode hash users"),
+            (["gss-ntlm", "users", "ch"], "check"),
+            (["gss-ntlm", "decode", "--un"], "--unsafe"),
+            (["gss-ntlm", "completion", "z"], "zsh"),
+        ]:
+            function = re.search(r"complete -F (\S+)", script)[1]
+            line = "COMP_WORDS=(%s) COMP_CWORD=%d; %s gss-ntlm '%s' '%s'; echo \"${COMPREPLY[*]}\"" % (
+                " ".join("'%s'" % word for word in words), len(words) - 1, function, words[-1], words[-2]
+            )
+            done = subprocess.run(["bash", "-c", script + line], capture_output=True, text=True, timeout=harness.PATIENCE)
+            self.assertIn(expected, done.stdout, (words, done.stderr))
+
+    def test_zsh_reads_its_script(self):
+        self.assertTrue(run("completion", "zsh")[1].startswith("#compdef gss-ntlm\n"))
+        self.assertEqual(run("completion", "fish")[0], USAGE)
+
+
 class Build(unittest.TestCase):
     def test_none_of_the_plugin_is_in_it(self):
         symbols = subprocess.run(["nm", "--defined-only", command()], capture_output=True, text=True, check=True).stdout
