@@ -15,6 +15,8 @@ use std::{
     time::Duration,
 };
 
+use zeroize::zeroize_stack;
+
 use crate::{
     bytes::{self, SecretBytes},
     crypto::{LmHash, ntowf::nt_hash},
@@ -85,6 +87,9 @@ const MAX_READINGS: usize = 4;
 #[repr(align(128))]
 struct Apart<T>(T);
 
+/// How deep in the stack the reading of a file leaves passwords and hashes, in bytes: scripts/check-secrets has found it.
+const READING: usize = 26 << 7;
+
 /// A file that changed more recently may change again within one tick of its time stamps, or be written at the moment.
 const SETTLED: Duration = Duration::from_secs(2);
 
@@ -136,7 +141,15 @@ impl UserFile {
         if let Some(file) = reading_of(path, with_lm, |reading| reading.stamp == Some(stamp)) {
             return Ok(file);
         }
+        let file = Self::read_anew(path, with_lm, env);
+        if !cfg!(no_stack_wipe) {
+            zeroize_stack::<READING>();
+        }
+        file
+    }
 
+    #[inline(never)]
+    fn read_anew(path: &Path, with_lm: bool, env: &Env<'_>) -> Result<Arc<Self>> {
         // No lock is held meanwhile: the file may be on a slow file system.
         let (text, stamp) = read(path, env)?;
         let age = stamp.age(env.host);
@@ -166,8 +179,8 @@ impl UserFile {
 
     pub(super) fn parse(text: &[u8], path: &Path, env: &Env<'_>) -> Result<Self> {
         let (mut entries, mut flaw) = (Vec::<Entry>::new(), None);
-        for Line { number, what, .. } in lines(text, &env.policy) {
-            let fault = match what {
+        for line in lines(text) {
+            let fault = match line.entry(&env.policy) {
                 Ok(entry) => {
                     bytes::ensure_memory(0)?;
                     entries.try_reserve(1).map_err(|_| HostError::Memory)?;
@@ -178,10 +191,10 @@ impl UserFile {
             };
             flaw = flaw.or(match fault {
                 LineFault::EmptyPasswordWithoutEnd => Some(FileFlaw::EmptyPasswordWithoutEnd),
-                LineFault::NotUtf8 => Some(FileFlaw::NotUtf8 { line: number }),
+                LineFault::NotUtf8 => Some(FileFlaw::NotUtf8 { line: line.number }),
                 LineFault::TooLong | LineFault::NotAnEntry => None,
             });
-            env.host.trace(format_args!("line {number} of the user file {} {fault}: ignored", path.display()));
+            env.host.trace(format_args!("line {} of the user file {} {fault}: ignored", line.number, path.display()));
         }
         let sorted = |name: fn(&UserName) -> UpperName| {
             let mut places = bytes::collect(entries.iter().zip(0..).map(|(entry, at)| {
@@ -373,7 +386,8 @@ struct Line<'a> {
     number: u32,
     /// Its bytes without its end.
     bytes: &'a [u8],
-    what: core::result::Result<Entry, LineFault>,
+    /// Whether it has an end.
+    has_end: bool,
 }
 
 /// Why a line is not used.
@@ -400,24 +414,28 @@ impl fmt::Display for LineFault {
     }
 }
 
-fn lines<'a>(text: &'a [u8], policy: &Policy) -> impl Iterator<Item = Line<'a>> {
+fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    text.split_inclusive(|byte| *byte == b'\n').zip(1_u32..).filter_map(|(whole, number)| {
+    let lines = text.split_inclusive(|byte| *byte == b'\n').zip(1_u32..).map(|(whole, number)| {
         let line = whole.strip_suffix(b"\n").unwrap_or(whole);
-        let (has_end, bytes) = (line.len() < whole.len(), line.strip_suffix(b"\r").unwrap_or(line));
-        if bytes.is_empty() || bytes.trim_ascii_start().starts_with(b"#") {
-            return None;
+        Line { number, bytes: line.strip_suffix(b"\r").unwrap_or(line), has_end: line.len() < whole.len() }
+    });
+    lines.filter(|line| !line.bytes.is_empty() && !line.bytes.trim_ascii_start().starts_with(b"#"))
+}
+
+impl Line<'_> {
+    fn entry(&self, policy: &Policy) -> core::result::Result<Entry, LineFault> {
+        let Self { bytes, has_end, .. } = *self;
+        if bytes.len() > MAX_LINE {
+            return Err(LineFault::TooLong);
         }
-        let is_short = bytes.len() <= MAX_LINE;
-        let what = match if is_short { parse_line(bytes, policy) } else { None } {
-            None if !is_short => Err(LineFault::TooLong),
+        match parse_line(bytes, policy) {
             Some(entry) if !has_end && entry.secret.is_of_empty_password() => Err(LineFault::EmptyPasswordWithoutEnd),
             Some(entry) => Ok(entry),
             None if str::from_utf8(bytes).is_err() => Err(LineFault::NotUtf8),
             None => Err(LineFault::NotAnEntry),
-        };
-        Some(Line { number, bytes, what })
-    })
+        }
+    }
 }
 
 /// An account of a user file, as far as a person may see it.
@@ -442,16 +460,16 @@ pub fn check_user_file(
     path: &Path, env: &Env<'_>,
 ) -> Result<Vec<(u32, core::result::Result<ListedAccount, LineFault>)>> {
     let (text, _) = read(path, env)?;
-    let listed = |Line { number, bytes, what }: Line<'_>| {
-        let account = what.map(|Entry { name, is_disabled, is_hash, .. }| ListedAccount {
+    let listed = |line: Line<'_>| {
+        let account = line.entry(&env.policy).map(|Entry { name, is_disabled, is_hash, .. }| ListedAccount {
             name,
             is_hash,
             is_disabled,
-            ends_with_blank: !is_hash && bytes.last().is_some_and(u8::is_ascii_whitespace),
+            ends_with_blank: !is_hash && line.bytes.last().is_some_and(u8::is_ascii_whitespace),
         });
-        (number, account)
+        (line.number, account)
     };
-    Ok(lines(&text, &env.policy).map(listed).collect())
+    Ok(lines(&text).map(listed).collect())
 }
 
 /// The line of a user file for the account `name` with that password, with a hash in place of the password, with its end.
@@ -470,10 +488,10 @@ pub fn user_file_line(name: &UserName, password: &[u8]) -> Result<SecretBytes> {
     line.extend_from_slice(b":[U          ]:LCT-00000000:");
     // It must be one line, and that account's.
     line.push(b'\n');
-    let policy = Policy::default();
-    let mut read = lines(&line, &policy);
+    let mut read = lines(&line);
     let is_right =
-        read.next().is_some_and(|line| line.what.is_ok_and(|entry| entry.name == *name)) && read.next().is_none();
+        read.next().is_some_and(|line| line.entry(&Policy::default()).is_ok_and(|entry| entry.name == *name))
+            && read.next().is_none();
     drop(read);
     if is_right { Ok(line) } else { Err(ApiMisuse::BadName.into()) }
 }
