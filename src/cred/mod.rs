@@ -20,7 +20,7 @@ pub use self::{
     cred_store::CredStore,
     env::Env,
     responder::{DomainService, ReceivedChallenge, Responder, Response},
-    user_file::{LineFault, ListedAccount, check_user_file, user_file_line},
+    user_file::{CheckedUserFile, LineFault, ListedAccount, check_user_file, user_file_line},
     verifier::{Accounts, Claim, Proof, VerifiedClaim, Verifier},
 };
 

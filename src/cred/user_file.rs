@@ -7,7 +7,7 @@
 
 use core::fmt;
 use std::{
-    fs::OpenOptions,
+    fs::{Metadata, OpenOptions},
     io::{Read as _, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
@@ -136,7 +136,7 @@ impl UserFile {
     /// [`CredentialError`] when it cannot be read, is not a regular file, is longer than 16 MiB, or everybody may write to it.
     pub(super) fn load(path: &Path, env: &Env<'_>) -> Result<Arc<Self>> {
         let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, error.to_string()))?;
-        ensure_mode(&metadata, path, env)?;
+        ensure_mode(&metadata, path, &env.policy)?;
         let (stamp, with_lm) = (Stamp::of(&metadata), env.policy.keeps_lm_hash());
         if let Some(file) = reading_of(path, with_lm, |reading| reading.stamp == Some(stamp)) {
             return Ok(file);
@@ -151,7 +151,15 @@ impl UserFile {
     #[inline(never)]
     fn read_anew(path: &Path, with_lm: bool, env: &Env<'_>) -> Result<Arc<Self>> {
         // No lock is held meanwhile: the file may be on a slow file system.
-        let (text, stamp) = read(path, env)?;
+        let (text, metadata) = read(path, &env.policy)?;
+        if is_for_everybody(&metadata) {
+            env.host.trace(format_args!("warning: everybody may read the user file {}", path.display()));
+            env.host.log(format_args!(
+                "Everybody may read the user file {}, which has passwords or hashes: remove that permission (chmod o-r)",
+                path.display()
+            ));
+        }
+        let stamp = Stamp::of(&metadata);
         let age = stamp.age(env.host);
         let (ended, unended) = split_at_last_end(&text);
         if !unended.is_empty() && age.is_some_and(|age| age < SETTLED) {
@@ -297,7 +305,7 @@ impl Stamp {
         host.now().since(changed)
     }
 
-    fn of(metadata: &std::fs::Metadata) -> Self {
+    fn of(metadata: &Metadata) -> Self {
         Self {
             file: (metadata.dev(), metadata.ino()),
             len: metadata.len(),
@@ -328,23 +336,23 @@ fn unreadable(path: &Path, reason: String) -> CredentialError {
 }
 
 /// Ensures that only those may write and read the file whom the policy allows. A group may do either.
-fn ensure_mode(metadata: &std::fs::Metadata, path: &Path, env: &Env<'_>) -> Result<()> {
+fn ensure_mode(metadata: &Metadata, path: &Path, policy: &Policy) -> Result<()> {
     if metadata.mode() & 0o002 != 0 {
         return Err(CredentialError::Writable { path: path.display().to_string() }.into());
     }
-    if env.policy.user_file_mode == UserFileMode::Private && is_for_everybody(metadata) {
+    if policy.user_file_mode == UserFileMode::Private && is_for_everybody(metadata) {
         return Err(CredentialError::Readable { path: path.display().to_string() }.into());
     }
     Ok(())
 }
 
 /// Whether others than its owner and its group may read a file.
-fn is_for_everybody(metadata: &std::fs::Metadata) -> bool {
+fn is_for_everybody(metadata: &Metadata) -> bool {
     metadata.mode() & 0o004 != 0
 }
 
 /// What is in the file at `path`, if it is one to trust.
-fn read(path: &Path, env: &Env<'_>) -> Result<(SecretBytes, Stamp)> {
+fn read(path: &Path, policy: &Policy) -> Result<(SecretBytes, Metadata)> {
     let failed = |error: std::io::Error| unreadable(path, error.to_string());
     // A FIFO does not block, and what was opened is checked again: it may have been replaced.
     let mut options = OpenOptions::new();
@@ -353,14 +361,7 @@ fn read(path: &Path, env: &Env<'_>) -> Result<(SecretBytes, Stamp)> {
     if !metadata.is_file() {
         return Err(unreadable(path, "it is not a regular file".to_owned()).into());
     }
-    ensure_mode(&metadata, path, env)?;
-    if is_for_everybody(&metadata) {
-        env.host.trace(format_args!("warning: everybody may read the user file {}", path.display()));
-        env.host.log(format_args!(
-            "Everybody may read the user file {}, which has passwords or hashes: remove that permission (chmod o-r)",
-            path.display()
-        ));
-    }
+    ensure_mode(&metadata, path, policy)?;
     // All the capacity at once: a vector that grows leaves copies behind.
     let capacity = usize::try_from(metadata.len().min(MAX_FILE)).unwrap_or(0).saturating_add(1);
     let mut text = SecretBytes::default();
@@ -369,9 +370,9 @@ fn read(path: &Path, env: &Env<'_>) -> Result<(SecretBytes, Stamp)> {
     if u64::try_from(text.len()).is_ok_and(|len| len > MAX_FILE) {
         return Err(unreadable(path, "it is longer than 16 MiB".to_owned()).into());
     }
-    // Taken after reading, the stamp shows every change before and during it.
-    let stamp = Stamp::of(&file.metadata().map_err(failed)?);
-    Ok((text, stamp))
+    // Taken after reading, this shows every change before and during it.
+    let metadata = file.metadata().map_err(failed)?;
+    Ok((text, metadata))
 }
 
 /// The lines of `text` that have an end, and what follows them.
@@ -451,17 +452,24 @@ pub struct ListedAccount {
     pub ends_with_blank: bool,
 }
 
-/// The lines of the user file at `path`, with their numbers, without those that are empty and comments.
+/// A user file, as far as a person may see it.
+#[derive(Debug)]
+pub struct CheckedUserFile {
+    /// Its mode and its owner.
+    pub metadata: Metadata,
+    /// Its lines with their numbers, without those that are empty and comments.
+    pub lines: Vec<(u32, core::result::Result<ListedAccount, LineFault>)>,
+}
+
+/// Looks at the user file at `path`.
 ///
 /// # Errors
 /// As those of a program that uses the file: [`CredentialError`] when it cannot be read, is not a regular file, is longer than
 /// 16 MiB, or those may write or read it whom the policy does not allow to.
-pub fn check_user_file(
-    path: &Path, env: &Env<'_>,
-) -> Result<Vec<(u32, core::result::Result<ListedAccount, LineFault>)>> {
-    let (text, _) = read(path, env)?;
+pub fn check_user_file(path: &Path, policy: &Policy) -> Result<CheckedUserFile> {
+    let (text, metadata) = read(path, policy)?;
     let listed = |line: Line<'_>| {
-        let account = line.entry(&env.policy).map(|Entry { name, is_disabled, is_hash, .. }| ListedAccount {
+        let account = line.entry(policy).map(|Entry { name, is_disabled, is_hash, .. }| ListedAccount {
             name,
             is_hash,
             is_disabled,
@@ -469,10 +477,10 @@ pub fn check_user_file(
         });
         (line.number, account)
     };
-    Ok(lines(&text).map(listed).collect())
+    Ok(CheckedUserFile { metadata, lines: lines(&text).map(listed).collect() })
 }
 
-/// The line of a user file for the account `name` with that password, with a hash in place of the password, with its end.
+/// The line of a user file, with its end, for the account `name`: it has a hash in place of the password.
 ///
 /// # Errors
 /// [`crate::error::ApiMisuse::BadName`] for a name that no line can have; as [`crate::text::password_to_utf16le`].
@@ -485,9 +493,8 @@ pub fn user_file_line(name: &UserName, password: &[u8]) -> Result<SecretBytes> {
     // The user id and the time say nothing to this mechanism.
     write!(line, "{account}:65534:{}:", "X".repeat(32)).map_err(|_| HostError::Memory)?;
     hash.expose().iter().try_for_each(|byte| write!(line, "{byte:02X}")).map_err(|_| HostError::Memory)?;
-    line.extend_from_slice(b":[U          ]:LCT-00000000:");
+    line.extend_from_slice(b":[U          ]:LCT-00000000:\n");
     // It must be one line, and that account's.
-    line.push(b'\n');
     let mut read = lines(&line);
     let is_right =
         read.next().is_some_and(|line| line.entry(&Policy::default()).is_ok_and(|entry| entry.name == *name))

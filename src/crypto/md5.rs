@@ -109,7 +109,7 @@ pub(super) fn hash_both(messages: [[&[u8]; 2]; 2]) -> [[u8; 16]; 2] {
 }
 
 /// The end of a message, in two parts, with what MD5 appends to it (RFC 1321 3.1, 3.2): a bit, zeros, and the length in bits, which
-/// counts the bytes `before` the parts too.
+/// counts the bytes `before` the parts too. The parts must leave room for that: nine bytes at least, and less than a block.
 #[inline]
 pub(super) fn last_blocks<const N: usize>([first, second]: [&[u8]; 2], before: usize) -> [Block; N] {
     let mut blocks = [[0; BLOCK_LEN]; N];

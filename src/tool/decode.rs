@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 use data_encoding::HEXLOWER;
 use gss_ntlm::{
-    error::{Error, FieldName, Message, Result},
+    error::{FieldName, Message, Result},
     host::FileTime,
     text::{Charset, DisplayUtf16},
     wire::{
@@ -213,10 +213,12 @@ impl Decoder {
 
     fn authenticate(&mut self, token: &[u8]) -> Result<Report> {
         // What says the charset: the CHALLENGE_MESSAGE before, unless it is of another handshake; the message itself; or nothing.
-        let either = NegotiateFlags::UNICODE | NegotiateFlags::OEM;
-        let candidates = [self.agreed, Some(either), Some(NegotiateFlags::UNICODE)].into_iter().flatten();
-        let decoded = candidates.map(|agreed| Authenticate::decode(token, agreed));
-        let message = decoded.reduce(|first, next| first.or(next)).unwrap_or(Err(Error::Internal))?;
+        let with = |agreed| Authenticate::decode(token, agreed);
+        let message = match self.agreed.map(with) {
+            Some(Ok(message)) => message,
+            Some(Err(_)) | None => with(NegotiateFlags::UNICODE | NegotiateFlags::OEM)
+                .or_else(|error| with(NegotiateFlags::UNICODE).map_err(|_| error))?,
+        };
         let mut report = Report::of_bytes("AUTHENTICATE_MESSAGE", token);
         match message.flags {
             Some(flags) => add_flags(&mut report, flags),

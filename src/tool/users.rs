@@ -1,7 +1,6 @@
 //! `gss-ntlm users check`.
 
 use std::{
-    fs,
     io::{self, Write as _},
     os::unix::fs::MetadataExt as _,
     path::PathBuf,
@@ -9,9 +8,8 @@ use std::{
 
 use clap::{Args, Subcommand};
 use gss_ntlm::{
-    cred::{Env, ListedAccount, check_user_file},
-    error::{CredentialError, Error, Result},
-    host::{FileTime, Host, LocalNames},
+    cred::{CheckedUserFile, ListedAccount, check_user_file},
+    error::{CredentialError, Error},
     name::Name,
     policy::Policy,
     text::Escaped,
@@ -32,17 +30,14 @@ pub(crate) struct Check {
 }
 
 pub(crate) fn run(Command::Check(Check { file }): &Command) -> Outcome {
-    let policy = Policy::default();
-    let env = Env { policy, host: &Quiet, domain: None };
     let mut out = io::stdout().lock();
-    let lines = match check_user_file(file, &env) {
-        Err(Error::Credential(error @ (CredentialError::Writable { .. } | CredentialError::Readable { .. }))) => {
+    let CheckedUserFile { metadata, lines } = match check_user_file(file, &Policy::default()) {
+        Err(Error::Credential(error @ CredentialError::Writable { .. })) => {
             writeln!(out, "WRONG: {}", Error::Credential(error))?;
             return Err(Failure::Wrong);
         }
         checked => checked?,
     };
-    let metadata = fs::metadata(file)?;
     let mut is_wrong = false;
     let mode = metadata.mode() & 0o7777;
     writeln!(out, "{}: mode {mode:04o}, owner {}", Escaped(file.display()), metadata.uid())?;
@@ -71,31 +66,4 @@ pub(crate) fn run(Command::Check(Check { file }): &Command) -> Outcome {
         }
     }
     if is_wrong { Err(Failure::Wrong) } else { Ok(()) }
-}
-
-/// A host of which only the log matters, and what it would say this command says itself.
-struct Quiet;
-
-impl Host for Quiet {
-    fn now(&self) -> FileTime {
-        FileTime(0)
-    }
-
-    fn random(&self, _: &mut [u8]) -> Result<()> {
-        Ok(())
-    }
-
-    fn names(&self) -> LocalNames {
-        LocalNames::default()
-    }
-
-    fn version(&self) -> [u8; 8] {
-        [0; 8]
-    }
-
-    fn variable(&self, _: &'static str) -> Option<String> {
-        None
-    }
-
-    fn trace(&self, _: core::fmt::Arguments<'_>) {}
 }
