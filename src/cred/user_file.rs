@@ -5,10 +5,11 @@
 //! `DOMAIN\NAME`; with the flag `N` the password is empty. A line is a comment if `#` is its first character that is not a
 //! blank.
 
-use core::fmt;
+mod line;
+
 use std::{
     fs::{Metadata, OpenOptions},
-    io::{Read as _, Write as _},
+    io::Read as _,
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::{Arc, RwLock},
@@ -19,18 +20,18 @@ use zeroize::zeroize_stack;
 
 use crate::{
     bytes::{self, SecretBytes},
-    crypto::{LmHash, ntowf::nt_hash},
-    error::{ApiMisuse, CredentialError, Error, FileFlaw, HostError, Result},
+    error::{CredentialError, Error, FileFlaw, HostError, Result},
     host::{FileTime, Host},
     name::UserName,
     policy::{Policy, UserFileMode},
     text,
 };
 
-use super::{
-    Account, Env, Secret, Usage,
-    cred_store::{parse_hash, parse_hex},
-};
+use super::{Account, Env, Usage};
+
+pub(super) use self::line::Entry;
+use self::line::{Line, lines};
+pub use self::line::{LineFault, user_file_line};
 
 /// A reading of a user file. It is aligned so that threads that count its references do not delay those that read it.
 #[derive(Debug)]
@@ -44,19 +45,6 @@ pub(super) struct UserFile {
     by_account: Vec<(UpperName, usize)>,
     /// Explains why an account may be missing.
     flaw: Option<FileFlaw>,
-}
-
-/// An account of a user file.
-#[derive(Debug)]
-pub(super) struct Entry {
-    /// The account and its domain, in the spelling of the file; an empty domain means every domain.
-    pub(super) name: UserName,
-    /// Its secret.
-    pub(super) secret: Secret,
-    /// It has smbpasswd's flag `D` (disabled) or `L` (locked).
-    pub(super) is_disabled: bool,
-    /// Whether the line has a hash instead of a password.
-    pub(super) is_hash: bool,
 }
 
 /// Identifies a state of a file.
@@ -93,8 +81,6 @@ const READING: usize = 26 << 7;
 /// A file that changed more recently may change again within one tick of its time stamps, or be written at the moment.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// The longest line, in bytes, without its end.
-const MAX_LINE: usize = 4096;
 /// The longest file, in bytes.
 const MAX_FILE: u64 = 16 * 1024 * 1024;
 
@@ -381,64 +367,6 @@ fn split_at_last_end(text: &[u8]) -> (&[u8], &[u8]) {
     text.split_at_checked(ended).unwrap_or((text, &[]))
 }
 
-/// A line of a user file that is not empty and no comment.
-struct Line<'a> {
-    /// Its number, from 1.
-    number: u32,
-    /// Its bytes without its end.
-    bytes: &'a [u8],
-    /// Whether it has an end.
-    has_end: bool,
-}
-
-/// Why a line is not used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LineFault {
-    /// It is longer than 4096 bytes.
-    TooLong,
-    /// It may be the start of a line whose password was never written.
-    EmptyPasswordWithoutEnd,
-    /// It is not UTF-8.
-    NotUtf8,
-    /// It has neither of the two forms.
-    NotAnEntry,
-}
-
-impl fmt::Display for LineFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TooLong => "is too long",
-            Self::EmptyPasswordWithoutEnd => "has an empty password and no end",
-            Self::NotUtf8 => "is not UTF-8",
-            Self::NotAnEntry => "is not an entry",
-        })
-    }
-}
-
-fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    let lines = text.split_inclusive(|byte| *byte == b'\n').zip(1_u32..).map(|(whole, number)| {
-        let line = whole.strip_suffix(b"\n").unwrap_or(whole);
-        Line { number, bytes: line.strip_suffix(b"\r").unwrap_or(line), has_end: line.len() < whole.len() }
-    });
-    lines.filter(|line| !line.bytes.is_empty() && !line.bytes.trim_ascii_start().starts_with(b"#"))
-}
-
-impl Line<'_> {
-    fn entry(&self, policy: &Policy) -> core::result::Result<Entry, LineFault> {
-        let Self { bytes, has_end, .. } = *self;
-        if bytes.len() > MAX_LINE {
-            return Err(LineFault::TooLong);
-        }
-        match parse_line(bytes, policy) {
-            Some(entry) if !has_end && entry.secret.is_of_empty_password() => Err(LineFault::EmptyPasswordWithoutEnd),
-            Some(entry) => Ok(entry),
-            None if str::from_utf8(bytes).is_err() => Err(LineFault::NotUtf8),
-            None => Err(LineFault::NotAnEntry),
-        }
-    }
-}
-
 /// An account of a user file, as far as a person may see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedAccount {
@@ -480,135 +408,13 @@ pub fn check_user_file(path: &Path, policy: &Policy) -> Result<CheckedUserFile> 
     Ok(CheckedUserFile { metadata, lines: lines(&text).map(listed).collect() })
 }
 
-/// The line of a user file, with its end, for the account `name`: it has a hash in place of the password.
-///
-/// # Errors
-/// [`crate::error::ApiMisuse::BadName`] for a name that no line can have; as [`crate::text::password_to_utf16le`].
-pub fn user_file_line(name: &UserName, password: &[u8]) -> Result<SecretBytes> {
-    name.ensure_valid()?;
-    let account = if name.domain.is_empty() { name.user.clone() } else { format!("{}\\{}", name.domain, name.user) };
-    let mut line = SecretBytes::default();
-    bytes::reserve(&mut line, account.len().saturating_add(128))?;
-    let hash = nt_hash(password)?;
-    // The user id and the time say nothing to this mechanism.
-    write!(line, "{account}:65534:{}:", "X".repeat(32)).map_err(|_| HostError::Memory)?;
-    hash.expose().iter().try_for_each(|byte| write!(line, "{byte:02X}")).map_err(|_| HostError::Memory)?;
-    line.extend_from_slice(b":[U          ]:LCT-00000000:\n");
-    // It must be one line, and that account's.
-    let mut read = lines(&line);
-    let is_right =
-        read.next().is_some_and(|line| line.entry(&Policy::default()).is_ok_and(|entry| entry.name == *name))
-            && read.next().is_none();
-    drop(read);
-    if is_right { Ok(line) } else { Err(ApiMisuse::BadName.into()) }
-}
-
-fn parse_line(line: &[u8], policy: &Policy) -> Option<Entry> {
-    let parts: Vec<_> = line.splitn(6, |byte| *byte == b':').collect();
-    let entry = match *parts.as_slice() {
-        [name, uid, lm_hash, nt_hash, ref rest @ ..]
-            if is_like_smbpasswd(uid, [lm_hash, nt_hash], rest.first().unwrap_or(&&[][..])) =>
-        {
-            smbpasswd_entry(name, uid, [lm_hash, nt_hash], rest, policy)?
-        }
-        // A line of passwd(5) is no entry.
-        [_, _, uid, gid, _, rest] if is_number(uid) && is_number(gid) && rest.starts_with(b"/") => return None,
-        [domain, user, _, ..] => {
-            let password = line.splitn(3, |byte| *byte == b':').nth(2)?;
-            let [user, domain] = [utf8(user)?, utf8(domain)?];
-            let secret = Secret::of_password(password, policy).ok()?;
-            Entry { name: UserName { user, domain }, secret, is_disabled: false, is_hash: false }
-        }
-        _ => return None,
-    };
-    (entry.name.ensure_valid().is_ok() && !line.contains(&0)).then_some(entry)
-}
-
-/// Whether a line looks like one of smbpasswd(5). Then it must be one: what it has in the place of a password is not secret.
-fn is_like_smbpasswd(uid: &[u8], [lm_hash, nt_hash]: [&[u8]; 2], flags: &[u8]) -> bool {
-    let is_hash = |hash: &[u8]| hash.len() == 32 || hash.starts_with(b"NO PASSWORD");
-    let has_flags = flags.trim_ascii().starts_with(b"[");
-    is_hash(lm_hash) && is_hash(nt_hash) || has_flags && (is_number(uid) || is_hash(lm_hash) || is_hash(nt_hash))
-}
-
-fn is_number(digits: &[u8]) -> bool {
-    !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
-}
-
-/// The entry of a line of smbpasswd(5), which must have all of its fields, and a hash or the flag `N`.
-fn smbpasswd_entry(
-    name: &[u8], uid: &[u8], [lm_hash, nt_hash]: [&[u8]; 2], rest: &[&[u8]], policy: &Policy,
-) -> Option<Entry> {
-    let [flags, _last_change] = rest else { return None };
-    let flags = flags.strip_prefix(b"[")?.strip_suffix(b"]")?;
-    if !is_number(uid) || lm_hash.len() != 32 || nt_hash.len() != 32 {
-        return None;
-    }
-    let name = utf8(name)?;
-    let (domain, user) = name.split_once('\\').unwrap_or(("", &name));
-    let name = UserName { user: user.to_owned(), domain: domain.to_owned() };
-    let secret = match parse_hash(nt_hash) {
-        Some(nt_hash) => {
-            let lm_hash = parse_hex(lm_hash).filter(|_| policy.keeps_lm_hash()).map(LmHash::new);
-            Secret { nt_hash, lm_hash }
-        }
-        None if flags.contains(&b'N') && nt_hash.starts_with(b"NO PASSWORD") => {
-            Secret::of_password(b"", policy).ok()?
-        }
-        None => return None,
-    };
-    // Disabled, or locked after too many wrong passwords.
-    let is_disabled = flags.iter().any(|flag| b"DL".contains(flag));
-    Some(Entry { name, secret, is_disabled, is_hash: true })
-}
-
-fn utf8(bytes: &[u8]) -> Option<String> {
-    str::from_utf8(bytes).ok().map(str::to_owned)
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
-    use crate::{
-        crypto::ntowf::nt_hash,
-        host::tests::Silent,
-        policy::{LmLevel, PolicyFiles, Rules, Whom},
-    };
+    use crate::{crypto::ntowf::nt_hash, host::tests::Silent, policy::LmLevel};
 
     use super::*;
-
-    #[test]
-    fn a_line_that_is_written_is_read_as_that_account() {
-        let line = |user: &str, domain: &str| {
-            let name = UserName { user: user.to_owned(), domain: domain.to_owned() };
-            (user_file_line(&name, b"Password"), name)
-        };
-        for (user, domain) in [("alice", ""), ("alice", "DOM"), ("älice@x", "D M"), ("#alice", "DOM"), ("alice#", "")]
-        {
-            let (written, name) = line(user, domain);
-            let policy = Policy::default();
-            let entry = parse_line(written.unwrap().strip_suffix(b"\n").unwrap(), &policy).unwrap();
-            assert_eq!((&entry.name, entry.is_hash, entry.is_disabled), (&name, true, false));
-            assert_eq!(entry.secret.nt_hash.expose(), nt_hash(b"Password").unwrap().expose());
-        }
-        let empty = UserName { user: "guest".to_owned(), domain: String::new() };
-        assert!(user_file_line(&empty, b"").is_ok());
-        for (user, domain) in [
-            ("", "DOM"),
-            ("a:b", ""),
-            ("alice", "D:M"),
-            ("a\nb", ""),
-            ("alice", "D\nM"),
-            ("a\0b", ""),
-            ("#alice", ""),
-            (" #alice", ""),
-            ("alice", "#DOM"),
-            (&*"x".repeat(5000), ""),
-        ] {
-            assert_eq!(line(user, domain).0.map(drop), Err(ApiMisuse::BadName.into()), "{user:?} {domain:?}");
-        }
-    }
 
     fn file(text: &str) -> UserFile {
         let path = PathBuf::from("users");
@@ -648,34 +454,6 @@ mod tests {
     }
 
     #[test]
-    fn a_password_need_not_be_text_that_a_person_can_type() {
-        let line = b"D:HOST$:\xed\xa0\x80x";
-        let entry = parse_line(line, &Policy::default()).unwrap();
-        assert_eq!(*entry.secret.nt_hash.expose(), *crate::crypto::ntowf::ntowf_v1(b"\x00\xd8x\0").expose());
-        assert!(parse_line(b"D:alice:caf\xe9", &Policy::default()).is_none());
-    }
-
-    #[test]
-    fn lm_hashes_are_kept_only_where_the_level_uses_them() {
-        let lm = "E52CAC67419A9A224A3B108F3FA6CB6D"; // of "Password"
-        let lines = [format!("a:1:{lm}:{HASH}:[U          ]:LCT-0:"), "D:a:Password".to_owned()];
-        let hash_by = |line: &str, policy: &Policy| {
-            parse_line(line.as_bytes(), policy).unwrap().secret.lm_hash.map(|hash| u128::from_be_bytes(*hash.expose()))
-        };
-        let hash =
-            |line: &str, level| hash_by(line, &Policy { lm_level: LmLevel::new(level).unwrap(), ..Policy::default() });
-        // A client may meet a target of another section later.
-        let rules = "[client]\nlm-level = 3\n[client \"old.example\"]\nlm-level = 1\n";
-        let rules = Box::leak(Box::new(Rules::parse("/etc/gss/ntlm.conf", rules).unwrap()));
-        let for_some = PolicyFiles { system: vec![rules], additional: None }.policy(Whom::Initiator, None).unwrap();
-        for line in lines {
-            assert_eq!(hash(&line, 1), u128::from_str_radix(lm, 16).ok());
-            assert_eq!(hash(&line, 2), None);
-            assert_eq!(hash_by(&line, &for_some), hash(&line, 1));
-        }
-    }
-
-    #[test]
     fn a_user_principal_name_is_looked_up_as_such() {
         let file = file("ex.test:alice:1\n:bob@ex.test:2\nother.test:carol:3\n");
         assert!(has_password(file.entry("Alice@EX.test", ""), "1"));
@@ -691,10 +469,10 @@ mod tests {
     #[test]
     fn a_long_line_is_refused_and_not_split() {
         let file =
-            file(&format!("#{}\nD:{}:x\nD:alice:right\n", "x".repeat(MAX_LINE * 2), "D:alice:wrong".repeat(500)));
+            file(&format!("#{}\nD:{}:x\nD:alice:right\n", "x".repeat(line::MAX_LINE * 2), "D:alice:wrong".repeat(500)));
         assert_eq!(file.entries.len(), 1);
         assert!(has_password(file.entry("alice", "D"), "right"));
-        let longest = self::file(&format!("D:alice:{}\r\n", "x".repeat(MAX_LINE - "D:alice:".len())));
+        let longest = self::file(&format!("D:alice:{}\r\n", "x".repeat(line::MAX_LINE - "D:alice:".len())));
         assert_eq!(longest.entries.len(), 1);
     }
 
