@@ -194,6 +194,13 @@ impl FileTime {
         Some(Duration::from_secs(units.div_euclid(Self::UNITS_PER_SECOND)).saturating_add(rest))
     }
 
+    /// The time `later` after this one.
+    #[must_use]
+    pub fn after(self, later: Duration) -> Self {
+        let units = later.as_nanos().div_euclid(100);
+        Self(self.0.saturating_add(u64::try_from(units).unwrap_or(u64::MAX)))
+    }
+
     /// Whether `self` and `other` are at most `hours` apart.
     #[must_use]
     pub fn is_within(self, hours: u32, other: Self) -> bool {
@@ -209,13 +216,26 @@ pub(crate) mod tests {
     use super::*;
 
     /// A host with the time, the user file and the user that a test sets. It keeps its trace and its log.
-    #[derive(Default)]
     pub(crate) struct Silent {
         pub(crate) unix_seconds: u64,
+        pub(crate) host_name: &'static str,
         pub(crate) user_file: Option<String>,
         pub(crate) user: Option<String>,
         pub(crate) traced: Mutex<Vec<String>>,
         pub(crate) logged: Mutex<Vec<String>>,
+    }
+
+    impl Default for Silent {
+        fn default() -> Self {
+            Self {
+                unix_seconds: 0,
+                host_name: "host",
+                user_file: None,
+                user: None,
+                traced: Mutex::default(),
+                logged: Mutex::default(),
+            }
+        }
     }
 
     impl Host for Silent {
@@ -229,7 +249,7 @@ pub(crate) mod tests {
         }
 
         fn names(&self) -> LocalNames {
-            LocalNames { host_name: "host".into(), ..LocalNames::default() }
+            LocalNames { host_name: self.host_name.into(), ..LocalNames::default() }
         }
 
         fn version(&self) -> [u8; 8] {

@@ -19,7 +19,7 @@
 //! | [`context`] | the handshake; the only translator between GSS words and MS-NLMP words | all above |
 //! | `sys` | the operating system, and winbind, which is the domain; `unsafe` allowed | all above but `wire`, `session`, `context` |
 //! | `abi` | the C edge; `unsafe` in `abi::ptr` for nearly all; no protocol | `error`, `host`, `name`, `policy`, `cred`, `session`, `context`, `sys` |
-//! | `tool` | the command `gss-ntlm`, a program of its own that is built without `mechglue` | `host`, `name`, `policy`, `wire`, `cred` |
+//! | `tool` | the command `gss-ntlm`, a program of its own that is built without `mechglue` | `host`, `name`, `policy`, `wire`, `cred`, `sys` |
 //!
 //! Imports go down only, and nobody imports `abi`. `wire` and `crypto` do not know each other. What only `tests/vectors` uses of
 //! a room is in its `vectors.rs`.
@@ -64,6 +64,7 @@ pub mod wire;
 #[cfg(feature = "mechglue")]
 #[expect(unsafe_code, reason = "the C edge")]
 mod abi;
-#[cfg(feature = "mechglue")]
+#[cfg(any(feature = "mechglue", feature = "tool"))]
+#[cfg_attr(not(feature = "mechglue"), expect(dead_code, reason = "what only the C edge uses"))]
 #[expect(unsafe_code, reason = "the operating system is a C library")]
-mod sys;
+pub mod sys;

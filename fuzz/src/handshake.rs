@@ -75,7 +75,7 @@ impl Client {
 
 /// Where a side runs: there is no domain.
 pub const fn env(policy: Policy) -> Env<'static> {
-    Env { policy, host: &Fixed, domain: None }
+    Env { policy, host: &Fixed, domain: None, store: None }
 }
 
 /// A policy; the usual one is the default.

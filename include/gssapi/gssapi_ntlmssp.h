@@ -77,7 +77,7 @@
 #define GSS_NTLMSSP_NEG_FLAGS_OID_STRING GSS_NTLMSSP_BASE_OID_STRING "\x05"
 #define GSS_NTLMSSP_NEG_FLAGS_OID_LENGTH 11
 
-/* ---- Keys of a credential store, for gss_acquire_cred_from; the values are C strings in UTF-8 ---- */
+/* ---- Keys of a credential store, for gss_acquire_cred_from and, the last three, gss_store_cred_into; the values are C strings in UTF-8 ---- */
 
 /** The user's domain, in place of the one in the name. For initiators. */
 #define GSS_NTLMSSP_CS_DOMAIN "ntlmssp_domain"
@@ -87,6 +87,12 @@
 #define GSS_NTLMSSP_CS_PASSWORD "ntlmssp_password"
 /** The path of a user file: the only place where accounts are looked up then. For initiators and acceptors. */
 #define GSS_NTLMSSP_CS_KEYFILE "ntlmssp_keyfile"
+/** The targets that a stored credential is for: a pattern as in ntlm.conf(5). */
+#define GSS_NTLMSSP_CS_TARGET "ntlmssp_target"
+/** Where credentials are stored: "keyring" or "runtime". */
+#define GSS_NTLMSSP_CS_STORE "ntlmssp_store"
+/** For how many seconds a credential is stored. */
+#define GSS_NTLMSSP_CS_LIFETIME "ntlmssp_lifetime"
 
 /*
  * ---- Attributes of a client's name, for gss_get_name_attribute ----

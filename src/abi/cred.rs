@@ -11,7 +11,7 @@ use super::{
     ptr::{Bytes, KeyValues, Object, Oid, Out, Ref, Slot, Unused},
 };
 use crate::{
-    cred::{CredStore, Credential, Env, Usage},
+    cred::{CredStore, Credential, Env, StoreRequest, Usage},
     error::{ApiMisuse, Error, PolicyError, Result},
     host::Host as _,
     name::Principal,
@@ -100,7 +100,7 @@ impl Acquired {
             Usage::Accept | Usage::Both => logged(acquire())?,
         };
         self.mechs.put(OidSet::of(&[NTLM])?);
-        self.time.put(g::_GSS_C_INDEFINITE);
+        self.time.put(lifetime(&credential));
         self.credential.put(Arc::new(credential));
         Ok(COMPLETE)
     }
@@ -153,7 +153,7 @@ pub(super) fn inquire(
     let (whose, what_for) = (credential.name()?, credential.usage()?);
     mechs.put(OidSet::of(&[NTLM])?);
     name.put(Arc::new(whose.into()));
-    lifetime.put(g::_GSS_C_INDEFINITE);
+    lifetime.put(self::lifetime(&credential));
     usage.put(number(what_for));
     Ok(COMPLETE)
 }
@@ -168,7 +168,7 @@ pub(super) fn inquire_by_mech(
     let (whose, what_for) = (credential.name()?, credential.usage()?);
     name.put(Arc::new(whose.into()));
     if credential.initiator().is_ok() {
-        initiator.put(g::_GSS_C_INDEFINITE);
+        initiator.put(lifetime(&credential));
     }
     if credential.acceptor().is_ok() {
         acceptor.put(g::_GSS_C_INDEFINITE);
@@ -215,23 +215,57 @@ pub(super) fn import(token: Bytes, credential: Out<Arc<Credential>>) -> Result<M
     Ok(COMPLETE)
 }
 
-/// `gss_store_cred`, of krb5's `gssapi_ext.h`: nothing is stored.
-///
-/// A caller that asks what was stored is told so. The mechglue, which stores the parts of a credential one after the other, does
-/// not ask, and would make an answer other than GSS_S_COMPLETE that of the whole.
+/// `gss_store_cred`, of krb5's `gssapi_ext.h`: for the hosts of this computer's DNS domain.
 pub(super) fn store(
-    _credential: Ref<Credential>, _usage: c_int, _mech: Oid, _overwrite: Unused<u32>, _make_default: Unused<u32>,
-    stored: Out<OidSet>, _stored_usage: Out<c_int>,
+    credential: Ref<Credential>, usage: c_int, mech: Oid, overwrite: u32, make_default: u32, stored: Out<OidSet>,
+    stored_usage: Out<c_int>,
 ) -> Result<Major> {
-    if stored.is_given() { Err(ApiMisuse::NotStored.into()) } else { Ok(COMPLETE) }
+    put_into_store(&credential, usage, &mech, &CredStore::default().store_request(overwrite != 0, make_default != 0))?;
+    stored.put(OidSet::of(&[NTLM])?);
+    stored_usage.put(number(Usage::Initiate));
+    Ok(COMPLETE)
 }
 
-/// `gss_store_cred_into`, of krb5's `gssapi_ext.h`: likewise.
+/// `gss_store_cred_into`, of krb5's `gssapi_ext.h`: for `ntlmssp_target`, at `ntlmssp_store`, for `ntlmssp_lifetime` seconds.
+/// A store that has only keys of other mechanisms is not for us.
 pub(super) fn store_into(
-    credential: Ref<Credential>, usage: c_int, mech: Oid, overwrite: Unused<u32>, make_default: Unused<u32>,
-    _elements: KeyValues, stored: Out<OidSet>, stored_usage: Out<c_int>,
+    credential: Ref<Credential>, usage: c_int, mech: Oid, overwrite: u32, make_default: u32, elements: KeyValues,
+    stored: Out<OidSet>, stored_usage: Out<c_int>,
 ) -> Result<Major> {
-    store(credential, usage, mech, overwrite, make_default, stored, stored_usage)
+    let (mut into, mut is_for_others) = (CredStore::default(), false);
+    for element in elements.get() {
+        let (key, value) = element?;
+        into.set(key, value)?;
+        is_for_others = true;
+    }
+    is_for_others &= !into.is_for_us();
+    if is_for_others {
+        // The mechglue, which stores the parts of a credential one after the other, does not ask what was stored, and would take
+        // another answer than GSS_S_COMPLETE for that of the whole.
+        return if stored.is_given() { Err(ApiMisuse::NoStoreTarget.into()) } else { Ok(COMPLETE) };
+    }
+    put_into_store(&credential, usage, &mech, &into.store_request(overwrite != 0, make_default != 0))?;
+    stored.put(OidSet::of(&[NTLM])?);
+    stored_usage.put(number(Usage::Initiate));
+    Ok(COMPLETE)
+}
+
+fn put_into_store(credential: &Ref<Credential>, usage: c_int, mech: &Oid, request: &StoreRequest) -> Result<()> {
+    ensure_ntlm(mech)?;
+    let credential = credential.get().ok_or(ApiMisuse::NullInput)?;
+    match usage {
+        0 | 1 => request.store(credential, &sys::env_for(Whom::Initiator)?).map(drop),
+        2 => Err(ApiMisuse::NotStored.into()),
+        _ => Err(ApiMisuse::BadArgument.into()),
+    }
+}
+
+/// How long a credential holds, in seconds.
+fn lifetime(credential: &Credential) -> u32 {
+    credential.until().map_or(g::_GSS_C_INDEFINITE, |until| {
+        let rest = until.since(System.now()).unwrap_or_default().as_secs();
+        u32::try_from(rest).unwrap_or(g::_GSS_C_INDEFINITE)
+    })
 }
 
 const fn number(usage: Usage) -> g::gss_cred_usage_t {

@@ -117,11 +117,11 @@ export! {
     gss_set_sec_context_option(Slot<ContextHandle>, Oid, Bytes) => context::set_option, plain;
     gssspi_set_cred_option(Slot<Credential>, Oid, Bytes) as SetCredOption => cred::set_option, plain;
     gss_store_cred(
-        Ref<Credential>, c_int, Oid, Unused<u32>, Unused<u32>, Out<OidSet>, Out<c_int>
-    ) => cred::store, plain;
+        Ref<Credential>, c_int, Oid, u32, u32, Out<OidSet>, Out<c_int>
+    ) => cred::store, wiping::<ACQUIRE>;
     gss_store_cred_into(
-        Ref<Credential>, c_int, Oid, Unused<u32>, Unused<u32>, KeyValues, Out<OidSet>, Out<c_int>
-    ) => cred::store_into, plain;
+        Ref<Credential>, c_int, Oid, u32, u32, KeyValues, Out<OidSet>, Out<c_int>
+    ) => cred::store_into, wiping::<ACQUIRE>;
     gss_unwrap(Ref<ContextHandle>, Bytes, Out<Malloced>, Out<c_int>, Out<u32>) => message::unwrap, plain;
     gss_unwrap_iov(Ref<ContextHandle>, Out<c_int>, Out<u32>, IovArray, IovCount) => iov::unwrap, plain;
     gss_verify_mic(Ref<ContextHandle>, Bytes, Bytes, Out<u32>) => message::verify_mic, plain;

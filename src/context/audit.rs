@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::{
     audit::{AuditEvent, Bindings, Kind, Mic, Ntlm, Why},
-    cred::{Env, Initiator},
+    cred::Env,
     error::{Error, FieldName, Message, PeerMisbehaved},
     name::{Name, UserName},
     policy::{AuditPolicy, Traffic},
@@ -127,7 +127,7 @@ fn event_of_initiator(
 ) -> AuditEvent {
     let mut event = AuditEvent { error: outcome.err().cloned(), ..AuditEvent::new(kind) };
     event.target = request.target.map(shown_target);
-    if let Ok(Name::User(user)) = request.credential.initiator().map(Initiator::name) {
+    if let Ok(Name::User(user)) = request.initiator().map(|initiator| initiator.name()) {
         put_account(&mut event, &user);
     }
     let Some(state) = state else { return event };

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     bytes,
-    cred::{Account, CachedLogon, Credential, Env, Initiator, ReceivedChallenge, Response},
+    cred::{Account, CachedLogon, Chosen, Credential, Env, Initiator, ReceivedChallenge, Response},
     crypto::{ExportedSessionKey, KeyExchangeKey, keys},
     error::{ApiMisuse, CredentialError, DomainError, Error, FieldName, Message, PeerIncompatible, Result},
     host::{FileTime, Host},
@@ -47,9 +47,12 @@ pub struct InitiateRequest<'a> {
 
 impl<'a> InitiateRequest<'a> {
     /// The initiator of the credential, or an anonymous one if the application asks for that.
-    fn initiator(&self) -> Result<&'a Initiator> {
+    pub(super) fn initiator(&self) -> Result<Chosen<'a>> {
         let initiator = self.credential.initiator()?;
-        Ok(if self.requested.contains(ContextFlags::ANON) { &Initiator::Anonymous } else { initiator })
+        if self.requested.contains(ContextFlags::ANON) {
+            return Ok(Chosen::Given(&Initiator::Anonymous));
+        }
+        initiator.for_target(self.target, self.env)
     }
 }
 
@@ -78,7 +81,10 @@ pub(super) fn start(request: &InitiateRequest<'_>) -> Result<ExpectChallenge> {
         return Err(ApiMisuse::NoContext.into()); // a CHALLENGE_MESSAGE without a NEGOTIATE_MESSAGE before it
     }
     let initiator = request.initiator()?;
-    let mut offered = flags::negotiate_flags(requested, request.credential.options(), policy, initiator);
+    if let Chosen::Found { initiator, why } = &initiator {
+        host.trace(format_args!("initiator: takes the account {}, {why}", initiator.name()));
+    }
+    let mut offered = flags::negotiate_flags(requested, request.credential.options(), policy, &initiator);
     let negotiate = if is_datagram {
         host.trace(format_args!("initiator: starts a connectionless handshake, would take flags {offered}"));
         Vec::new()
@@ -88,7 +94,7 @@ pub(super) fn start(request: &InitiateRequest<'_>) -> Result<ExpectChallenge> {
         Negotiate { flags: offered, domain: &[], workstation: &[], version }.encode()?
     };
     // A NEGOTIATE_MESSAGE does not say that the initiator is anonymous, but the application learns it at once.
-    offered.set(NegotiateFlags::ANONYMOUS, matches!(initiator, Initiator::Anonymous));
+    offered.set(NegotiateFlags::ANONYMOUS, matches!(*initiator, Initiator::Anonymous));
     Ok(ExpectChallenge { offered, negotiate, requested, is_in_spnego: false, seq_num: None })
 }
 
@@ -146,13 +152,16 @@ impl ExpectChallenge {
         }
         // An initiator that began anonymous stays anonymous, also if the second call has another credential.
         let is_anonymous = self.offered.contains(NegotiateFlags::ANONYMOUS);
-        let initiator = if is_anonymous { &Initiator::Anonymous } else { request.initiator()? };
+        let initiator = if is_anonymous { Chosen::Given(&Initiator::Anonymous) } else { request.initiator()? };
+        let initiator = &*initiator;
 
         let received = self.decode(initiator, request)?;
         let random = Random::draw(host)?;
         let response = match initiator {
             Initiator::Anonymous => SentResponse::anonymous(),
             Initiator::Account(account) => self.respond(account, &received, random.client_challenge, request)?,
+            // It has chosen an account.
+            Initiator::Stored(_) => return Err(Error::Internal),
             Initiator::CachedLogon(logon) => {
                 let answer = self.forward(logon, &received, request)?;
                 return self.establish(answer, initiator, request);

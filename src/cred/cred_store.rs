@@ -1,14 +1,17 @@
-//! The keys of `gss_acquire_cred_from`.
+//! The keys of `gss_acquire_cred_from` and `gss_store_cred_into`.
+
+use core::time::Duration;
 
 use crate::{
     crypto::NtHash,
     error::{ApiMisuse, Result},
-    policy::Policy,
+    name::UserName,
+    policy::{Pattern, Policy},
 };
 
-use super::{DomainService, Env, Secret};
+use super::{DomainService, Env, Place, Secret, StoreRequest, Wanted};
 
-/// A credential store. Keys of other mechanisms are ignored: SPNEGO passes the same store to all of them.
+/// A credential store: where a credential comes from, or goes to. Keys of other mechanisms are ignored: SPNEGO passes the same store to all of them.
 #[derive(Default)]
 pub struct CredStore<'a> {
     /// `ntlmssp_domain`.
@@ -21,6 +24,14 @@ pub struct CredStore<'a> {
     password: Option<&'a [u8]>,
     /// `password`, which may be meant for another mechanism: it is checked only where it is used.
     generic_password: Option<&'a [u8]>,
+    /// `ntlmssp_store`, `keyring` or `runtime`: the place of stored accounts, which is then the only source.
+    place: Option<Place>,
+    /// `ntlmssp_target`: the targets that a stored account is for.
+    pattern: Option<Pattern>,
+    /// `ntlmssp_lifetime`, in seconds.
+    lifetime: Option<Duration>,
+    /// Whether a key is this mechanism's own.
+    is_for_us: bool,
 }
 
 /// The maximum length of a password, in bytes.
@@ -57,18 +68,54 @@ impl<'a> CredStore<'a> {
         env.domain.filter(|_| self.key_file.is_none())
     }
 
+    /// Whether the stored accounts are the only source.
+    pub(super) const fn is_of_stored(&self) -> bool {
+        self.place.is_some() || self.pattern.is_some()
+    }
+
+    /// The stored accounts to look for.
+    pub(super) fn wanted(&self, user: Option<UserName>) -> Wanted {
+        Wanted { user, place: self.place, pattern: self.pattern.clone() }
+    }
+
+    /// Whether a key is this mechanism's own.
+    #[must_use]
+    pub const fn is_for_us(&self) -> bool {
+        self.is_for_us
+    }
+
+    /// How to store a credential here.
+    #[must_use]
+    pub fn store_request(&self, overwrites: bool, is_default: bool) -> StoreRequest {
+        StoreRequest {
+            pattern: self.pattern.clone(),
+            place: self.place,
+            lifetime: self.lifetime,
+            overwrites,
+            is_default,
+        }
+    }
+
     /// Adds one element.
     ///
     /// # Errors
+    /// [`ApiMisuse::BadStoreKey`] for a place, target or lifetime of a wrong form,
     /// [`ApiMisuse::BadPassword`] for a password or hash of a wrong form, [`ApiMisuse::BadArgument`] for a domain or path that
     /// is not UTF-8.
     pub fn set(&mut self, key: &[u8], value: &'a [u8]) -> Result<()> {
+        self.is_for_us |= key.starts_with(b"ntlmssp_");
         let text = || str::from_utf8(value).map_err(|_| ApiMisuse::BadArgument);
         match key {
             b"ntlmssp_domain" => self.domain = Some(text()?),
             b"ntlmssp_nthash" => self.nt_hash = Some(parse_hash(value).ok_or(ApiMisuse::BadPassword)?),
             b"ntlmssp_keyfile" => self.key_file = Some(text()?),
             b"ntlmssp_password" => self.password = Some(ensure_password(value)?),
+            b"ntlmssp_store" => self.place = Some(Place::parse(text()?).ok_or(ApiMisuse::BadStoreKey)?),
+            b"ntlmssp_target" => self.pattern = Some(Pattern::parse(text()?).ok_or(ApiMisuse::BadStoreKey)?),
+            b"ntlmssp_lifetime" => {
+                let seconds = text()?.parse().ok().filter(|seconds| *seconds > 0).ok_or(ApiMisuse::BadStoreKey)?;
+                self.lifetime = Some(Duration::from_secs(seconds));
+            }
             b"password" => self.generic_password = Some(value),
             _ => {}
         }

@@ -7,7 +7,7 @@ use crate::{
     policy::Policy,
 };
 
-use super::DomainService;
+use super::{DomainService, Store};
 
 /// Where a call runs: the administrator's decisions, the host, and the domain. The C edge fills it once per call.
 #[derive(Clone, Copy)]
@@ -18,13 +18,15 @@ pub struct Env<'a> {
     pub host: &'a dyn Host,
     /// The domain of this computer; `None` where the policy forbids to ask it.
     pub domain: Option<&'static dyn DomainService>,
+    /// The credentials that the user has stored; `None` where the policy or the rights of this process forbid to look.
+    pub store: Option<&'static dyn Store>,
 }
 
 impl<'a> Env<'a> {
     /// Where a test runs.
     #[cfg(test)]
     pub(crate) const fn without_domain(policy: Policy, host: &'a dyn Host) -> Self {
-        Self { policy, host, domain: None }
+        Self { policy, host, domain: None, store: None }
     }
 
     /// The names that an acceptor shows. The first call may send a request to the domain.

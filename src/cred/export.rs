@@ -1,8 +1,9 @@
 //! A credential as bytes, for another process.
 //!
 //! The contents are: options ‖ if there is an acceptor, its name, user file, and whether it asks the domain ‖ if there is an
-//! initiator, its name, and either that the domain has its logon, or its NT hash and its LM hash if there is one. The token
-//! is a secret: an NT hash is as good as the password.
+//! initiator, its name, and either its NT hash and its LM hash if there is one, or that the domain has its logon, or where to look
+//! for stored accounts. The token
+//! is a secret: an NT hash is as good as the password. Stored accounts are no part of it: it says which of them to look for.
 
 use std::{
     ffi::OsString,
@@ -15,15 +16,23 @@ use crate::{
     crypto::{LmHash, NtHash},
     error::{CredentialError, Error, Fault, FieldName, InvalidMessage, Message, Result},
     name::Name,
+    policy::Pattern,
 };
 
-use super::{Acceptor, Account, Accounts, CachedLogon, Credential, Env, Halves, Initiator, Options, Secret};
+use super::{
+    Acceptor, Account, Accounts, CachedLogon, Credential, Env, Halves, Initiator, Options, Place, Secret, Stored,
+    Wanted,
+};
 
 /// The version of the format; another one is refused.
 const VERSION: u8 = 4;
 /// The maximum length of an exported secret, in bytes.
 const SECRET_MAX: usize = 34;
 const FIELD: FieldName = FieldName::Contents;
+/// What follows the name of an initiator.
+const HASHES: u8 = 0;
+const LOGON: u8 = 1;
+const STORED: u8 = 2;
 
 impl Credential {
     /// The credential as bytes.
@@ -70,11 +79,15 @@ impl Initiator {
         self.name().export(out)?;
         match self {
             Self::Anonymous => {}
-            Self::CachedLogon(_) => out.push(u8::from(true)),
+            Self::CachedLogon(_) => out.push(LOGON),
+            Self::Stored(Stored { wanted, .. }) => {
+                out.push(STORED);
+                wanted.export(out)?;
+            }
             Self::Account(Account { secret, .. }) => {
                 // What follows is secret: a vector that grows leaves copies behind.
                 bytes::reserve(out, SECRET_MAX.saturating_add(CHECKSUM_LEN))?;
-                out.push(u8::from(false));
+                out.push(HASHES);
                 out.extend_from_slice(secret.nt_hash.expose());
                 write_optional(out, secret.lm_hash.as_ref(), |out, lm_hash| {
                     out.extend_from_slice(lm_hash.expose());
@@ -87,19 +100,52 @@ impl Initiator {
 
     fn import(reader: &mut Reader<'_>, env: &Env<'_>) -> Result<Self> {
         match Name::import(reader)? {
-            Name::User(name) if reader.boolean(FIELD)? => {
-                env.domain.ok_or(CredentialError::NoUserFile)?;
-                Ok(Self::CachedLogon(CachedLogon { name }))
-            }
-            Name::User(name) => {
-                let nt_hash = NtHash::new(reader.array(FIELD)?);
-                let lm_hash = reader.read_optional(FIELD, |reader| reader.array(FIELD).map(LmHash::new))?;
-                let lm_hash = lm_hash.filter(|_| env.policy.keeps_lm_hash());
-                Ok(Self::Account(Account::new(name, Secret { nt_hash, lm_hash })))
-            }
+            Name::User(name) => match reader.array(FIELD)? {
+                [HASHES] => {
+                    let nt_hash = NtHash::new(reader.array(FIELD)?);
+                    let lm_hash = reader.read_optional(FIELD, |reader| reader.array(FIELD).map(LmHash::new))?;
+                    let lm_hash = lm_hash.filter(|_| env.policy.keeps_lm_hash());
+                    Ok(Self::Account(Account::new(name, Secret { nt_hash, lm_hash })))
+                }
+                [LOGON] => {
+                    env.domain.ok_or(CredentialError::NoUserFile)?;
+                    Ok(Self::CachedLogon(CachedLogon { name }))
+                }
+                [STORED] => {
+                    let stored = Stored::find(Wanted::import(reader)?, env);
+                    stored.map(Self::Stored).ok_or_else(|| CredentialError::NoUserFile.into())
+                }
+                [_] => Err(reader.error(FIELD, Fault::WrongValue)),
+            },
             Name::Anonymous => Ok(Self::Anonymous),
             Name::Service(_) => Err(defect(Fault::WrongValue)),
         }
+    }
+}
+
+impl Wanted {
+    fn export(&self, out: &mut Vec<u8>) -> Result<()> {
+        write_optional(out, self.user.as_ref(), |out, user| Name::User(user.clone()).export(out))?;
+        let texts = [self.place.map(|place| place.to_string()), self.pattern.as_ref().map(ToString::to_string)];
+        texts.into_iter().try_for_each(|text| write_prefixed(out, text.unwrap_or_default().as_bytes()))
+    }
+
+    fn import(reader: &mut Reader<'_>) -> Result<Self> {
+        let user = match reader.read_optional(FIELD, Name::import)? {
+            None => None,
+            Some(Name::User(user)) => Some(user),
+            Some(Name::Service(_) | Name::Anonymous) => return Err(defect(Fault::WrongValue)),
+        };
+        let mut text = || match str::from_utf8(reader.read_prefixed(FIELD)?) {
+            Ok("") => Ok(None),
+            Ok(text) => Ok(Some(text)),
+            Err(_) => Err(defect(Fault::WrongValue)),
+        };
+        let (place, pattern) = (text()?, text()?);
+        let known = |text: Option<_>| text.ok_or_else(|| defect(Fault::WrongValue));
+        let place = place.map(|place| known(Place::parse(place))).transpose()?;
+        let pattern = pattern.map(|text| Pattern::parse(text).ok_or_else(|| defect(Fault::WrongValue))).transpose()?;
+        Ok(Self { user, place, pattern })
     }
 }
 

@@ -8,6 +8,7 @@ mod export;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod responder;
+mod stored;
 mod user_file;
 mod verifier;
 
@@ -20,6 +21,7 @@ pub use self::{
     cred_store::CredStore,
     env::Env,
     responder::{DomainService, ReceivedChallenge, Responder, Response},
+    stored::{Place, Refusal, Store, StoreRequest, StoreResult, Stored, StoredAccount, StoredAt, Wanted, forget},
     user_file::{CheckedUserFile, LineFault, ListedAccount, check_user_file, user_file_line},
     verifier::{Accounts, Claim, Proof, VerifiedClaim, Verifier},
 };
@@ -36,6 +38,7 @@ use crate::{
         primitive::equal,
     },
     error::{ApiMisuse, CredentialError, Error, Result},
+    host::FileTime,
     name::{Name, ServiceName, UserName},
     policy::{Policy, Whom},
     text::to_utf16le,
@@ -75,6 +78,8 @@ pub enum Initiator {
     Account(Account),
     /// An account whose secret the domain has kept since its user logged on.
     CachedLogon(CachedLogon),
+    /// The stored accounts, of which the target decides.
+    Stored(Stored),
     /// An anonymous user.
     Anonymous,
 }
@@ -124,6 +129,31 @@ pub struct Acceptor {
     pub is_named: bool,
     /// The accounts of clients.
     pub accounts: Accounts,
+}
+
+/// The initiator of a handshake.
+#[derive(Debug)]
+pub enum Chosen<'a> {
+    /// That of the credential.
+    Given(&'a Initiator),
+    /// One that was found for the target.
+    Found {
+        /// It.
+        initiator: Initiator,
+        /// Why it is this one.
+        why: String,
+    },
+}
+
+impl core::ops::Deref for Chosen<'_> {
+    type Target = Initiator;
+
+    fn deref(&self) -> &Initiator {
+        match self {
+            Self::Given(initiator) => initiator,
+            Self::Found { initiator, .. } => initiator,
+        }
+    }
 }
 
 /// Options that an application sets on an acquired credential.
@@ -224,6 +254,15 @@ impl Credential {
         })
     }
 
+    /// Until when it holds, where that is known.
+    #[must_use]
+    pub fn until(&self) -> Option<FileTime> {
+        match self.initiator() {
+            Ok(Initiator::Stored(stored)) => stored.until,
+            Ok(Initiator::Account(_) | Initiator::CachedLogon(_) | Initiator::Anonymous) | Err(_) => None,
+        }
+    }
+
     /// The half that initiates.
     ///
     /// # Errors
@@ -305,8 +344,21 @@ impl Initiator {
     #[must_use]
     pub const fn user(&self) -> Option<&UserName> {
         match self {
-            Self::Account(Account { name, .. }) | Self::CachedLogon(CachedLogon { name, .. }) => Some(name),
+            Self::Account(Account { name, .. })
+            | Self::CachedLogon(CachedLogon { name, .. })
+            | Self::Stored(Stored { name, .. }) => Some(name),
             Self::Anonymous => None,
+        }
+    }
+
+    /// The initiator of a handshake with `target`.
+    ///
+    /// # Errors
+    /// [`CredentialError::NotForTarget`] if no stored account is for it.
+    pub fn for_target(&self, target: Option<&Name>, env: &Env<'_>) -> Result<Chosen<'_>> {
+        match self {
+            Self::Stored(stored) => stored.initiator(target, env),
+            Self::Account(_) | Self::CachedLogon(_) | Self::Anonymous => Ok(Chosen::Given(self)),
         }
     }
 
@@ -324,18 +376,32 @@ impl Initiator {
         let account = match (store.secret(&env.policy)?, asked) {
             (Some(secret), Some(name)) => Account::new(name, secret),
             (Some(_), None) => return Err(ApiMisuse::NoUserName.into()),
+            (None, asked) if store.is_of_stored() => {
+                let stored = Stored::find(store.wanted(asked), env);
+                return stored.map(Self::Stored).ok_or_else(|| CredentialError::NoUserFile.into());
+            }
             (None, asked) => {
                 let file = UserFile::configured(store.key_file, Usage::Initiate, env);
-                match (file.and_then(|file| file.account_of(asked.as_ref())), store.domain_to_ask(env)) {
-                    (Ok(account), _) => account,
-                    (Err(error), Some(domain)) if is_elsewhere(&error) => {
-                        return Self::cached_logon(asked, domain, error, env);
+                match file.and_then(|file| file.account_of(asked.as_ref())) {
+                    Ok(account) => account,
+                    Err(error) if is_elsewhere(&error) && store.key_file.is_none() => {
+                        return Self::elsewhere(asked, error, env);
                     }
-                    (Err(error), _) => return Err(error),
+                    Err(error) => return Err(error),
                 }
             }
         };
         Ok(Self::Account(account))
+    }
+
+    /// The stored accounts, else the cached logon. If there is neither, the error is `error`, that of the user file.
+    fn elsewhere(asked: Option<UserName>, error: Error, env: &Env<'_>) -> Result<Self> {
+        let wanted = Wanted { user: asked.clone(), ..Wanted::default() };
+        match (Stored::find(wanted, env), env.domain) {
+            (Some(stored), _) => Ok(Self::Stored(stored)),
+            (None, Some(domain)) => Self::cached_logon(asked, domain, error, env),
+            (None, None) => Err(error),
+        }
     }
 
     /// The cached logon of the account asked for; by default that of NTLMUSER or USER. If the domain is not there, the error is

@@ -41,6 +41,7 @@ pub(crate) mod major {
     pub(crate) const BAD_QOP: u32 = 14 << 16;
     pub(crate) const UNAUTHORIZED: u32 = 15 << 16;
     pub(crate) const UNAVAILABLE: u32 = 16 << 16;
+    pub(crate) const DUPLICATE_ELEMENT: u32 = 17 << 16;
     pub(crate) const DUPLICATE_TOKEN: u32 = 1 << 1;
     pub(crate) const GAP_TOKEN: u32 = 1 << 4;
 }
@@ -258,16 +259,22 @@ errors! {
         /// The trace cannot be written to the place that the application chose.
         BadTrace => FAILURE, 0x52,
             "The trace cannot be written there, and the system's log (authpriv) says why: name a file that this program may write, stderr or syslog";
-        /// `gss_store_cred`.
+        /// A credential that no store can have.
         NotStored => UNAVAILABLE, 0x55,
-            "The NTLM mechanism stores no credentials: put the account into a user file and name it in NTLM_USER_FILE";
+            "Only the credential of a user with a password or hash can be stored, for initiating: acquire it with gss_acquire_cred_with_password";
+        /// No target for a credential to be stored.
+        NoStoreTarget => UNAVAILABLE, 0x5F,
+            "It is not known for which servers the credential is, as this computer has no DNS domain: name them with ntlmssp_target (gss-ntlm login --target)";
+        /// A target for a credential to be stored, or a place, that does not exist.
+        BadStoreKey => FAILURE, 0x60,
+            "The store of credentials has no such target, place or lifetime: ntlmssp_target must be SERVICE/host, SERVICE/*.suffix, host, *.suffix, SERVICE/* or *, ntlmssp_store must be keyring or runtime, ntlmssp_lifetime a number of seconds";
     }
 
     /// There is no usable secret.
     Credential(CredentialError) {
         /// No user file is configured.
         NoUserFile => NO_CRED, 0x34,
-            "There are no credentials: set NTLM_USER_FILE, pass a password or ntlmssp_keyfile, or start winbindd (without GSS_NTLM_WINBIND set to no)";
+            "There are no credentials: log on (gss-ntlm login), set NTLM_USER_FILE, pass a password or ntlmssp_keyfile, or start winbindd (without GSS_NTLM_WINBIND set to no)";
         /// The user file cannot be read.
         Unreadable {
             /// The path as configured.
@@ -317,6 +324,34 @@ errors! {
         } => NO_CRED, 0x45,
             "There are no credentials{}",
             NoLogon(name);
+        /// Accounts are stored, and none of them for the target.
+        NotForTarget {
+            /// The target.
+            target: String = text.to_owned(),
+        } => NO_CRED, 0x61,
+            "No stored credential is for {}: log on with gss-ntlm login --target",
+            or(target, "a server without a name");
+        /// There is a stored credential for that target already.
+        AlreadyStored {
+            /// The pattern of targets.
+            target: String = text.to_owned(),
+        } => DUPLICATE_ELEMENT, 0x62,
+            "A credential is stored for {} already: log off first (gss-ntlm logout), or overwrite it",
+            target;
+        /// The store may not be used.
+        StoreIsOff {
+            /// What says so.
+            by: String = text.to_owned(),
+        } => UNAVAILABLE, 0x63,
+            "No credential may be stored, as {} says: set store to keyring or runtime in ntlm.conf(5) or in GSS_NTLM_STORE",
+            or(by, "the policy");
+        /// No place took the credential, and this is why.
+        StoreFailed {
+            /// The reason of each place.
+            reason: String = text.to_owned(),
+        } => FAILURE, 0x64,
+            "The credential cannot be stored: {}",
+            reason;
     }
 
     /// What winbindd, or the domain controller behind it, answers.

@@ -3,8 +3,8 @@
 use bitflags::bitflags;
 
 use super::{
-    AuditPolicy, BindingsPolicy, DatagramPolicy, FipsPolicy, LmLevel, MicPolicy, Minimum, Policy, TargetInfoPolicy,
-    TargetNamePolicy, Traffic, UserFileMode, syntax::Section,
+    AuditPolicy, BindingsPolicy, DatagramPolicy, FipsPolicy, LmLevel, MicPolicy, Minimum, Policy, StorePolicy,
+    TargetInfoPolicy, TargetNamePolicy, Traffic, UserFileMode, syntax::Section,
 };
 
 bitflags! {
@@ -162,6 +162,8 @@ pub(super) const KEYS: &[Key] = &[
             wanted.is_none_or(|file| file.is_for_client) || floor.is_none() || floor == wanted
         },
     },
+    words!("store", Some("GSS_NTLM_STORE"), Sections::CLIENT, store:
+        "runtime" => StorePolicy::Runtime, "keyring" => StorePolicy::Keyring, "off" => StorePolicy::Off),
     words!("audit", Some("GSS_NTLM_AUDIT"), BOTH.union(EITHER), audit:
         "off" => AuditPolicy::Off, "failures" => AuditPolicy::Failures, "all" => AuditPolicy::All),
     words!("user-file-mode", Some("GSS_NTLM_USER_FILE_MODE"), BOTH, user_file_mode:

@@ -19,6 +19,7 @@ use crate::{
     name::Name,
 };
 
+pub use self::pattern::{Pattern, Subject};
 pub use self::rules::{Lines, PolicyFiles, Rules, Whom};
 
 /// What the administrator allows. The defaults are the secure choices.
@@ -50,6 +51,8 @@ pub struct Policy {
     pub winbind: bool,
     /// Timeout in seconds for one winbind request.
     pub winbind_timeout: u32,
+    /// Where initiators look for stored credentials.
+    pub store: StorePolicy,
     /// Which handshakes get a line in the system's log.
     pub audit: AuditPolicy,
     /// Whether an initiator may authenticate by NTLM.
@@ -171,6 +174,17 @@ pub enum UserFileMode {
     Private,
 }
 
+/// GSS_NTLM_STORE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StorePolicy {
+    /// In the kernel's keyring of the user, and in the runtime directory, where they are if the kernel refuses.
+    Keyring,
+    /// In the runtime directory of the user.
+    Runtime,
+    /// Nowhere.
+    Off,
+}
+
 /// GSS_NTLM_AUDIT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuditPolicy {
@@ -236,6 +250,7 @@ impl Default for Policy {
             max_skew_hours: 36,
             winbind: true,
             winbind_timeout: 60,
+            store: StorePolicy::Keyring,
             audit: AuditPolicy::Failures,
             outgoing: Traffic::Allow,
             inside_spnego: Traffic::Allow,
@@ -347,7 +362,8 @@ impl Policy {
     }
 
     /// What set this key, which is not at its default.
-    fn setter_of(&self, key: &str) -> String {
+    #[must_use]
+    pub fn setter_of(&self, key: &str) -> String {
         self.lines.setter_of(key)
     }
 }

@@ -1,4 +1,6 @@
-//! Patterns of services, in the sections of a policy file.
+//! Patterns of services, in the sections of a policy file and in the store of credentials.
+
+use core::fmt;
 
 use crate::{
     name::{Name, ServiceName},
@@ -9,7 +11,7 @@ use crate::{
 ///
 /// Every text is in upper case, and no host ends with a dot.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Pattern {
+pub enum Pattern {
     /// `*`: everything, also what is no service.
     All,
     /// `SERVICE/*`.
@@ -26,7 +28,7 @@ pub(super) enum Pattern {
 
 /// A domain. Longer ones are more specific.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Suffix {
+pub struct Suffix {
     len: usize,
     /// With the dot before it.
     dotted: String,
@@ -34,10 +36,11 @@ pub(super) struct Suffix {
 
 impl Pattern {
     /// The forms of a pattern, for the error's sentence.
-    pub(super) const FORMS: &str = "SERVICE/host, SERVICE/*.suffix, host, *.suffix, SERVICE/* or *";
+    pub const FORMS: &str = "SERVICE/host, SERVICE/*.suffix, host, *.suffix, SERVICE/* or *";
 
-    /// The pattern with this text.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    /// The pattern with this text; `None` if it has none of the forms.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
         let is_plain = |text: &str| {
             !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || matches!(c, '*' | '@' | '\\' | '"'))
         };
@@ -58,7 +61,8 @@ impl Pattern {
     }
 
     /// Whether `name` has this pattern.
-    pub(super) fn matches(&self, name: &Subject) -> bool {
+    #[must_use]
+    pub fn matches(&self, name: &Subject) -> bool {
         let Some(Service { service, host, whole_host }) = &name.0 else { return matches!(self, Self::All) };
         match self {
             Self::All => true,
@@ -67,6 +71,21 @@ impl Pattern {
             Self::Host(of) => of == host || of == whole_host,
             Self::ServiceSuffix(suffix, of) => of == service && suffix.has(host),
             Self::Spn(of, of_service) => of_service == service && (of == host || of == whole_host),
+        }
+    }
+}
+
+/// The text, with hosts in lower case where they are ASCII.
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lower = str::to_ascii_lowercase;
+        match self {
+            Self::All => f.write_str("*"),
+            Self::Service(service) => write!(f, "{service}/*"),
+            Self::Suffix(suffix) => write!(f, "*{}", lower(&suffix.dotted)),
+            Self::Host(host) => f.write_str(&lower(host)),
+            Self::ServiceSuffix(suffix, service) => write!(f, "{service}/*{}", lower(&suffix.dotted)),
+            Self::Spn(host, service) => write!(f, "{service}/{}", lower(host)),
         }
     }
 }
@@ -84,7 +103,7 @@ impl Suffix {
 }
 
 /// A name, ready to be compared with patterns.
-pub(super) struct Subject(Option<Service>);
+pub struct Subject(Option<Service>);
 
 struct Service {
     service: String,
@@ -94,7 +113,9 @@ struct Service {
 }
 
 impl Subject {
-    pub(super) fn new(name: Option<&Name>) -> Self {
+    /// The name, or nobody.
+    #[must_use]
+    pub fn new(name: Option<&Name>) -> Self {
         Self(match name {
             Some(Name::Service(ServiceName { service, host })) => Some(Service {
                 service: text::upper(service),
@@ -160,6 +181,23 @@ mod tests {
             for name in no {
                 assert!(!matches(pattern, name), "{pattern} has not {name}");
             }
+        }
+    }
+
+    #[test]
+    fn the_text_of_a_pattern_means_the_same_pattern() {
+        for (text, shown) in [
+            ("*", "*"),
+            ("http/*", "HTTP/*"),
+            ("*.Corp.Example.", "*.corp.example"),
+            ("SRV", "srv"),
+            ("http/*.Corp", "HTTP/*.corp"),
+            ("http/[::1]:80", "HTTP/[::1]:80"),
+            ("*.\u{130}.\u{df}", "*.\u{130}.\u{df}"),
+        ] {
+            let pattern = Pattern::parse(text).unwrap();
+            assert_eq!(pattern.to_string(), shown);
+            assert_eq!(Pattern::parse(shown), Some(pattern));
         }
     }
 

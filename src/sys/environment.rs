@@ -26,6 +26,12 @@ pub(super) fn variable(name: &CStr) -> Option<String> {
     Some(value.to_string_lossy().into_owned())
 }
 
+/// Whether this program has other rights than the user who runs it, so that it must not trust what that user gives it.
+pub(super) fn is_set_user_id() -> bool {
+    // SAFETY: getauxval reads what the kernel gave to the program.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
 /// Name and value of each variable whose `NAME=VALUE` begins with one of these prefixes. Other variables cost next to nothing,
 /// because every step of a handshake does this.
 pub(super) fn variables_with_prefix<const N: usize>(prefixes: [&str; N]) -> Vec<(String, String)> {

@@ -11,40 +11,38 @@ mod once_box;
 mod policy_file;
 mod random;
 mod signal;
+#[cfg(feature = "mechglue")]
 mod spnego;
+mod store;
 mod thread;
 mod trace;
 mod winbind;
 
 use std::{borrow::Cow, ffi::CStr, time::Duration};
 
-use self::once_box::OnceBox;
-use self::winbind::Winbind;
-pub(crate) use self::{
-    allocator::is_scarce as is_memory_scarce,
-    malloced::Malloced,
-    spnego::{is_probing as is_probing_spnego, note as note_spnego},
-    trace::trace_to,
-};
+#[cfg(feature = "mechglue")]
+pub(crate) use self::spnego::{is_probing as is_probing_spnego, note as note_spnego};
+pub(crate) use self::{allocator::is_scarce as is_memory_scarce, malloced::Malloced, trace::trace_to};
+use self::{once_box::OnceBox, store::UserStore, winbind::Winbind};
 use crate::{
     audit::{AuditEvent, Kind},
     bytes,
-    cred::{DomainService, Env},
+    cred::{DomainService, Env, Store},
     error::Result,
     host::{FileTime, Host, LocalNames},
-    policy::{PolicyFiles, Whom},
+    policy::{PolicyFiles, StorePolicy, Whom},
 };
 
 /// The host that this process runs on.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct System;
+pub struct System;
 
 /// The [`Env`] of a call in which `whom` takes part. The C edge makes one for each call that needs it.
 ///
 /// # Errors
-/// As [`PolicyFiles::policy`], [`policy_file::in_force`] and [`crate::policy::Policy::ensure_fips`].
+/// As [`PolicyFiles::policy`], those of a policy file that cannot be used, and [`crate::policy::Policy::ensure_fips`].
 #[inline(never)] // Its frame would be between the caller's and the secrets, for nothing.
-pub(crate) fn env_for(whom: Whom<'_>) -> Result<Env<'static>> {
+pub fn env_for(whom: Whom<'_>) -> Result<Env<'static>> {
     let variables = environment::variables_with_prefix(PolicyFiles::VARIABLES);
     let additional = variables.iter().find(|(name, _)| name == PolicyFiles::ADDITIONAL).map(|(_, path)| &**path);
     let files = policy_file::in_force(additional.filter(|path| !path.is_empty()))?;
@@ -53,7 +51,9 @@ pub(crate) fn env_for(whom: Whom<'_>) -> Result<Env<'static>> {
         policy.ensure_fips(&System)?;
     }
     let domain: Option<&dyn DomainService> = if policy.winbind { Some(&Winbind) } else { None };
-    Ok(Env { policy, host: &System, domain })
+    let store: Option<&dyn Store> =
+        if policy.store == StorePolicy::Off || environment::is_set_user_id() { None } else { Some(&UserStore) };
+    Ok(Env { policy, host: &System, domain, store })
 }
 
 impl Host for System {
@@ -90,14 +90,17 @@ impl Host for System {
         environment::variable(CStr::from_bytes_until_nul(&with_nul).ok()?)
     }
 
+    #[cfg(feature = "mechglue")]
     fn spnego_loses_mic(&self) -> bool {
         spnego::loses_mech_list_mic()
     }
 
+    #[cfg(feature = "mechglue")]
     fn is_called_by_lossy_spnego(&self) -> bool {
         spnego::is_called_by_lossy_spnego()
     }
 
+    #[cfg(feature = "mechglue")]
     fn is_called_by_spnego(&self) -> Option<bool> {
         spnego::is_called_by_spnego()
     }

@@ -91,28 +91,22 @@ impl Cred {
     pub(crate) fn acquire_from(
         name: Option<&Name>, usage: Usage, store: &[(&str, &str)], mech: &'static Oid,
     ) -> Gss<Self> {
-        let text = |value: &str| CString::new(value).expect("no NUL in a store's texts");
-        let texts: Vec<_> = store.iter().map(|(key, value)| (text(key), text(value))).collect();
-        let mut elements: Vec<_> = texts
-            .iter()
-            .map(|(key, value)| sys::gss_key_value_element_desc { key: key.as_ptr(), value: value.as_ptr() })
-            .collect();
-        let count = u32::try_from(elements.len()).expect("a short list");
-        let store = sys::gss_key_value_set_desc { count, elements: elements.as_mut_ptr() };
         let (mut cred, mut mechs) = (null_mut(), only(mech));
         let name = name.map_or(null_mut(), Name::ptr);
-        call("gss_acquire_cred_from", |minor| unsafe {
-            sys::gss_acquire_cred_from(
-                minor,
-                name,
-                0,
-                &mut mechs,
-                usage.code(),
-                &store,
-                &mut cred,
-                null_mut(),
-                null_mut(),
-            )
+        with_store(store, |store| {
+            call("gss_acquire_cred_from", |minor| unsafe {
+                sys::gss_acquire_cred_from(
+                    minor,
+                    name,
+                    0,
+                    &mut mechs,
+                    usage.code(),
+                    store,
+                    &mut cred,
+                    null_mut(),
+                    null_mut(),
+                )
+            })
         })?;
         Ok(Self(cred))
     }
@@ -187,16 +181,36 @@ impl Cred {
         Ok((Name::own(name).display(), [initiator, acceptor], Usage::of(usage)))
     }
 
-    /// Stores the part of one mechanism, or of all; the mechanisms that have stored theirs, if `is_asked`.
-    pub(crate) fn store(&self, mech: Option<&'static Oid>, is_asked: bool) -> Gss<u32> {
+    /// Stores the part of one mechanism, or of all, there. Returns how many mechanisms have stored theirs.
+    pub(crate) fn store(
+        &self, mech: Option<&'static Oid>, usage: Usage, store: &[(&str, &str)], overwrite: bool, default: bool,
+    ) -> Gss<usize> {
         let mech = mech.map_or(null_mut(), Oid::ptr);
-        let mut stored = null_mut();
-        let place = if is_asked { &raw mut stored } else { null_mut() };
-        let result = call("gss_store_cred", |minor| unsafe {
-            sys::gss_store_cred(minor, self.0, Usage::Initiate.code(), mech, 1, 1, place, null_mut())
+        let (mut stored, mut stored_usage) = (null_mut(), -1);
+        let [overwrite, default] = [overwrite, default].map(u32::from);
+        let is_empty = store.is_empty();
+        let result = with_store(store, |store| {
+            let store = if is_empty { std::ptr::null() } else { store };
+            call("gss_store_cred_into", |minor| unsafe {
+                sys::gss_store_cred_into(
+                    minor,
+                    self.0,
+                    usage.code(),
+                    mech,
+                    overwrite,
+                    default,
+                    store,
+                    &mut stored,
+                    &mut stored_usage,
+                )
+            })
         });
+        let count = if stored.is_null() { 0 } else { unsafe { (*stored).count } };
         unsafe { sys::gss_release_oid_set(&mut 0, &mut stored) };
-        result
+        result.map(|_| {
+            assert!(mech.is_null() || stored_usage == Usage::Initiate.code());
+            count
+        })
     }
 
     pub(crate) fn export(&self) -> Gss<Buffer> {
@@ -227,6 +241,18 @@ impl Cred {
     pub(crate) fn ptr(&self) -> sys::gss_cred_id_t {
         self.0
     }
+}
+
+/// Calls with a credential store of these keys and values.
+fn with_store<T>(store: &[(&str, &str)], body: impl FnOnce(*const sys::gss_key_value_set_desc) -> T) -> T {
+    let text = |value: &str| CString::new(value).expect("no NUL in a store's texts");
+    let texts: Vec<_> = store.iter().map(|(key, value)| (text(key), text(value))).collect();
+    let mut elements: Vec<_> = texts
+        .iter()
+        .map(|(key, value)| sys::gss_key_value_element_desc { key: key.as_ptr(), value: value.as_ptr() })
+        .collect();
+    let count = u32::try_from(elements.len()).expect("a short list");
+    body(&sys::gss_key_value_set_desc { count, elements: elements.as_mut_ptr() })
 }
 
 impl Drop for Cred {

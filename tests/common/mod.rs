@@ -67,6 +67,8 @@ pub(crate) fn world() -> &'static World {
             ("KRB5_CONFIG", world.file("krb5.conf", "[libdefaults]\n\tdns_lookup_kdc = false\n")),
             ("NETBIOS_COMPUTER_NAME", "SERVER".into()),
             ("NETBIOS_DOMAIN_NAME", "DOM".into()),
+            // Who runs the tests may be logged on.
+            ("GSS_NTLM_STORE", "off".into()),
         ];
         let is_child = process::is_child();
         if !is_child {

@@ -142,17 +142,6 @@ fn takes_a_password_from_the_store() {
 }
 
 #[test]
-fn says_that_it_stores_nothing() {
-    world();
-    let cred = Cred::with_password(&Name::user("DOM\\alice"), PASSWORD, &NTLM).unwrap();
-    let failure = cred.store(Some(&NTLM), true).unwrap_err();
-    assert_eq!(failure.routine(), sys::_GSS_S_UNAVAILABLE);
-    assert!(failure.minor_text.contains("stores no credentials"), "{failure:?}");
-    // One part of a credential of several mechanisms does not fail the others.
-    cred.store(None, false).unwrap();
-}
-
-#[test]
 fn ignores_what_a_store_holds_for_others() {
     let store = [("keytab", "FILE:/nonexistent"), ("ccache", "MEMORY:none"), ("ntlmssp_of_tomorrow", "x")];
     let cred = Cred::acquire_from(None, Usage::Initiate, &store, &NTLM).unwrap();

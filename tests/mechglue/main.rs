@@ -46,6 +46,7 @@ mod random;
 mod secrecy;
 mod set_user_id;
 mod spnego;
+mod store;
 mod thread;
 mod trace;
 mod user_file;

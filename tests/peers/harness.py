@@ -180,6 +180,8 @@ class World:
             "NTLM_USER_FILE": self.user_file,
             "NETBIOS_COMPUTER_NAME": "TESTHOST",
             "NETBIOS_DOMAIN_NAME": "EXAMPLE",
+            # Who runs the tests may be logged on.
+            "GSS_NTLM_STORE": "off",
             "KRB5_CONFIG": self.krb5_config,
             "KRB5CCNAME": "FILE:" + os.path.join(self.path, "no-ccache"),
             "KRB5_KTNAME": "FILE:" + os.path.join(self.path, "no-keytab"),

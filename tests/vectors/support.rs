@@ -61,7 +61,7 @@ impl Host for Fixed {
 
 /// Where a vector is run: there is no domain.
 pub(crate) fn env(policy: Policy, host: &dyn Host) -> Env<'_> {
-    Env { policy, host, domain: None }
+    Env { policy, host, domain: None, store: None }
 }
 
 /// A user file of its own for one vector.

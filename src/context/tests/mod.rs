@@ -126,7 +126,7 @@ impl Pair {
             requested: self.requested,
             bindings: self.client_bindings,
             token,
-            env: &Env { policy: self.client_policy, host, domain: self.client_domain },
+            env: &Env { policy: self.client_policy, host, domain: self.client_domain, store: None },
         })
     }
 
@@ -649,7 +649,7 @@ fn handshake_through_spnego(pair: &Pair, [client_is_lossy, server_is_lossy]: [bo
             requested: pair.requested,
             bindings: None,
             token,
-            env: &Env { policy: pair.client_policy, host: &client_host, domain: pair.client_domain },
+            env: &Env { policy: pair.client_policy, host: &client_host, domain: pair.client_domain, store: None },
         };
         client.initiate(&request).unwrap()
     };

@@ -1,0 +1,725 @@
+//! Stored credentials: the accounts that a user has logged on with, each for the targets that have its pattern.
+//!
+//! A value in the store is: the version (1) ‖ until when it holds and since when it is the default one, each a FILETIME (8), or
+//! zero ‖ the exported credential. It has hashes, never a password.
+
+use core::{fmt, time::Duration};
+
+use zeroize::zeroize_stack;
+
+use crate::{
+    bytes::{Reader, SecretBytes, reserve},
+    error::{ApiMisuse, CredentialError, Fault, FieldName, Message, Result},
+    host::FileTime,
+    name::{Name, UserName},
+    policy::{Pattern, StorePolicy, Subject},
+    text::same_name,
+};
+
+use super::{Account, Chosen, Credential, Env, Halves, Initiator};
+
+/// A place where credentials are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The kernel's keyring of the user.
+    Keyring,
+    /// The runtime directory of the user.
+    Runtime,
+}
+
+/// Why a place cannot be used, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal(pub String);
+
+/// What a place of stored credentials gives.
+pub type StoreResult<T> = core::result::Result<T, Refusal>;
+
+/// The places where credentials are stored, for the effective user of this process. A value has a name, and neither means anything
+/// to the store.
+pub trait Store: fmt::Debug + Send + Sync {
+    /// All values.
+    ///
+    /// # Errors
+    /// If the place cannot be used. One that has nothing yet is empty.
+    fn values(&self, place: Place) -> StoreResult<Vec<(String, SecretBytes)>>;
+
+    /// Stores a value, in place of the one with that name; for that time if the place knows about time.
+    ///
+    /// # Errors
+    /// If the place cannot be used, or is full.
+    fn put(&self, place: Place, name: &str, value: &[u8], lifetime: Option<Duration>) -> StoreResult<()>;
+
+    /// Removes a value. Returns whether there was one.
+    ///
+    /// # Errors
+    /// If the place cannot be used.
+    fn remove(&self, place: Place, name: &str) -> StoreResult<bool>;
+}
+
+/// The version of a value.
+const VERSION: u8 = 1;
+const FIELD: FieldName = FieldName::Contents;
+/// How deep in the stack the reading of values leaves hashes, in bytes: scripts/check-secrets has found it.
+const READING: usize = 40 << 7;
+
+impl Place {
+    /// The place with this name, `keyring` or `runtime`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Keyring, Self::Runtime].into_iter().find(|place| place.to_string() == text)
+    }
+
+    /// The places where the policy lets us look, the better one first.
+    fn allowed(policy: StorePolicy) -> &'static [Self] {
+        match policy {
+            StorePolicy::Keyring => &[Self::Keyring, Self::Runtime],
+            StorePolicy::Runtime => &[Self::Runtime],
+            StorePolicy::Off => &[],
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Keyring => "keyring",
+            Self::Runtime => "runtime",
+        })
+    }
+}
+
+/// A stored account.
+#[derive(Debug)]
+pub struct StoredAccount {
+    /// The targets that it is for.
+    pub pattern: Pattern,
+    /// Where it is.
+    pub place: Place,
+    /// Until when it holds.
+    pub until: Option<FileTime>,
+    default_since: FileTime,
+    account: Account,
+}
+
+impl StoredAccount {
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> &UserName {
+        &self.account.name
+    }
+
+    fn parse(place: Place, name: &str, value: &[u8], env: &Env<'_>) -> Result<Self> {
+        let mut reader = Reader::new(Message::ExportedCredential, value);
+        let pattern = Pattern::parse(name).ok_or_else(|| reader.error(FieldName::TargetName, Fault::WrongValue))?;
+        if reader.array(FieldName::Version)? != [VERSION] {
+            return Err(reader.error(FieldName::Version, Fault::WrongValue));
+        }
+        let [until, default_since] =
+            [FileTime::from_bytes(reader.array(FIELD)?), FileTime::from_bytes(reader.array(FIELD)?)];
+        let until = Some(until).filter(|time| time.0 != 0);
+        match Credential::import(reader.rest(), env)?.halves {
+            Ok(Halves { initiator: Some(Initiator::Account(account)), .. }) => {
+                Ok(Self { pattern, place, until, default_since, account })
+            }
+            Ok(_) | Err(_) => Err(reader.error(FIELD, Fault::WrongValue)),
+        }
+    }
+
+    fn write(account: &Credential, until: Option<FileTime>, default_since: FileTime) -> Result<SecretBytes> {
+        let account = account.export()?;
+        let mut value = SecretBytes::default();
+        reserve(&mut value, account.len().saturating_add(17))?;
+        value.push(VERSION);
+        value.extend_from_slice(&until.unwrap_or(FileTime(0)).to_bytes());
+        value.extend_from_slice(&default_since.to_bytes());
+        value.extend_from_slice(&account);
+        Ok(value)
+    }
+}
+
+/// Which of the stored accounts are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Those of this name, whose domain may be missing.
+    pub user: Option<UserName>,
+    /// Those at this place.
+    pub place: Option<Place>,
+    /// That with this pattern.
+    pub pattern: Option<Pattern>,
+}
+
+impl Wanted {
+    fn has(&self, stored: &StoredAccount) -> bool {
+        let is_empty_or = |domain: &str, other: &str| domain.is_empty() || same_name(domain, other);
+        self.pattern.as_ref().is_none_or(|pattern| *pattern == stored.pattern)
+            && self.user.as_ref().is_none_or(|asked| {
+                let name = stored.name();
+                same_name(&asked.user, &name.user) && is_empty_or(&asked.domain, &name.domain)
+            })
+    }
+
+    /// These accounts, the most specific pattern first. What has expired or cannot be read is none. Where two places have the same
+    /// pattern, that of the better place counts.
+    #[must_use]
+    pub fn accounts(&self, env: &Env<'_>) -> Vec<StoredAccount> {
+        let accounts = self.read(env);
+        if !cfg!(no_stack_wipe) {
+            zeroize_stack::<READING>();
+        }
+        accounts
+    }
+
+    #[inline(never)]
+    fn read(&self, env: &Env<'_>) -> Vec<StoredAccount> {
+        let Some(store) = env.store else { return Vec::new() };
+        let mut accounts = Vec::<StoredAccount>::new();
+        let places =
+            Place::allowed(env.policy.store).iter().filter(|place| self.place.is_none_or(|only| only == **place));
+        for place in places {
+            let values = match store.values(*place) {
+                Ok(values) => values,
+                Err(Refusal(why)) => {
+                    env.host.trace(format_args!("stored credentials: the {place} cannot be used: {why}"));
+                    continue;
+                }
+            };
+            for (name, value) in values {
+                match StoredAccount::parse(*place, &name, &value, env) {
+                    Ok(account) if accounts.iter().any(|known| known.pattern == account.pattern) => {}
+                    Ok(account) if account.until.is_some_and(|until| until <= env.host.now()) => {}
+                    Ok(account) => accounts.push(account),
+                    Err(error) => {
+                        env.host.trace(format_args!("stored credentials: {name} in the {place} is ignored: {error}"));
+                    }
+                }
+            }
+        }
+        accounts.retain(|account| self.has(account));
+        accounts.sort_by(|one, other| other.pattern.cmp(&one.pattern));
+        accounts
+    }
+}
+
+/// An initiator whose account depends on the target. It has no secret: each handshake looks into the store, so that logging off
+/// counts at once.
+#[derive(Debug)]
+pub struct Stored {
+    /// The account that stands for all: the default one, else the one of the most general pattern.
+    pub name: UserName,
+    /// Until when that account holds.
+    pub until: Option<FileTime>,
+    /// What is looked for.
+    pub wanted: Wanted,
+}
+
+impl Stored {
+    /// What the store has of that; `None` if it is nothing.
+    pub(super) fn find(wanted: Wanted, env: &Env<'_>) -> Option<Self> {
+        let accounts = wanted.accounts(env);
+        // Of two with the same time, the last one: it is more general.
+        let chosen = accounts.into_iter().max_by_key(|stored| stored.default_since)?;
+        Some(Self { name: chosen.account.name, until: chosen.until, wanted })
+    }
+
+    /// The stored account for `target`.
+    ///
+    /// # Errors
+    /// [`CredentialError::NotForTarget`] if there is none.
+    fn account(&self, target: Option<&Name>, env: &Env<'_>) -> Result<StoredAccount> {
+        let subject = Subject::new(target);
+        let Some(stored) = self.wanted.accounts(env).into_iter().find(|stored| stored.pattern.matches(&subject)) else {
+            let target = target.map(ToString::to_string).unwrap_or_default();
+            return Err(CredentialError::NotForTarget { target }.into());
+        };
+        Ok(stored)
+    }
+
+    /// The initiator for `target`: the account that is stored for it, else the cached logon of the domain.
+    ///
+    /// # Errors
+    /// As [`Stored::account`].
+    pub(super) fn initiator(&self, target: Option<&Name>, env: &Env<'_>) -> Result<Chosen<'static>> {
+        match (self.account(target, env), env.domain) {
+            (Ok(StoredAccount { pattern, place, account, .. }), _) => {
+                let why = format!("stored for {pattern} ({place})");
+                Ok(Chosen::Found { initiator: Initiator::Account(account), why })
+            }
+            (Err(error), Some(domain)) if self.wanted.place.is_none() && self.wanted.pattern.is_none() => {
+                let logon = Initiator::cached_logon(self.wanted.user.clone(), domain, error.clone(), env);
+                let initiator = logon.map_err(|_| error)?;
+                Ok(Chosen::Found { initiator, why: "no stored one is for this target".to_owned() })
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+}
+
+/// How to store a credential.
+#[derive(Debug, Default)]
+pub struct StoreRequest {
+    /// The targets that it is for; by default the hosts of this computer's DNS domain.
+    pub pattern: Option<Pattern>,
+    /// Where; by default the best place that can be used.
+    pub place: Option<Place>,
+    /// For how long; by default until the place is emptied.
+    pub lifetime: Option<Duration>,
+    /// Whether another credential for the same targets may be overwritten.
+    pub overwrites: bool,
+    /// Whether it becomes the default one.
+    pub is_default: bool,
+}
+
+/// What was stored.
+#[derive(Debug)]
+pub struct StoredAt {
+    /// The targets that it is for.
+    pub pattern: Pattern,
+    /// Where it is.
+    pub place: Place,
+    /// Why it is not at a better place.
+    pub refusals: Vec<(Place, Refusal)>,
+    /// Until when it holds.
+    pub until: Option<FileTime>,
+}
+
+impl StoreRequest {
+    /// Stores the account of a credential.
+    ///
+    /// # Errors
+    /// [`ApiMisuse::NotStored`] for the credential of anybody else than a user with a secret, [`ApiMisuse::NoStoreTarget`] if no target
+    /// is given and there is no DNS domain, [`CredentialError::AlreadyStored`], [`CredentialError::StoreIsOff`] and
+    /// [`CredentialError::StoreFailed`].
+    pub fn store(&self, credential: &Credential, env: &Env<'_>) -> Result<StoredAt> {
+        let store = env.store.ok_or_else(|| CredentialError::StoreIsOff { by: env.policy.setter_of("store") })?;
+        let Initiator::Account(account) = credential.initiator().map_err(|_| ApiMisuse::NotStored)? else {
+            return Err(ApiMisuse::NotStored.into());
+        };
+        let pattern = self.pattern.clone().map_or_else(|| own_domain(env), Ok)?;
+        let wanted = Wanted { pattern: Some(pattern.clone()), ..Wanted::default() };
+        if !self.overwrites && !wanted.accounts(env).is_empty() {
+            return Err(CredentialError::AlreadyStored { target: pattern.to_string() }.into());
+        }
+        // Neither its acceptor nor its options.
+        let account = Account::new(account.name.clone(), account.secret.copy());
+        let account = Credential::new(Some(Initiator::Account(account)), None);
+        let until = self.lifetime.map(|lifetime| env.host.now().after(lifetime));
+        let default_since = if self.is_default { env.host.now() } else { FileTime(0) };
+        let value = StoredAccount::write(&account, until, default_since)?;
+        let (allowed, name) = (Place::allowed(env.policy.store), pattern.to_string());
+        let mut refusals = Vec::new();
+        for place in allowed.iter().copied().filter(|place| self.place.is_none_or(|only| only == *place)) {
+            match store.put(place, &name, &value, self.lifetime) {
+                Ok(()) => {
+                    for other in allowed.iter().filter(|other| **other != place) {
+                        // One that cannot be used has none to be found instead of this.
+                        let _ = store.remove(*other, &name);
+                    }
+                    return Ok(StoredAt { pattern, place, refusals, until });
+                }
+                Err(refusal) => refusals.push((place, refusal)),
+            }
+        }
+        if refusals.is_empty() {
+            return Err(CredentialError::StoreIsOff { by: env.policy.setter_of("store") }.into());
+        }
+        let reasons: Vec<_> = refusals.iter().map(|(place, Refusal(why))| format!("the {place}: {why}")).collect();
+        Err(CredentialError::StoreFailed { reason: reasons.join("; ") }.into())
+    }
+}
+
+/// The hosts of this computer's DNS domain.
+fn own_domain(env: &Env<'_>) -> Result<Pattern> {
+    Pattern::parse(&format!("*.{}", env.names().dns_domain)).ok_or_else(|| ApiMisuse::NoStoreTarget.into())
+}
+
+/// Removes what is stored for these targets, or everything. Returns the patterns that are gone.
+///
+/// # Errors
+/// [`CredentialError::StoreIsOff`]; [`CredentialError::StoreFailed`] if something stays.
+pub fn forget(pattern: Option<&Pattern>, env: &Env<'_>) -> Result<Vec<String>> {
+    let store = env.store.ok_or_else(|| CredentialError::StoreIsOff { by: env.policy.setter_of("store") })?;
+    let (mut gone, mut reasons) = (Vec::new(), Vec::new());
+    for place in [Place::Keyring, Place::Runtime] {
+        // A place that cannot be used has nothing.
+        let names = store.values(place).unwrap_or_default().into_iter().map(|(name, _)| name);
+        let is_wanted = |name: &String| pattern.is_none_or(|pattern| Pattern::parse(name).as_ref() == Some(pattern));
+        for name in names.filter(is_wanted) {
+            match store.remove(place, &name) {
+                Ok(_) => gone.push(name),
+                Err(Refusal(why)) => reasons.push(format!("{name} stays in the {place}: {why}")),
+            }
+        }
+    }
+    if reasons.is_empty() { Ok(gone) } else { Err(CredentialError::StoreFailed { reason: reasons.join("; ") }.into()) }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::sync::Mutex;
+
+    use crate::{
+        cred::{CredStore, Usage, responder::tests::TestDomain},
+        error::Error,
+        host::tests::Silent,
+        policy::{LmLevel, Policy},
+    };
+
+    use super::*;
+
+    /// Places in memory, of which the first may be refused.
+    #[derive(Debug, Default)]
+    struct Memory {
+        values: Mutex<Vec<(Place, String, Vec<u8>)>>,
+        refuses_keyring: bool,
+    }
+
+    impl Memory {
+        fn ensure_usable(&self, place: Place) -> StoreResult<()> {
+            match place {
+                Place::Keyring if self.refuses_keyring => Err(Refusal("not today".to_owned())),
+                Place::Keyring | Place::Runtime => Ok(()),
+            }
+        }
+    }
+
+    impl Store for Memory {
+        fn values(&self, place: Place) -> StoreResult<Vec<(String, SecretBytes)>> {
+            self.ensure_usable(place)?;
+            let values = self.values.try_lock().unwrap();
+            let here = values.iter().filter(|(at, ..)| *at == place);
+            Ok(here
+                .map(|(_, name, value)| {
+                    let mut secret = SecretBytes::default();
+                    secret.extend_from_slice(value);
+                    (name.clone(), secret)
+                })
+                .collect())
+        }
+
+        fn put(&self, place: Place, name: &str, value: &[u8], _: Option<Duration>) -> StoreResult<()> {
+            self.remove(place, name)?;
+            self.values.try_lock().unwrap().push((place, name.to_owned(), value.to_owned()));
+            Ok(())
+        }
+
+        fn remove(&self, place: Place, name: &str) -> StoreResult<bool> {
+            self.ensure_usable(place)?;
+            let mut values = self.values.try_lock().unwrap();
+            let before = values.len();
+            values.retain(|(at, of, _)| (*at, &**of) != (place, name));
+            Ok(values.len() < before)
+        }
+    }
+
+    /// A user's computer, `pc.corp.example`, at a time that a test sets.
+    struct Computer {
+        host: Silent,
+        store: &'static Memory,
+        policy: Policy,
+        domain: bool,
+    }
+
+    impl Computer {
+        fn new(store: Memory) -> Self {
+            let host = Silent { unix_seconds: 1000, host_name: "pc.corp.example", ..Silent::default() };
+            Self { host, store: Box::leak(Box::new(store)), policy: Policy::default(), domain: false }
+        }
+
+        fn env(&self) -> Env<'_> {
+            let domain = self.domain.then(|| TestDomain::default().domain());
+            Env { store: Some(self.store), domain, ..Env::without_domain(self.policy, &self.host) }
+        }
+
+        fn store(&self, user: &str, target: &str, change: impl FnOnce(&mut StoreRequest)) -> Result<StoredAt> {
+            let name = Name::parse_user(user).unwrap();
+            let with_password = CredStore::default().with_password(b"x").unwrap();
+            let credential = Credential::acquire(Some(&name), Usage::Initiate, &with_password, &self.env()).unwrap();
+            let mut request = StoreRequest { pattern: Pattern::parse(target), ..StoreRequest::default() };
+            change(&mut request);
+            request.store(&credential, &self.env())
+        }
+
+        fn acquire(&self, user: Option<&str>, keys: &[(&str, &str)]) -> Result<Credential> {
+            let mut store = CredStore::default();
+            keys.iter().for_each(|(key, value)| store.set(key.as_bytes(), value.as_bytes()).unwrap());
+            let name = user.map(|user| Name::parse_user(user).unwrap());
+            Credential::acquire(name.as_ref(), Usage::Initiate, &store, &self.env())
+        }
+
+        /// The account for a target.
+        fn chosen(&self, user: Option<&str>, target: &str) -> Result<String> {
+            let target = Name::parse_service(target, "").unwrap();
+            let credential = self.acquire(user, &[])?;
+            Ok(credential.initiator()?.for_target(Some(&target), &self.env())?.name().to_string())
+        }
+    }
+
+    fn not_for(target: &str) -> Result<String> {
+        Err(CredentialError::NotForTarget { target: target.to_owned() }.into())
+    }
+
+    #[test]
+    fn each_target_has_the_account_of_its_most_specific_pattern() {
+        let computer = Computer::new(Memory::default());
+        for (user, target) in [
+            ("A\\all", "*.corp.example"),
+            ("B\\web", "HTTP/*.corp.example"),
+            ("C\\one", "srv.corp.example"),
+            ("D\\spn", "HTTP/srv.corp.example"),
+        ] {
+            computer.store(user, target, |_| {}).unwrap();
+        }
+        for (target, account) in [
+            ("ldap@x.corp.example", "A\\all"),
+            ("HTTP@x.corp.example", "B\\web"),
+            ("ldap@srv.corp.example", "C\\one"),
+            ("HTTP@srv.corp.example:80", "D\\spn"),
+        ] {
+            assert_eq!(computer.chosen(None, target).unwrap(), account, "{target}");
+        }
+        assert_eq!(computer.chosen(None, "HTTP@corp.example"), not_for("HTTP/corp.example"));
+        assert_eq!(computer.chosen(None, "HTTP@srv.corp.example.org"), not_for("HTTP/srv.corp.example.org"));
+        assert_eq!(
+            computer.chosen(Some("all"), "HTTP@srv.corp.example").unwrap(),
+            "A\\all",
+            "she asked for that account"
+        );
+        assert_eq!(computer.chosen(Some("a\\ALL"), "HTTP@srv.corp.example").unwrap(), "A\\all");
+        assert_eq!(computer.chosen(Some("one"), "HTTP@x.corp.example"), not_for("HTTP/x.corp.example"));
+        assert_eq!(computer.chosen(Some("B\\all"), "HTTP@srv.corp.example"), Err(CredentialError::NoUserFile.into()));
+        let without_target = computer.acquire(None, &[]).unwrap();
+        assert!(without_target.initiator().unwrap().for_target(None, &computer.env()).is_err());
+        computer.store("E\\any", "*", |_| {}).unwrap();
+        let any = without_target.initiator().unwrap().for_target(None, &computer.env()).unwrap().name().to_string();
+        assert_eq!(any, "E\\any");
+    }
+
+    #[test]
+    fn the_default_one_stands_for_all() {
+        let mut computer = Computer::new(Memory::default());
+        let name = |computer: &Computer| computer.acquire(None, &[]).unwrap().name().unwrap().to_string();
+        computer.store("A\\one", "srv", |_| {}).unwrap();
+        computer.store("A\\all", "*.corp.example", |_| {}).unwrap();
+        assert_eq!(name(&computer), "A\\all", "its pattern is more general");
+        computer.store("A\\two", "srv2", |request| request.is_default = true).unwrap();
+        assert_eq!(name(&computer), "A\\two");
+        computer.host.unix_seconds += 1;
+        computer.store("A\\three", "srv3", |request| request.is_default = true).unwrap();
+        assert_eq!(name(&computer), "A\\three");
+        assert_eq!(
+            computer.chosen(None, "HTTP@srv2").unwrap(),
+            "A\\two",
+            "it is for what is acquired without a target"
+        );
+    }
+
+    #[test]
+    fn what_has_expired_or_gone_does_not_count() {
+        let mut computer = Computer::new(Memory::default());
+        let hour = |request: &mut StoreRequest| request.lifetime = Some(Duration::from_secs(3600));
+        let stored = computer.store("A\\one", "srv", hour).unwrap();
+        assert_eq!(stored.until, Some(FileTime::from_unix(4600, 0)));
+        let credential = computer.acquire(None, &[]).unwrap();
+        assert_eq!(credential.until(), stored.until);
+        let target = Name::parse_service("HTTP@srv", "").unwrap();
+        let account = |computer: &Computer| {
+            let initiator = credential.initiator().unwrap();
+            initiator.for_target(Some(&target), &computer.env()).map(|chosen| chosen.name().to_string())
+        };
+        computer.host.unix_seconds = 4599;
+        assert_eq!(account(&computer).unwrap(), "A\\one");
+        computer.host.unix_seconds = 4600;
+        assert_eq!(account(&computer), not_for("HTTP/srv"));
+        assert!(computer.store("A\\two", "srv", |_| {}).is_ok(), "what has expired is not in the way");
+        assert_eq!(account(&computer).unwrap(), "A\\two");
+        assert_eq!(forget(Pattern::parse("other").as_ref(), &computer.env()), Ok(Vec::new()));
+        assert_eq!(forget(Pattern::parse("SRV").as_ref(), &computer.env()), Ok(vec!["srv".to_owned()]));
+        assert_eq!(account(&computer), not_for("HTTP/srv"), "logging off counts at once");
+        computer.store("A\\one", "a", |_| {}).unwrap();
+        computer.store("A\\one", "b", |_| {}).unwrap();
+        assert_eq!(forget(None, &computer.env()).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn the_better_place_is_taken_and_the_other_one_where_it_is_refused() {
+        let computer = Computer::new(Memory { refuses_keyring: true, ..Memory::default() });
+        let stored = computer.store("A\\one", "srv", |_| {}).unwrap();
+        assert_eq!((stored.place, stored.refusals.len()), (Place::Runtime, 1));
+        assert_eq!(computer.chosen(None, "HTTP@srv").unwrap(), "A\\one");
+        let refused = computer.store("A\\one", "srv", |request| {
+            request.place = Some(Place::Keyring);
+            request.overwrites = true;
+        });
+        let reason = "the keyring: not today".to_owned();
+        assert_eq!(refused.map(drop), Err(CredentialError::StoreFailed { reason }.into()));
+
+        let computer = Computer::new(Memory::default());
+        computer.store("A\\one", "srv", |request| request.place = Some(Place::Runtime)).unwrap();
+        assert_eq!(
+            computer.store("A\\two", "SRV.", |_| {}).map(drop),
+            Err(CredentialError::AlreadyStored { target: "srv".to_owned() }.into())
+        );
+        let stored = computer.store("A\\two", "SRV.", |request| request.overwrites = true).unwrap();
+        assert_eq!(stored.place, Place::Keyring);
+        assert_eq!(computer.store.values.try_lock().unwrap().len(), 1, "the other place has none that is older");
+        assert_eq!(computer.chosen(None, "HTTP@srv").unwrap(), "A\\two");
+    }
+
+    #[test]
+    fn a_caller_chooses_place_and_pattern() {
+        let computer = Computer::new(Memory::default());
+        computer.store("A\\key", "srv", |_| {}).unwrap();
+        computer.store("A\\file", "srv2", |request| request.place = Some(Place::Runtime)).unwrap();
+        let name = |keys: &[(&str, &str)]| {
+            computer.acquire(None, keys).map(|credential| credential.name().unwrap().to_string())
+        };
+        assert_eq!(name(&[("ntlmssp_store", "keyring")]).unwrap(), "A\\key");
+        assert_eq!(name(&[("ntlmssp_store", "runtime")]).unwrap(), "A\\file");
+        assert_eq!(name(&[("ntlmssp_target", "SRV2")]).unwrap(), "A\\file");
+        let none = Err(CredentialError::NoUserFile.into());
+        assert_eq!(name(&[("ntlmssp_target", "srv3")]), none);
+        assert_eq!(name(&[("ntlmssp_store", "runtime"), ("ntlmssp_target", "srv")]), none);
+        for (key, value) in [
+            ("ntlmssp_store", "Keyring"),
+            ("ntlmssp_store", ""),
+            ("ntlmssp_target", "a*"),
+            ("ntlmssp_target", "HTTP/"),
+            ("ntlmssp_lifetime", "0"),
+            ("ntlmssp_lifetime", "-1"),
+            ("ntlmssp_lifetime", "1h"),
+        ] {
+            let refused = CredStore::default().set(key.as_bytes(), value.as_bytes());
+            assert_eq!(refused, Err(ApiMisuse::BadStoreKey.into()), "{key}={value}");
+        }
+    }
+
+    #[test]
+    fn the_policy_says_where_to_look() {
+        let mut computer = Computer::new(Memory::default());
+        computer.store("A\\key", "srv", |_| {}).unwrap();
+        computer.policy.store = StorePolicy::Runtime;
+        let none = Err(CredentialError::NoUserFile.into());
+        assert_eq!(computer.chosen(None, "HTTP@srv"), none);
+        assert_eq!(computer.store("A\\file", "srv", |_| {}).unwrap().place, Place::Runtime);
+        let at_keyring = computer.store("A\\key", "srv", |request| request.place = Some(Place::Keyring));
+        assert!(matches!(at_keyring.map(drop), Err(Error::Credential(CredentialError::AlreadyStored { .. }))));
+        let at_keyring = computer.store("A\\key", "srv2", |request| request.place = Some(Place::Keyring));
+        assert!(matches!(at_keyring.map(drop), Err(Error::Credential(CredentialError::StoreIsOff { .. }))));
+        computer.policy.store = StorePolicy::Off;
+        assert_eq!(computer.chosen(None, "HTTP@srv"), none);
+        let off = computer.store("A\\file", "srv2", |_| {}).map(drop);
+        assert!(matches!(off, Err(Error::Credential(CredentialError::StoreIsOff { .. }))));
+    }
+
+    #[test]
+    fn without_a_target_it_is_for_the_computers_own_domain() {
+        let mut computer = Computer::new(Memory::default());
+        let stored = computer.store("A\\one", "", |_| {}).unwrap();
+        assert_eq!(stored.pattern.to_string(), "*.corp.example");
+        computer.host.host_name = "pc";
+        assert_eq!(computer.store("A\\one", "", |_| {}).map(drop), Err(ApiMisuse::NoStoreTarget.into()));
+    }
+
+    #[test]
+    fn only_a_user_with_a_secret_is_stored() {
+        let mut computer = Computer::new(Memory::default());
+        computer.domain = true;
+        let logon = computer.acquire(Some("alice"), &[]).unwrap();
+        assert!(matches!(logon.initiator(), Ok(Initiator::CachedLogon(_))));
+        computer.store("A\\one", "srv", |_| {}).unwrap();
+        let request = StoreRequest { pattern: Pattern::parse("srv2"), ..StoreRequest::default() };
+        for credential in
+            [logon, Credential::anonymous(), computer.acquire(None, &[]).unwrap(), Credential::new(None, None)]
+        {
+            assert_eq!(request.store(&credential, &computer.env()).map(drop), Err(ApiMisuse::NotStored.into()));
+        }
+    }
+
+    #[test]
+    fn a_target_that_has_none_has_the_cached_logon() {
+        let mut computer = Computer::new(Memory::default());
+        computer.domain = true;
+        computer.store("A\\alice", "srv", |_| {}).unwrap();
+        assert_eq!(computer.chosen(Some("alice"), "HTTP@srv").unwrap(), "A\\alice");
+        assert_eq!(computer.chosen(Some("alice"), "HTTP@other").unwrap(), "AD\\alice");
+        assert_eq!(computer.chosen(None, "HTTP@other"), not_for("HTTP/other"), "nobody is named");
+        let only_stored = computer.acquire(Some("alice"), &[("ntlmssp_store", "keyring")]).unwrap();
+        let other = Name::parse_service("HTTP@other", "").unwrap();
+        assert!(only_stored.initiator().unwrap().for_target(Some(&other), &computer.env()).is_err());
+    }
+
+    #[test]
+    fn a_user_file_comes_first() {
+        let path = std::env::temp_dir().join(format!("gss-ntlm-before-stored-{}", std::process::id()));
+        std::fs::write(&path, "F:file:x\n").unwrap();
+        let mut computer = Computer::new(Memory::default());
+        computer.store("A\\stored", "*", |_| {}).unwrap();
+        computer.host.user_file = Some(path.display().to_string());
+        let chosen = [None, Some("stored"), Some("file")].map(|user| computer.chosen(user, "HTTP@srv").unwrap());
+        std::fs::write(&path, "# nobody\n").unwrap();
+        let of_empty_file = computer.chosen(None, "HTTP@srv");
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(chosen, ["F\\file", "A\\stored", "F\\file"]);
+        assert_eq!(of_empty_file.unwrap(), "A\\stored");
+        assert!(computer.chosen(None, "HTTP@srv").is_err(), "a file that cannot be read is not passed over");
+    }
+
+    #[test]
+    fn what_is_no_value_of_ours_is_ignored_and_traced() {
+        let computer = Computer::new(Memory::default());
+        computer.store("A\\one", "srv", |_| {}).unwrap();
+        let good = computer.store.values.try_lock().unwrap().pop().unwrap().2;
+        let acceptor = Credential::anonymous();
+        let anonymous = StoredAccount::write(&acceptor, None, FileTime(0)).unwrap().to_vec();
+        let mut other_version = good.clone();
+        other_version[0] = 2;
+        let cut = (0..good.len()).map(|len| ("srv", good[..len].to_vec()));
+        let odd = [("a*", good.clone()), ("srv", [&*good, b"x"].concat()), ("srv", anonymous), ("srv", other_version)];
+        for (number, (name, value)) in cut.chain(odd).enumerate() {
+            *computer.store.values.try_lock().unwrap() = vec![(Place::Keyring, name.to_owned(), value)];
+            assert!(computer.acquire(None, &[]).is_err(), "{number}");
+            assert_eq!(computer.host.traced.try_lock().unwrap().drain(..).count(), 1, "{number}");
+        }
+    }
+
+    #[test]
+    fn the_lm_hash_is_kept_only_where_a_level_uses_it() {
+        let mut computer = Computer::new(Memory::default());
+        let has_lm_hash = |computer: &Computer| {
+            let target = Name::parse_service("HTTP@srv", "").unwrap();
+            let credential = computer.acquire(None, &[]).unwrap();
+            let chosen = credential.initiator().unwrap().for_target(Some(&target), &computer.env()).unwrap();
+            matches!(&*chosen, Initiator::Account(account) if account.secret.lm_hash.is_some())
+        };
+        computer.store("A\\one", "srv", |_| {}).unwrap();
+        assert!(!has_lm_hash(&computer));
+        computer.policy.lm_level = LmLevel::new(1).unwrap();
+        assert!(!has_lm_hash(&computer), "it was not stored");
+        computer.store("A\\one", "srv", |request| request.overwrites = true).unwrap();
+        assert!(has_lm_hash(&computer));
+        computer.policy.lm_level = LmLevel::new(3).unwrap();
+        assert!(!has_lm_hash(&computer));
+    }
+
+    #[test]
+    fn an_exported_credential_says_what_to_look_for() {
+        let computer = Computer::new(Memory::default());
+        computer.store("A\\one", "srv", |_| {}).unwrap();
+        computer.store("A\\two", "srv2", |_| {}).unwrap();
+        for (user, keys) in
+            [(None, &[][..]), (Some("two"), &[]), (None, &[("ntlmssp_store", "keyring"), ("ntlmssp_target", "srv")])]
+        {
+            let credential = computer.acquire(user, keys).unwrap();
+            let token = credential.export().unwrap();
+            let again = Credential::import(&token, &computer.env()).unwrap();
+            let wanted = |credential: &Credential| match credential.initiator() {
+                Ok(Initiator::Stored(stored)) => stored.wanted.clone(),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!((again.name(), wanted(&again)), (credential.name(), wanted(&credential)));
+            forget(None, &Computer::new(Memory::default()).env()).unwrap();
+            let elsewhere = Credential::import(&token, &Computer::new(Memory::default()).env());
+            assert_eq!(elsewhere.map(drop), Err(CredentialError::NoUserFile.into()));
+        }
+    }
+}
