@@ -18,8 +18,10 @@ pub use self::{
     },
 };
 
+#[cfg(any(feature = "mechglue", feature = "tool"))]
+pub(crate) use self::table::Reason;
 #[cfg(feature = "mechglue")]
-pub(crate) use self::table::{Reason, major};
+pub(crate) use self::table::major;
 
 /// The result of each function of this crate that can fail.
 pub type Result<T> = core::result::Result<T, Error>;

@@ -126,7 +126,7 @@ impl Initiator {
 impl Wanted {
     fn export(&self, out: &mut Vec<u8>) -> Result<()> {
         write_optional(out, self.user.as_ref(), |out, user| Name::User(user.clone()).export(out))?;
-        let texts = [self.place.map(|place| place.to_string()), self.pattern.as_ref().map(ToString::to_string)];
+        let texts = [self.place.map(|place| place.key().to_owned()), self.pattern.as_ref().map(ToString::to_string)];
         texts.into_iter().try_for_each(|text| write_prefixed(out, text.unwrap_or_default().as_bytes()))
     }
 

@@ -22,7 +22,9 @@ pub use self::{
     env::Env,
     responder::{DomainService, ReceivedChallenge, Responder, Response},
     stored::{Place, Refusal, Store, StoreRequest, StoreResult, Stored, StoredAccount, StoredAt, Wanted, forget},
-    user_file::{CheckedUserFile, LineFault, ListedAccount, check_user_file, user_file_line},
+    user_file::{
+        CheckedUserFile, FileRule, LineFault, ListedAccount, check_user_file, configured_user_file, user_file_line,
+    },
     verifier::{Accounts, Claim, Proof, VerifiedClaim, Verifier},
 };
 
@@ -261,6 +263,12 @@ impl Credential {
             Ok(Initiator::Stored(stored)) => stored.until,
             Ok(Initiator::Account(_) | Initiator::CachedLogon(_) | Initiator::Anonymous) | Err(_) => None,
         }
+    }
+
+    /// Whether stored accounts make it.
+    #[must_use]
+    pub fn is_of_stored(&self) -> bool {
+        matches!(self.initiator(), Ok(Initiator::Stored(_)))
     }
 
     /// The half that initiates.

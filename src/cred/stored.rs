@@ -63,10 +63,19 @@ const FIELD: FieldName = FieldName::Contents;
 const READING: usize = 40 << 7;
 
 impl Place {
-    /// The place with this name, `keyring` or `runtime`.
+    /// The place with this key.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Keyring, Self::Runtime].into_iter().find(|place| place.to_string() == text)
+    pub fn parse(key: &str) -> Option<Self> {
+        [Self::Keyring, Self::Runtime].into_iter().find(|place| place.key() == key)
+    }
+
+    /// Its name in settings and in arguments.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Keyring => "keyring",
+            Self::Runtime => "runtime",
+        }
     }
 
     /// The places where the policy lets us look, the better one first.
@@ -83,7 +92,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Keyring => "keyring",
-            Self::Runtime => "runtime",
+            Self::Runtime => "runtime directory",
         })
     }
 }
@@ -283,6 +292,20 @@ pub struct StoredAt {
 }
 
 impl StoreRequest {
+    /// The store, and the targets that a credential would be stored for.
+    fn place(&self, env: &Env<'_>) -> Result<(&'static dyn Store, Pattern)> {
+        let store = env.store.ok_or_else(|| CredentialError::StoreIsOff { by: env.policy.setter_of("store") })?;
+        Ok((store, self.pattern.clone().map_or_else(|| own_domain(env), Ok)?))
+    }
+
+    /// Ensures that there is a store, and that it is known which targets a credential would be for.
+    ///
+    /// # Errors
+    /// [`ApiMisuse::NoStoreTarget`] and [`CredentialError::StoreIsOff`].
+    pub fn ensure_possible(&self, env: &Env<'_>) -> Result<()> {
+        self.place(env).map(drop)
+    }
+
     /// Stores the account of a credential.
     ///
     /// # Errors
@@ -290,11 +313,10 @@ impl StoreRequest {
     /// is given and there is no DNS domain, [`CredentialError::AlreadyStored`], [`CredentialError::StoreIsOff`] and
     /// [`CredentialError::StoreFailed`].
     pub fn store(&self, credential: &Credential, env: &Env<'_>) -> Result<StoredAt> {
-        let store = env.store.ok_or_else(|| CredentialError::StoreIsOff { by: env.policy.setter_of("store") })?;
         let Initiator::Account(account) = credential.initiator().map_err(|_| ApiMisuse::NotStored)? else {
             return Err(ApiMisuse::NotStored.into());
         };
-        let pattern = self.pattern.clone().map_or_else(|| own_domain(env), Ok)?;
+        let (store, pattern) = self.place(env)?;
         let wanted = Wanted { pattern: Some(pattern.clone()), ..Wanted::default() };
         if !self.overwrites && !wanted.accounts(env).is_empty() {
             return Err(CredentialError::AlreadyStored { target: pattern.to_string() }.into());

@@ -94,15 +94,11 @@ impl UserFile {
         if let Some(path) = key_file {
             return Ok(PathBuf::from(path));
         }
-        if let Some(path) = env.host.variable("NTLM_USER_FILE").filter(|path| !path.is_empty()) {
-            if usage == Usage::Accept {
-                env.policy.ensure_acceptor_file(&path)?;
-            }
-            return Ok(PathBuf::from(path));
+        let (path, rule) = configured_user_file(usage, env).ok_or(CredentialError::NoUserFile)?;
+        if rule == FileRule::Variable && usage == Usage::Accept {
+            env.policy.ensure_acceptor_file(&path.to_string_lossy())?;
         }
-        let of_policy = || env.policy.user_file().map(|file| PathBuf::from(file.path));
-        let of_systemd = if usage == Usage::Accept { systemd_credential(env.host) } else { None };
-        of_systemd.or_else(of_policy).ok_or_else(|| CredentialError::NoUserFile.into())
+        Ok(path)
     }
 
     /// The user file at [`UserFile::configured_path`].
@@ -306,6 +302,28 @@ fn reading_of(path: &Path, with_lm: bool, is_wanted: impl Fn(&Reading) -> bool) 
     let readings = READINGS.0.try_read().ok()?;
     let reading = readings.iter().find(|reading| reading.path == path && reading.with_lm == with_lm)?;
     is_wanted(reading).then(|| Arc::clone(&reading.file))
+}
+
+/// What names a user file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileRule {
+    /// NTLM_USER_FILE.
+    Variable,
+    /// The credential `ntlm.users` that systemd passes to a service.
+    Systemd,
+    /// `user-file` of the policy.
+    Policy,
+}
+
+/// The path of the user file for that usage where no credential store names one, and what names it.
+#[must_use]
+pub fn configured_user_file(usage: Usage, env: &Env<'_>) -> Option<(PathBuf, FileRule)> {
+    let of_variable = env.host.variable("NTLM_USER_FILE").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let of_systemd = || if usage == Usage::Accept { systemd_credential(env.host) } else { None };
+    let of_policy = || env.policy.user_file().map(|file| PathBuf::from(file.path));
+    let named = of_variable.map(|path| (path, FileRule::Variable));
+    let named = named.or_else(|| of_systemd().map(|path| (path, FileRule::Systemd)));
+    named.or_else(|| of_policy().map(|path| (path, FileRule::Policy)))
 }
 
 /// The path of the credential `ntlm.users` that systemd passes to this service, if there is one. It is for acceptors only: the first

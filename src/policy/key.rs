@@ -49,6 +49,8 @@ pub(super) struct Key {
     pub(super) allowed: Allowed,
     /// Sets the value; false if it is not allowed.
     pub(super) set: fn(&mut Policy, &str) -> bool,
+    /// The value, as a policy file would have it.
+    pub(super) get: fn(&Policy) -> String,
     /// Whether the second policy is as tight as the first one here, or tighter.
     pub(super) keeps: fn(&Policy, &Policy) -> bool,
 }
@@ -87,6 +89,10 @@ macro_rules! words {
                 };
                 true
             },
+            get: |policy| {
+                let words = [$(($value, $word)),+];
+                words.iter().find(|(value, _)| *value == policy.$field).map_or("", |(_, word)| *word).to_owned()
+            },
             keeps: |floor, wanted| {
                 let rank = |value| [$($value),+].iter().position(|known| *known == value);
                 rank(wanted.$field) >= rank(floor.$field)
@@ -103,6 +109,7 @@ pub(super) const KEYS: &[Key] = &[
         sections: EITHER,
         allowed: Allowed::Other("a number from 0 to 5"),
         set: |policy, value| set_if_some(&mut policy.lm_level, value.parse().ok().and_then(LmLevel::new)),
+        get: |policy| policy.lm_level.0.to_string(),
         keeps: |floor, wanted| wanted.lm_level >= floor.lm_level,
     },
     words!("mic", Some("GSS_NTLM_MIC"), CLIENT, mic:
@@ -120,6 +127,7 @@ pub(super) const KEYS: &[Key] = &[
         sections: BOTH.union(EITHER),
         allowed: Allowed::Other("sign-as-asked, or a list of 128, ess, sign, seal"),
         set: |policy, value| set_if_some(&mut policy.minimum, minimum(value)),
+        get: minimum_text,
         keeps: |floor, wanted| wanted.minimum.contains(floor.minimum),
     },
     words!("datagram", Some("GSS_NTLM_DATAGRAM"), SERVER, datagram:
@@ -131,6 +139,7 @@ pub(super) const KEYS: &[Key] = &[
         sections: CLIENT,
         allowed: Allowed::Other("a number of hours"),
         set: |policy, value| set_if_some(&mut policy.max_skew_hours, value.parse().ok()),
+        get: |policy| policy.max_skew_hours.to_string(),
         keeps: |floor, wanted| wanted.max_skew_hours <= floor.max_skew_hours,
     },
     words!("outgoing", Some("GSS_NTLM_OUTGOING"), CLIENT, outgoing:
@@ -148,6 +157,7 @@ pub(super) const KEYS: &[Key] = &[
         set: |policy, value| {
             set_if_some(&mut policy.winbind_timeout, value.parse().ok().filter(|seconds| *seconds > 0))
         },
+        get: |policy| policy.winbind_timeout.to_string(),
         keeps: |_, _| true,
     },
     Key {
@@ -157,6 +167,7 @@ pub(super) const KEYS: &[Key] = &[
         allowed: Allowed::Other("the absolute path of a file"),
         // The value itself is in the rule that the policy keeps.
         set: |_, value| value.starts_with('/'),
+        get: |policy| policy.user_file().map_or_else(|| "none".to_owned(), |file| file.path.to_owned()),
         keeps: |floor, wanted| {
             let (floor, wanted) = (floor.user_file(), wanted.user_file());
             wanted.is_none_or(|file| file.is_for_client) || floor.is_none() || floor == wanted
@@ -178,6 +189,21 @@ fn set_if_some<T>(place: &mut T, value: Option<T>) -> bool {
             true
         }
         None => false,
+    }
+}
+
+fn minimum_text(policy: &Policy) -> String {
+    let words = [
+        (Minimum::BITS_128, "128"),
+        (Minimum::EXTENDED_SESSIONSECURITY, "ess"),
+        (Minimum::SIGN, "sign"),
+        (Minimum::SEAL, "seal"),
+    ];
+    let has: Vec<_> = words.iter().filter(|(part, _)| policy.minimum.contains(*part)).map(|(_, word)| *word).collect();
+    match (policy.minimum.contains(Minimum::STRONG_IF_PROTECTED), &*has) {
+        (true, []) => "128 and ess where messages are protected".to_owned(),
+        (true, _) => has.join(", "),
+        (false, _) => "sign-as-asked".to_owned(),
     }
 }
 

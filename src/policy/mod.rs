@@ -20,7 +20,7 @@ use crate::{
 };
 
 pub use self::pattern::{Pattern, Subject};
-pub use self::rules::{Lines, PolicyFiles, Rules, Whom};
+pub use self::rules::{Lines, PolicyFiles, Rules, Setting, Whom};
 
 /// What the administrator allows. The defaults are the secure choices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -52,6 +52,17 @@ pub enum Whom<'a> {
     Acceptor(Option<&'a Name>),
 }
 
+/// A part of a policy, and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// Its key in a policy file.
+    pub key: &'static str,
+    /// Its value.
+    pub value: String,
+    /// What set it: a line of a file, or a variable; `None` for the default.
+    pub by: Option<String>,
+}
+
 /// The lines of policy files that made a policy.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Lines {
@@ -185,6 +196,25 @@ impl Lines {
         let variable =
             || KEYS.iter().find(|row| row.name == name).and_then(|row| row.variable).unwrap_or_default().to_owned();
         self.of(name).map_or_else(variable, ToString::to_string)
+    }
+}
+
+impl Policy {
+    /// The parts that count for clients, or for servers. `is_set` says of a variable whether the environment has it.
+    #[must_use]
+    pub fn settings(&self, whom: Whom<'_>, is_set: impl Fn(&'static str) -> bool) -> Vec<Setting> {
+        let role = match whom {
+            Whom::Acceptor(_) => Sections::BOTH.union(Sections::SERVER),
+            Whom::Initiator | Whom::InitiatorTo(_) => Sections::BOTH.union(Sections::CLIENT),
+        };
+        let of_role = keys().filter(|(_, row)| row.sections.intersects(role));
+        of_role
+            .map(|(_, row)| {
+                let line = self.lines.of(row.name).map(ToString::to_string);
+                let by = line.or_else(|| row.variable.filter(|variable| is_set(variable)).map(str::to_owned));
+                Setting { key: row.name, value: (row.get)(self), by }
+            })
+            .collect()
     }
 }
 

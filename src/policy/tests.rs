@@ -24,6 +24,39 @@ fn without_switches_the_policy_is_the_default() {
 }
 
 #[test]
+fn every_setting_has_its_value_and_says_what_set_it() {
+    let files = file(
+        "[both]\nminimum = 128, seal\n[client]\nmax-skew = 1\nuser-file = /u\n[client \"*.x\"]\noutgoing = deny\n",
+    );
+    let set = |variable: &str| variable == "GSS_NTLM_MIC";
+    let variables = [("GSS_NTLM_MIC".to_owned(), "always".to_owned())];
+    let target = service("HTTP@a.x");
+    let whom = Whom::InitiatorTo(Some(&target));
+    let settings = files.policy(whom, variables).unwrap().settings(whom, set);
+    let of = |key: &str| {
+        let Setting { value, by, .. } = settings.iter().find(|setting| setting.key == key).unwrap().clone();
+        (value, by.unwrap_or_default())
+    };
+    let row = |value: &str, by: &str| (value.to_owned(), by.to_owned());
+    assert_eq!(of("minimum"), row("128, seal", "line 2 of /etc/p"));
+    assert_eq!(of("max-skew"), row("1", "line 4 of /etc/p"));
+    assert_eq!(of("user-file"), row("/u", "line 5 of /etc/p"));
+    assert_eq!(of("outgoing"), row("deny", "line 7 of /etc/p"));
+    assert_eq!(of("mic"), row("always", "GSS_NTLM_MIC"));
+    assert_eq!(of("lm-level"), row("3", ""));
+    assert!(settings.iter().all(|setting| setting.key != "incoming"), "it is for servers");
+    // What a setting says sets the same again.
+    for whom in [Whom::Initiator, Whom::Acceptor(None)] {
+        for Setting { key, value, .. } in Policy::default().settings(whom, |_| false) {
+            let row = KEYS.iter().find(|row| row.name == key).unwrap();
+            let mut again = Policy::default();
+            assert!((row.set)(&mut again, &value) || ["minimum", "user-file"].contains(&key), "{key}: {value}");
+            assert_eq!(again, Policy::default(), "{key}: {value}");
+        }
+    }
+}
+
+#[test]
 fn every_value_of_every_switch_sets_its_part() {
     let default = Policy::default;
     let minimum = |minimum| Policy { minimum, ..default() };

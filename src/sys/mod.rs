@@ -1,11 +1,13 @@
 //! The operating system: environment, clock, random bytes, names of the computer and its users, trace, log, and winbind.
 
+#[cfg(feature = "mechglue")]
 mod allocator;
 mod descriptor;
 mod environment;
 mod fips;
 mod latest;
 mod log;
+#[cfg(feature = "mechglue")]
 mod malloced;
 mod once_box;
 mod policy_file;
@@ -21,8 +23,12 @@ mod winbind;
 use std::{borrow::Cow, ffi::CStr, time::Duration};
 
 #[cfg(feature = "mechglue")]
-pub(crate) use self::spnego::{is_probing as is_probing_spnego, note as note_spnego};
-pub(crate) use self::{allocator::is_scarce as is_memory_scarce, malloced::Malloced, trace::trace_to};
+pub(crate) use self::{
+    allocator::is_scarce as is_memory_scarce,
+    malloced::Malloced,
+    spnego::{is_probing as is_probing_spnego, note as note_spnego},
+    trace::trace_to,
+};
 use self::{once_box::OnceBox, store::UserStore, winbind::Winbind};
 use crate::{
     audit::{AuditEvent, Kind},

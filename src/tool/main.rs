@@ -1,4 +1,4 @@
-//! The command `gss-ntlm`: for a person who wants to know what is in a token or in a user file, or to write such a file.
+//! The command `gss-ntlm`: for a person who logs on, or wants to know what is in a token, a user file or the policy.
 //!
 //! It is built without the feature `mechglue`, so that it is a program like any other: none of the plugin's exported functions are
 //! in it.
@@ -7,6 +7,10 @@
 
 mod decode;
 mod hash;
+mod list;
+mod login;
+mod password;
+mod policy;
 mod report;
 mod spnego;
 mod tokens;
@@ -20,9 +24,11 @@ use std::{
     process::ExitCode,
 };
 
+use gss_ntlm::name::{Name, UserName};
+
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
-/// Looks into NTLM's tokens and user files.
+/// Logs on for NTLM, and looks into its tokens, its user files and its policy.
 #[derive(Parser)]
 #[command(name = "gss-ntlm", version, after_help = EXIT_CODES)]
 struct Arguments {
@@ -35,6 +41,14 @@ const EXIT_CODES: &str = "Exit status: 0, it is done; 1, something in what was l
 
 #[derive(Subcommand)]
 enum Command {
+    /// Log on: keep the hash of a password, so that programs can use it
+    Login(login::Login),
+    /// List the accounts that programs log on with
+    List(list::Arguments),
+    /// Log off: forget what login has kept
+    Logout(login::Logout),
+    /// Show the policy in force, and what has set each part
+    Policy(policy::Arguments),
     /// Show what is in a token of NTLM or SPNEGO
     Decode(decode::Arguments),
     /// Write a line of a user file, with a hash in place of the password
@@ -79,6 +93,14 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// The account with this name.
+fn account(text: &str) -> Result<UserName, Failure> {
+    match Name::parse_user(text)? {
+        Name::User(name) => Ok(name),
+        Name::Service(_) | Name::Anonymous => Err(Failure::Impossible("this is not the name of an account".to_owned())),
+    }
+}
+
 fn complete(shell: Shell) -> Outcome {
     let shell = match shell {
         Shell::Bash => clap_complete::Shell::Bash,
@@ -92,6 +114,10 @@ fn complete(shell: Shell) -> Outcome {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::Login(arguments) => login::login(&arguments),
+        Command::List(arguments) => list::run(&arguments),
+        Command::Logout(arguments) => login::logout(&arguments),
+        Command::Policy(arguments) => policy::run(&arguments),
         Command::Decode(arguments) => decode::run(&arguments),
         Command::Hash(arguments) => hash::run(&arguments),
         Command::Users(command) => users::run(&command),
