@@ -80,9 +80,9 @@ impl Initiator {
         match self {
             Self::Anonymous => {}
             Self::CachedLogon(_) => out.push(LOGON),
-            Self::Stored(Stored { wanted, .. }) => {
+            Self::Stored(stored) => {
                 out.push(STORED);
-                wanted.export(out)?;
+                stored.wanted.export(out)?;
             }
             Self::Account(Account { secret, .. }) => {
                 // What follows is secret: a vector that grows leaves copies behind.

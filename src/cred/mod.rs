@@ -81,7 +81,7 @@ pub enum Initiator {
     /// An account whose secret the domain has kept since its user logged on.
     CachedLogon(CachedLogon),
     /// The stored accounts, of which the target decides.
-    Stored(Stored),
+    Stored(Box<Stored>),
     /// An anonymous user.
     Anonymous,
 }
@@ -352,9 +352,8 @@ impl Initiator {
     #[must_use]
     pub const fn user(&self) -> Option<&UserName> {
         match self {
-            Self::Account(Account { name, .. })
-            | Self::CachedLogon(CachedLogon { name, .. })
-            | Self::Stored(Stored { name, .. }) => Some(name),
+            Self::Account(Account { name, .. }) | Self::CachedLogon(CachedLogon { name, .. }) => Some(name),
+            Self::Stored(stored) => Some(&stored.name),
             Self::Anonymous => None,
         }
     }

@@ -60,7 +60,7 @@ pub trait Store: fmt::Debug + Send + Sync {
 const VERSION: u8 = 1;
 const FIELD: FieldName = FieldName::Contents;
 /// How deep in the stack the reading of values leaves hashes, in bytes: scripts/check-secrets has found it.
-const READING: usize = 40 << 7;
+const READING: usize = 27 << 7;
 
 impl Place {
     /// The place with this key.
@@ -223,11 +223,11 @@ pub struct Stored {
 
 impl Stored {
     /// What the store has of that; `None` if it is nothing.
-    pub(super) fn find(wanted: Wanted, env: &Env<'_>) -> Option<Self> {
+    pub(super) fn find(wanted: Wanted, env: &Env<'_>) -> Option<Box<Self>> {
         let accounts = wanted.accounts(env);
         // Of two with the same time, the last one: it is more general.
         let chosen = accounts.into_iter().max_by_key(|stored| stored.default_since)?;
-        Some(Self { name: chosen.account.name, until: chosen.until, wanted })
+        Some(Box::new(Self { name: chosen.account.name, until: chosen.until, wanted }))
     }
 
     /// The stored account for `target`.

@@ -35,7 +35,7 @@ static OM_uint32 minor;
 
 /* What the calls work on. The caller of a call may not have it on the stack that is searched. */
 static gss_name_t user, service;
-static gss_cred_id_t initiator, acceptor, wrong;
+static gss_cred_id_t initiator, acceptor, wrong, stored;
 static gss_ctx_id_t client, server;
 static gss_buffer_desc token, reply, message = { 64, NULL }, sealed, opened;
 static gss_buffer_set_t keys;
@@ -232,8 +232,27 @@ static void delete_contexts(void)
     gss_delete_sec_context(&minor, &server, NULL);
 }
 
+static gss_key_value_element_desc target = { "ntlmssp_target", "localhost" };
+static gss_key_value_set_desc store = { 1, &target };
+
+static void store_cred(void)
+{
+    assert(!gss_store_cred_into(&minor, initiator, GSS_C_INITIATE, &ntlm, 1, 0, &store, NULL, NULL));
+}
+
+static void acquire_stored(void)
+{
+    assert(!gss_acquire_cred_from(&minor, NULL, 0, &only_ntlm, GSS_C_INITIATE, &store, &stored, NULL, NULL));
+}
+
+static void init_stored(void)
+{
+    init_with(stored);
+}
+
 static void release_creds(void)
 {
+    gss_release_cred(&minor, &stored);
     gss_release_cred(&minor, &initiator);
     gss_release_cred(&minor, &acceptor);
     gss_release_cred(&minor, &wrong);
@@ -385,6 +404,24 @@ int main(void)
     SHOW(accept_refused);
     gss_release_buffer(&minor, &token);
     gss_release_buffer(&minor, &reply);
+    SHOW(delete_contexts);
+
+    /* A stored credential. */
+    SHOW(store_cred);
+    SHOW(acquire_stored);
+    flags = GSS_C_INTEG_FLAG;
+    SHOW(init_stored);
+    show("accept", accept_one);
+    gss_release_buffer(&minor, &token);
+    SHOW(init_stored);
+    tell("authenticate", token.value, token.length);
+    show("accept", accept_one);
+    gss_release_buffer(&minor, &token);
+    gss_release_buffer(&minor, &reply);
+    SHOW(inquire_key);
+    tell("key", keys->elements[0].value, keys->elements[0].length);
+    wipe(keys->elements[0].value, keys->elements[0].length);
+    gss_release_buffer_set(&minor, &keys);
     SHOW(delete_contexts);
 
     SHOW(export_cred);
