@@ -6,12 +6,14 @@
 #![forbid(unsafe_code)]
 
 mod decode;
+mod handshake;
 mod hash;
 mod list;
 mod login;
 mod password;
 mod policy;
 mod report;
+mod server;
 mod spnego;
 mod tokens;
 mod users;
@@ -47,6 +49,8 @@ enum Command {
     List(list::Arguments),
     /// Log off: forget what login has kept
     Logout(login::Logout),
+    /// Do handshakes, in this process or with a server
+    Test(handshake::Arguments),
     /// Show the policy in force, and what has set each part
     Policy(policy::Arguments),
     /// Show what is in a token of NTLM or SPNEGO
@@ -117,6 +121,7 @@ fn main() -> ExitCode {
         Command::Login(arguments) => login::login(&arguments),
         Command::List(arguments) => list::run(&arguments),
         Command::Logout(arguments) => login::logout(&arguments),
+        Command::Test(arguments) => handshake::run(&arguments),
         Command::Policy(arguments) => policy::run(&arguments),
         Command::Decode(arguments) => decode::run(&arguments),
         Command::Hash(arguments) => hash::run(&arguments),

@@ -409,6 +409,63 @@ class Manual(unittest.TestCase):
             self.assertIn("%s, %s" % (number, words[0].lower() + words[1:]), " ".join(status.split()))
 
 
+class Handshakes(unittest.TestCase):
+    """gss-ntlm test, whose gss calls must go to the library, as those of any program."""
+
+    def setUp(self):
+        self.world = harness.World()
+        self.addCleanup(self.world.remove)
+
+    def run_test(self, *arguments, given="", prefix=(), **environment):
+        done = subprocess.run(
+            [*prefix, command(), "test", *arguments], input=given, capture_output=True, text=True, timeout=harness.PATIENCE,
+            env=self.world.environment(**environment),
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    def test_its_gss_calls_go_to_the_library(self):
+        symbols = subprocess.run(["nm", command()], capture_output=True, text=True, check=True, timeout=harness.PATIENCE).stdout
+        called = re.findall(r"^ +U (gss\w+)@", symbols, re.M) or re.findall(r"^ +U (gss\w+)$", symbols, re.M)
+        self.assertIn("gss_init_sec_context", called)
+        self.assertEqual(re.findall(r"^[0-9a-f]+ \w (gss_\w+)$", symbols, re.M), [])
+        status, out, bindings = self.run_test(LD_DEBUG="bindings")
+        self.assertEqual(status, OK, out)
+        bound = re.findall(r"binding file \S*gss-ntlm \S+ to (\S+) .*`gss_init_sec_context'", bindings)
+        self.assertTrue(bound and all("libgssapi_krb5.so.2" in library for library in bound), bound)
+
+    def test_a_made_up_account(self):
+        said = (
+            "ok: NTLM alone: TEST\\somebody logs on, and messages are signed and encrypted\n"
+            "ok: NTLM inside SPNEGO: TEST\\somebody logs on, and messages are signed and encrypted\n"
+        )
+        self.assertEqual(self.run_test(NTLM_USER_FILE="/nonexistent"), (OK, said, ""))
+        self.assertFalse([name for name in os.listdir(self.world.path) if name.startswith("gss-ntlm-")], "it is removed")
+        status, out, _ = self.run_test(GSS_MECH_CONFIG="/dev/null")
+        self.assertEqual((status, out.count("WRONG: ")), (WRONG, 2), out)
+        self.assertIn("An unsupported mechanism was requested", out)
+        status, out, _ = self.run_test(GSS_NTLM_MIC="x")
+        self.assertEqual((status, out.count("WRONG: "), out.count("GSS_NTLM_MIC must be")), (WRONG, 2, 1), out)
+
+    def test_an_account_of_the_user_file(self):
+        status, out, _ = self.run_test("--user", harness.ALICE, given=harness.PASSWORD + "\n")
+        self.assertEqual((status, out.count("EXAMPLE\\alice logs on")), (OK, 2), out)
+        status, out, _ = self.run_test("--user", harness.ALICE, given="wrong\n")
+        self.assertEqual((status, out.count("The user name or the password is wrong")), (WRONG, 2), out)
+        own = self.world.write("own.conf", '[client "HTTP/*"]\noutgoing = deny\n')
+        status, out, _ = self.run_test(
+            "--user", harness.ALICE, "--target", "HTTP@srv", given=harness.PASSWORD + "\n", GSS_NTLM_CONFIG=own
+        )
+        self.assertEqual((status, out.count("line 2 of %s" % own)), (WRONG, 2), out)
+
+    def test_an_address(self):
+        for address, words in (("ftp://x", "must begin with http:"), ("-x", "no address"), ("a b", "no address"), ("a\nb", "no address")):
+            status, _, err = self.run_test("--server=" + address)
+            self.assertEqual(status, IMPOSSIBLE)
+            self.assertIn(words, err)
+        status, out, _ = self.run_test("--server", "localhost", PATH="/nonexistent")
+        self.assertEqual((status, out.count("is not installed")), (OK, 2), out)
+
+
 class Completion(unittest.TestCase):
     def test_bash_completes(self):
         script = run("completion", "bash")[1]

@@ -1,0 +1,134 @@
+//! `gss-ntlm test --server`: a logon with the programs of others.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    process::{Command, Stdio},
+};
+
+use gss_ntlm::text::Escaped;
+
+use crate::{Failure, Outcome, handshake::Temporary};
+
+/// Logs on at this address, or at both that a host may have.
+pub(crate) fn run(server: &str) -> Outcome {
+    if server.starts_with('-') || server.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(Failure::Impossible("this is no address of a server".to_owned()));
+    }
+    let addresses = match server.split_once("://") {
+        Some(("http" | "https" | "ldap" | "ldaps", _)) => vec![server.to_owned()],
+        Some((other, _)) => {
+            return Err(Failure::Impossible(format!(
+                "{} is not asked: the address must begin with http:, https:, ldap: or ldaps:",
+                Escaped(other)
+            )));
+        }
+        None => vec![format!("http://{server}/"), format!("ldap://{server}")],
+    };
+    let mut is_wrong = false;
+    for address in &addresses {
+        let outcome = if address.starts_with("ldap") { by_ldapsearch(address)? } else { by_curl(address)? };
+        let mut out = io::stdout().lock();
+        let address = Escaped(address);
+        match outcome {
+            Found::Works => writeln!(out, "ok: {address}: you are logged on")?,
+            Found::NotInstalled(program) => {
+                writeln!(out, "note: {address}: {program} is not installed, so it was not asked -> install {program}")?;
+            }
+            Found::Wrong(why) => {
+                is_wrong = true;
+                writeln!(out, "WRONG: {address}: {}", Escaped(why))?;
+            }
+        }
+    }
+    if is_wrong { Err(Failure::Wrong) } else { Ok(()) }
+}
+
+enum Found {
+    Works,
+    NotInstalled(&'static str),
+    /// Why not, and what to do.
+    Wrong(String),
+}
+
+/// What a program of others wrote, and what the mechanism had to say.
+struct Said {
+    is_success: bool,
+    out: String,
+    errors: String,
+    trace: String,
+}
+
+/// Runs a program with a trace of its own; `None` if it is not installed.
+fn ask(program: &str, arguments: &[&str]) -> io::Result<Option<Said>> {
+    let directory = Temporary::new()?;
+    let trace = directory.0.join("trace");
+    let mut command = Command::new(program);
+    command.args(arguments).env("GSSNTLMSSP_DEBUG", &trace).stdin(Stdio::null());
+    let said = match command.output() {
+        Ok(said) => said,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    Ok(Some(Said {
+        is_success: said.status.success(),
+        out: text(&said.stdout),
+        errors: text(&said.stderr),
+        trace: fs::read_to_string(&trace).unwrap_or_default(),
+    }))
+}
+
+impl Said {
+    /// The sentence of the mechanism's last error.
+    fn error(&self) -> Option<String> {
+        let sentence = |line: &str| Some(line.split_once("error 0x")?.1.split_once(": ")?.1.to_owned());
+        self.trace.lines().rev().find_map(sentence)
+    }
+
+    /// The last line of the program's errors.
+    fn last_words(&self) -> String {
+        self.errors.lines().next_back().unwrap_or("it does not say why").to_owned()
+    }
+
+    fn has_used_ntlm(&self) -> bool {
+        self.trace.contains("sends AUTHENTICATE_MESSAGE")
+    }
+}
+
+fn by_curl(address: &str) -> io::Result<Found> {
+    let quiet = ["--silent", "--show-error", "--max-time", "30", "--output", "/dev/null"];
+    let arguments =
+        [&quiet[..], &["--negotiate", "--user", ":", "--write-out", "%{http_code}", "--url", address]].concat();
+    let Some(said) = ask("curl", &arguments)? else { return Ok(Found::NotInstalled("curl")) };
+    if !said.is_success {
+        return Ok(Found::Wrong(said.last_words()));
+    }
+    Ok(match &*said.out {
+        "401" if said.has_used_ntlm() => Found::Wrong(
+            "the server refuses this account -> check name and password (gss-ntlm list), and the server's log".to_owned(),
+        ),
+        "401" if said.trace.is_empty() => Found::Wrong(
+            "the server or curl does not use Negotiate -> curl -v shows whether the answer has WWW-Authenticate: Negotiate"
+                .to_owned(),
+        ),
+        "401" => Found::Wrong(said.error().unwrap_or_else(|| {
+            "the server does not go on after NTLM's first message -> see its log: it may not take NTLM".to_owned()
+        })),
+        _ if said.has_used_ntlm() => Found::Works,
+        code => Found::Wrong(format!(
+            "the server answers {code} without a logon by NTLM -> give an address that needs one"
+        )),
+    })
+}
+
+fn by_ldapsearch(address: &str) -> io::Result<Found> {
+    let arguments =
+        ["-LLL", "-Q", "-Y", "GSS-SPNEGO", "-o", "nettimeout=30", "-H", address, "-s", "base", "-b", "", "1.1"];
+    let Some(said) = ask("ldapsearch", &arguments)? else { return Ok(Found::NotInstalled("ldapsearch")) };
+    Ok(match (said.is_success, said.has_used_ntlm()) {
+        (true, true) => Found::Works,
+        (true, false) => Found::Wrong("the logon was not by NTLM -> if it was by Kerberos, that is better".to_owned()),
+        (false, _) => Found::Wrong(said.error().unwrap_or_else(|| said.last_words())),
+    })
+}
