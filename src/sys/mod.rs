@@ -36,7 +36,7 @@ use crate::{
     cred::{DomainService, Env, Store},
     error::Result,
     host::{FileTime, Host, LocalNames},
-    policy::{PolicyFiles, StorePolicy, Whom},
+    policy::{Policy, PolicyFiles, StorePolicy, Whom},
 };
 
 /// The host that this process runs on.
@@ -46,20 +46,33 @@ pub struct System;
 /// The [`Env`] of a call in which `whom` takes part. The C edge makes one for each call that needs it.
 ///
 /// # Errors
-/// As [`PolicyFiles::policy`], those of a policy file that cannot be used, and [`crate::policy::Policy::ensure_fips`].
+/// As [`policy_for`].
 #[inline(never)] // Its frame would be between the caller's and the secrets, for nothing.
 pub fn env_for(whom: Whom<'_>) -> Result<Env<'static>> {
-    let variables = environment::variables_with_prefix(PolicyFiles::VARIABLES);
+    policy_for(whom, environment::variables_with_prefix(PolicyFiles::VARIABLES)).map(env_with)
+}
+
+/// The policy for `whom` with these variables, which are those of the environment that begin with [`PolicyFiles::VARIABLES`].
+///
+/// # Errors
+/// As [`PolicyFiles::policy`], those of a policy file that cannot be used, and [`Policy::ensure_fips`].
+pub fn policy_for(whom: Whom<'_>, variables: Vec<(String, String)>) -> Result<Policy> {
     let additional = variables.iter().find(|(name, _)| name == PolicyFiles::ADDITIONAL).map(|(_, path)| &**path);
     let files = policy_file::in_force(additional.filter(|path| !path.is_empty()))?;
     let policy = files.policy(whom, variables)?;
     if fips::is_enabled() {
         policy.ensure_fips(&System)?;
     }
+    Ok(policy)
+}
+
+/// Where a call with that policy runs.
+#[must_use]
+pub fn env_with(policy: Policy) -> Env<'static> {
     let domain: Option<&dyn DomainService> = if policy.winbind { Some(&Winbind) } else { None };
     let store: Option<&dyn Store> =
         if policy.store == StorePolicy::Off || environment::is_set_user_id() { None } else { Some(&UserStore) };
-    Ok(Env { policy, host: &System, domain, store })
+    Env { policy, host: &System, domain, store }
 }
 
 impl Host for System {

@@ -5,7 +5,7 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    process::{Command, ExitStatus, Stdio},
+    process::{Command, Output, Stdio},
 };
 
 use clap::Args;
@@ -53,7 +53,9 @@ pub(crate) fn run(Arguments { user, target, server, password_fd, inside }: &Argu
     match user {
         None => {
             let done = with_made_up_account(target, &[])?;
-            if done.success() { Ok(()) } else { Err(Failure::Wrong) }
+            io::stdout().lock().write_all(&done.stdout)?;
+            io::stderr().lock().write_all(&done.stderr)?;
+            if done.status.success() { Ok(()) } else { Err(Failure::Wrong) }
         }
         Some(user) => {
             let name = account(user)?;
@@ -66,7 +68,7 @@ pub(crate) fn run(Arguments { user, target, server, password_fd, inside }: &Argu
 
 /// Runs this command again, as a program that has one account, and no Kerberos. Nothing else of the environment changes but
 /// these variables.
-pub(crate) fn with_made_up_account(target: &str, variables: &[(&str, &Path)]) -> io::Result<ExitStatus> {
+pub(crate) fn with_made_up_account(target: &str, variables: &[(&str, &Path)]) -> io::Result<Output> {
     let directory = Temporary::new()?;
     let mut password = [0; 16];
     System.random(&mut password).map_err(io::Error::other)?;
@@ -79,7 +81,7 @@ pub(crate) fn with_made_up_account(target: &str, variables: &[(&str, &Path)]) ->
         .env("KRB5_KTNAME", format!("FILE:{}", directory.0.join("none").display()))
         .envs(variables.iter().copied())
         .stdin(Stdio::null())
-        .status()
+        .output()
 }
 
 /// A directory that only this user may use, and that is removed in the end.

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod decode;
+mod doctor;
 mod handshake;
 mod hash;
 mod list;
@@ -49,6 +50,8 @@ enum Command {
     List(list::Arguments),
     /// Log off: forget what login has kept
     Logout(login::Logout),
+    /// Find out why NTLM does not work, and say what to do
+    Doctor(doctor::Arguments),
     /// Do handshakes, in this process or with a server
     Test(handshake::Arguments),
     /// Show the policy in force, and what has set each part
@@ -121,6 +124,7 @@ fn main() -> ExitCode {
         Command::Login(arguments) => login::login(&arguments),
         Command::List(arguments) => list::run(&arguments),
         Command::Logout(arguments) => login::logout(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Test(arguments) => handshake::run(&arguments),
         Command::Policy(arguments) => policy::run(&arguments),
         Command::Decode(arguments) => decode::run(&arguments),

@@ -123,6 +123,14 @@ def require(present, what):
         raise AssertionError(what + " is missing: install it, or skip its tests with GSSNTLM_PEERS_OPTIONAL=1") from unlisted
 
 
+def require_root(what):
+    """Call this at the start of a test that needs root. An ordinary user does without it: CI runs the tests as root."""
+    if os.geteuid():
+        reason = "for root only: " + what
+        allowed_skips.add(reason)
+        raise unittest.SkipTest(reason)
+
+
 def require_module(name, package):
     require(importlib.util.find_spec(name), package)
 

@@ -1,0 +1,139 @@
+//! The accounts of a program: user file, stored credentials, winbind.
+
+use std::{os::unix::fs::MetadataExt as _, path::Path};
+
+use gss_ntlm::{
+    cred::{CheckedUserFile, CredStore, Credential, Env, FileRule, Usage, check_user_file, configured_user_file},
+    error::{CredentialError, Error},
+    name::Name,
+};
+
+use super::{Done, Findings, Program};
+
+pub(super) fn examine(program: &Program, env: &Env<'_>, target: Option<&Name>, findings: &mut Findings) -> Done {
+    let of_client = configured_user_file(Usage::Initiate, env);
+    let of_server = configured_user_file(Usage::Accept, env).filter(|found| Some(found) != of_client.as_ref());
+    if of_client.is_none() && of_server.is_none() {
+        findings.ok(format_args!("{program} has no user file"))?;
+    }
+    for (path, rule) in of_client.into_iter().chain(of_server) {
+        let by = match rule {
+            FileRule::Variable => "NTLM_USER_FILE".to_owned(),
+            FileRule::Systemd => "systemd's credential ntlm.users".to_owned(),
+            FileRule::Policy => env.policy.setter_of("user-file"),
+        };
+        examine_user_file(program, env, &path, &by, findings)?;
+    }
+    examine_winbind(program, env, findings)?;
+    examine_client(program, env, target, findings)
+}
+
+fn examine_user_file(program: &Program, env: &Env<'_>, path: &Path, by: &str, findings: &mut Findings) -> Done {
+    let shown = path.display();
+    if !program.may(path, 4) && path.exists() {
+        return findings.wrong(
+            format_args!("{program} may not read the user file {shown}, which {by} names"),
+            "let its user or its group read the file, and search its directories",
+        );
+    }
+    let CheckedUserFile { metadata, lines } = match check_user_file(path, &env.policy) {
+        Ok(checked) => checked,
+        Err(error) => return findings.error(&error),
+    };
+    findings.ok(format_args!(
+        "the user file is {shown}, which {by} names: mode {:04o}, owner {}",
+        metadata.mode() & 0o7777,
+        metadata.uid()
+    ))?;
+    if metadata.mode() & 0o004 != 0 {
+        findings.wrong(format_args!("everybody may read the user file {shown}"), &format!("chmod o-r {shown}"))?;
+    }
+    let mut accounts = 0_u32;
+    for (number, line) in lines {
+        match line {
+            Ok(account) => {
+                accounts = accounts.saturating_add(u32::from(!account.is_disabled));
+                if account.ends_with_blank {
+                    findings.note(
+                        format_args!("the password of line {number} of {shown} ends with a blank"),
+                        "remove the blank if it is not meant",
+                    )?;
+                }
+            }
+            Err(fault) => findings.wrong(
+                format_args!("line {number} of {shown} {fault}, so it is ignored"),
+                "write DOMAIN:user:password, or let gss-ntlm hash write it",
+            )?,
+        }
+    }
+    if accounts == 0 {
+        return findings.wrong(format_args!("the user file {shown} has no account"), "gss-ntlm hash writes a line");
+    }
+    findings.ok(format_args!("the user file {shown} has accounts: {accounts}"))
+}
+
+fn examine_winbind(program: &Program, env: &Env<'_>, findings: &mut Findings) -> Done {
+    let Some(domain) = env.domain else {
+        return findings.ok(format_args!("winbind is not asked, as {} says", env.policy.setter_of("winbind")));
+    };
+    match domain.reach(env) {
+        Ok(()) => {}
+        Err(Error::Credential(CredentialError::NoUserFile)) => {
+            return findings.ok("winbind is not there: there is no libwbclient, so there are no accounts of a domain");
+        }
+        Err(_) => {
+            return findings.note(
+                "libwbclient is installed, but winbindd does not answer: there are no accounts of a domain",
+                "start winbindd if this computer is in a domain (systemctl start winbind)",
+            );
+        }
+    }
+    match domain.membership(env) {
+        // winbind gives a computer that is in no domain its own name for one.
+        Ok(membership) if membership.domain != membership.computer => {
+            findings.ok(format_args!("winbind: this computer is {} in {}", membership.computer, membership.domain))?;
+            match domain.dns_tree(env) {
+                Some(_) => findings.ok("winbind: a domain controller answers")?,
+                None => findings.wrong("winbind reaches no domain controller", "wbinfo --ping-dc says why")?,
+            }
+        }
+        Ok(_) | Err(_) => {
+            return findings
+                .note("winbindd answers, but this computer is in no domain", "net ads join, if it should be");
+        }
+    }
+    let pipes = ["/run/samba/winbindd_privileged", "/var/lib/samba/winbindd_privileged"];
+    match pipes.into_iter().map(Path::new).find(|path| path.exists()) {
+        Some(path) if !program.may(path, 1) => findings.note(
+            format_args!("{program} may not use {}, so as a server it cannot ask the domain", path.display()),
+            "add its user to the directory's group (Debian: winbindd_priv), and restart it",
+        ),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Says which account a client has.
+fn examine_client(program: &Program, env: &Env<'_>, target: Option<&Name>, findings: &mut Findings) -> Done {
+    if !program.is_own_user() {
+        return findings.note(
+            format_args!("what the user of {program} has stored is not looked at"),
+            "run this command as that user",
+        );
+    }
+    let found = Credential::acquire(None, Usage::Initiate, &CredStore::default(), env);
+    let chosen = found.and_then(|credential| {
+        let whole = credential.name()?;
+        let Some(target) = target else { return Ok((whole, String::new())) };
+        let chosen = credential.initiator()?.for_target(Some(target), env)?;
+        Ok((chosen.name(), format!(" to {target}")))
+    });
+    match chosen {
+        Ok((name, at)) => findings.ok(format_args!("a client that names no account logs on as {name}{at}")),
+        Err(error @ Error::Credential(CredentialError::NotForTarget { .. })) => findings.error(&error),
+        Err(Error::Credential(
+            CredentialError::NoUserFile | CredentialError::NoCachedLogon { .. } | CredentialError::NoDomain,
+        )) => findings.note("a client has no account", "gss-ntlm login"),
+        // It was said already, of the file.
+        Err(_) => Ok(()),
+    }
+}

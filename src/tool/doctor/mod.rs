@@ -1,0 +1,90 @@
+//! `gss-ntlm doctor`: looks at each thing that NTLM needs, and says what to do where one is wrong.
+//!
+//! Each finding is one line. It never has a secret.
+
+mod accounts;
+mod program;
+mod registration;
+mod system;
+
+use core::fmt;
+use std::io::{self, Write as _};
+
+use clap::Args;
+use gss_ntlm::{name::Name, policy::Policy, sys, text::Escaped};
+
+use crate::{Failure, Outcome};
+
+use self::program::Program;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Look at what this process has: its environment, its user, the libraries in it
+    #[arg(long, value_name = "NUMBER", conflicts_with = "unit")]
+    pid: Option<u32>,
+    /// Look at the main process of this unit of systemd
+    #[arg(long, value_name = "UNIT")]
+    unit: Option<String>,
+    /// Say which account a client uses for this service, service@host
+    #[arg(long, value_name = "SPN")]
+    target: Option<String>,
+}
+
+/// Writes the findings, and remembers whether one was bad.
+pub(crate) struct Findings {
+    is_wrong: bool,
+}
+
+/// The result of one examination; an error is that of writing.
+pub(crate) type Done = io::Result<()>;
+
+impl Findings {
+    fn ok(&self, what: impl fmt::Display) -> Done {
+        writeln!(io::stdout().lock(), "ok: {}", Escaped(what))
+    }
+
+    fn note(&self, what: impl fmt::Display, cure: &str) -> Done {
+        writeln!(io::stdout().lock(), "note: {} \u{2192} {}", Escaped(what), Escaped(cure))
+    }
+
+    fn wrong(&mut self, what: impl fmt::Display, cure: &str) -> Done {
+        self.is_wrong = true;
+        writeln!(io::stdout().lock(), "WRONG: {} \u{2192} {}", Escaped(what), Escaped(cure))
+    }
+
+    /// An error of the mechanism, whose sentence says what went wrong and then, after a colon or a semicolon, what to do.
+    fn error(&mut self, error: &gss_ntlm::error::Error) -> Done {
+        let said = error.to_string();
+        match said.rsplit_once(": ").or_else(|| said.rsplit_once("; ")) {
+            Some((what, cure)) => self.wrong(what, cure),
+            None => self.wrong(&said, "correct it, or remove it"),
+        }
+    }
+}
+
+pub(crate) fn run(Arguments { pid, unit, target }: &Arguments) -> Outcome {
+    let program = match (pid, unit) {
+        (Some(pid), _) => Program::of_process(*pid)?,
+        (None, Some(unit)) => Program::of_unit(unit)?,
+        (None, None) => Program::own(),
+    };
+    let target = target.as_deref().map(|text| Name::parse_service(text, "localhost")).transpose()?;
+    let mut findings = Findings { is_wrong: false };
+    program.examine_variables(&mut findings)?;
+    let policy = program.examine_policy(target.as_ref(), &mut findings)?;
+    registration::examine(&program, policy.is_some(), &mut findings)?;
+    // With a mistake in it there is no policy: what else there is to say is said of the default one.
+    examine_rest(&program, policy.unwrap_or_default(), target.as_ref(), &mut findings)?;
+    if findings.is_wrong { Err(Failure::Wrong) } else { Ok(()) }
+}
+
+fn examine_rest(program: &Program, policy: Policy, target: Option<&Name>, findings: &mut Findings) -> Done {
+    let mut env = sys::env_with(policy);
+    env.host = program;
+    if !program.is_own_user() {
+        // What is stored belongs to who runs this command.
+        env.store = None;
+    }
+    accounts::examine(program, &env, target, findings)?;
+    system::examine(program, findings)
+}
