@@ -52,7 +52,7 @@ pub(super) fn examine(program: &Program, has_policy: bool, findings: &mut Findin
         };
         return findings.wrong(format_args!("krb5 cannot load {shown}, which {said} names for NTLM"), cure);
     };
-    if !bytes.windows(16).any(|part| part == b"GSS_NTLM_OUTGOIN") {
+    if !bytes.windows(12).any(|part| part == b"urn:gss-ntlm") {
         return findings.wrong(
             format_args!("krb5 loads another plugin for NTLM, {shown}, as {said} says"),
             "remove the package that it is from (gss-ntlmssp), or this line",
