@@ -54,7 +54,7 @@ pub(crate) fn run(Arguments { json }: &Arguments) -> Outcome {
         return Ok(());
     }
     if rows.is_empty() {
-        writeln!(out, "There is no account -> gss-ntlm login")?;
+        writeln!(out, "There is no account → gss-ntlm login")?;
         return Ok(());
     }
     let heads = ["TARGET", "ACCOUNT", "SOURCE", "UNTIL", "USED"].map(str::to_owned);

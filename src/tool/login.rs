@@ -100,14 +100,14 @@ fn report(name: &UserName, StoredAt { pattern, place, refusals, until: end }: &S
         writeln!(out, "note: the {place} was not used: {}", Escaped(&refusal.0))?;
     }
     if *pattern == Pattern::All {
-        writeln!(out, "note: that is any server that asks -> log off when you need that no longer, or give --target")?;
+        writeln!(out, "note: that is any server that asks → log off when you need that no longer, or give --target")?;
     }
     // What comes before it.
     match Credential::acquire(None, Usage::Initiate, &CredStore::default(), env) {
         Ok(credential) if credential.is_of_stored() => {}
         Ok(credential) => writeln!(
             out,
-            "note: programs that name no account take {} of the user file first -> gss-ntlm list",
+            "note: programs that name no account take {} of the user file first → gss-ntlm list",
             Escaped(credential.name()?)
         )?,
         Err(error) => writeln!(out, "note: programs cannot use it: {error}")?,

@@ -33,7 +33,7 @@ pub(crate) fn run(server: &str) -> Outcome {
         match outcome {
             Found::Works => writeln!(out, "ok: {address}: you are logged on")?,
             Found::NotInstalled(program) => {
-                writeln!(out, "note: {address}: {program} is not installed, so it was not asked -> install {program}")?;
+                writeln!(out, "note: {address}: {program} is not installed, so it was not asked → install {program}")?;
             }
             Found::Wrong(why) => {
                 is_wrong = true;
@@ -106,18 +106,18 @@ fn by_curl(address: &str) -> io::Result<Found> {
     }
     Ok(match &*said.out {
         "401" if said.has_used_ntlm() => Found::Wrong(
-            "the server refuses this account -> check name and password (gss-ntlm list), and the server's log".to_owned(),
+            "the server refuses this account → check name and password (gss-ntlm list), and the server's log".to_owned(),
         ),
         "401" if said.trace.is_empty() => Found::Wrong(
-            "the server or curl does not use Negotiate -> curl -v shows whether the answer has WWW-Authenticate: Negotiate"
+            "the server or curl does not use Negotiate → curl -v shows whether the answer has WWW-Authenticate: Negotiate"
                 .to_owned(),
         ),
         "401" => Found::Wrong(said.error().unwrap_or_else(|| {
-            "the server does not go on after NTLM's first message -> see its log: it may not take NTLM".to_owned()
+            "the server does not go on after NTLM's first message → see its log: it may not take NTLM".to_owned()
         })),
         _ if said.has_used_ntlm() => Found::Works,
         code => Found::Wrong(format!(
-            "the server answers {code} without a logon by NTLM -> give an address that needs one"
+            "the server answers {code} without a logon by NTLM → give an address that needs one"
         )),
     })
 }
@@ -128,7 +128,7 @@ fn by_ldapsearch(address: &str) -> io::Result<Found> {
     let Some(said) = ask("ldapsearch", &arguments)? else { return Ok(Found::NotInstalled("ldapsearch")) };
     Ok(match (said.is_success, said.has_used_ntlm()) {
         (true, true) => Found::Works,
-        (true, false) => Found::Wrong("the logon was not by NTLM -> if it was by Kerberos, that is better".to_owned()),
+        (true, false) => Found::Wrong("the logon was not by NTLM → if it was by Kerberos, that is better".to_owned()),
         (false, _) => Found::Wrong(said.error().unwrap_or_else(|| said.last_words())),
     })
 }

@@ -43,7 +43,7 @@ pub(crate) fn run(Command::Check(Check { file }): &Command) -> Outcome {
     writeln!(out, "{}: mode {mode:04o}, owner {}", Escaped(file.display()), metadata.uid())?;
     if mode & 0o004 != 0 {
         is_wrong = true;
-        writeln!(out, "WRONG: everybody may read it -> chmod o-r {}", Escaped(file.display()))?;
+        writeln!(out, "WRONG: everybody may read it → chmod o-r {}", Escaped(file.display()))?;
     }
     for (number, line) in &lines {
         match line {
@@ -55,7 +55,7 @@ pub(crate) fn run(Command::Check(Check { file }): &Command) -> Outcome {
                 if *ends_with_blank {
                     writeln!(
                         out,
-                        "note: line {number}: its password ends with a blank -> remove that if it is not meant"
+                        "note: line {number}: its password ends with a blank → remove that if it is not meant"
                     )?;
                 }
             }

@@ -280,7 +280,7 @@ class Users(unittest.TestCase):
         self.assertEqual(self.check(b"DOM:alice:x\n")[0], OK)
         status, out, _ = self.check(b"DOM:alice:x\n", 0o644)
         self.assertEqual(status, WRONG)
-        self.assertIn("WRONG: everybody may read it -> chmod o-r", out)
+        self.assertIn("WRONG: everybody may read it → chmod o-r", out)
         status, out, _ = self.check(b"DOM:alice:x\n", 0o602)
         self.assertEqual(status, WRONG)
         self.assertIn("everybody may write to it", out)

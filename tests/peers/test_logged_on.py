@@ -58,7 +58,7 @@ class LoggedOn(test_apache.ApacheTest):
         self.log_on("wrong", "--target", "HTTP/localhost")
         said = self.tool("test", "--server", url)
         self.assertEqual(said.returncode, 1)
-        self.assertIn("the server refuses this account -> check name and password", said.stdout)
+        self.assertIn("the server refuses this account → check name and password", said.stdout)
         self.tool("logout", "--all")
         self.assertIn("401", curl())
         self.assertIn("is not asked: the address must begin with http:", self.tool("test", "--server", "ftp://x").stdout)

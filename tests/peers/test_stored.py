@@ -147,7 +147,7 @@ class Stored(PeerTest):
         )
         self.assertIn("No stored credential is for host/srv", failure.text)
         self.assertEqual(self.says("logout", status=WRONG), "nobody was logged on\n")
-        self.assertEqual(self.says("list"), "There is no account -> gss-ntlm login\n")
+        self.assertEqual(self.says("list"), "There is no account → gss-ntlm login\n")
 
     def test_logs_off_where_it_is_told(self):
         for target in ("a", "b", "c"):

@@ -44,12 +44,12 @@ impl Findings {
     }
 
     fn note(&self, what: impl fmt::Display, cure: &str) -> Done {
-        writeln!(io::stdout().lock(), "note: {} \u{2192} {}", Escaped(what), Escaped(cure))
+        writeln!(io::stdout().lock(), "note: {} → {}", Escaped(what), Escaped(cure))
     }
 
     fn wrong(&mut self, what: impl fmt::Display, cure: &str) -> Done {
         self.is_wrong = true;
-        writeln!(io::stdout().lock(), "WRONG: {} \u{2192} {}", Escaped(what), Escaped(cure))
+        writeln!(io::stdout().lock(), "WRONG: {} → {}", Escaped(what), Escaped(cure))
     }
 
     /// An error of the mechanism, whose sentence says what went wrong and then, after a colon or a semicolon, what to do.
