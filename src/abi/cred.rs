@@ -100,7 +100,8 @@ impl Acquired {
             Usage::Accept | Usage::Both => logged(acquire())?,
         };
         self.mechs.put(OidSet::of(&[NTLM])?);
-        self.time.put(lifetime(&credential));
+        // What was just found, or what does not expire.
+        self.time.put(lifetime(&credential)?);
         self.credential.put(Arc::new(credential));
         Ok(COMPLETE)
     }
@@ -153,7 +154,7 @@ pub(super) fn inquire(
     let (whose, what_for) = (credential.name()?, credential.usage()?);
     mechs.put(OidSet::of(&[NTLM])?);
     name.put(Arc::new(whose.into()));
-    lifetime.put(self::lifetime(&credential));
+    lifetime.put(self::lifetime(&credential)?);
     usage.put(number(what_for));
     Ok(COMPLETE)
 }
@@ -168,7 +169,7 @@ pub(super) fn inquire_by_mech(
     let (whose, what_for) = (credential.name()?, credential.usage()?);
     name.put(Arc::new(whose.into()));
     if credential.initiator().is_ok() {
-        initiator.put(lifetime(&credential));
+        initiator.put(lifetime(&credential)?);
     }
     if credential.acceptor().is_ok() {
         acceptor.put(g::_GSS_C_INDEFINITE);
@@ -250,10 +251,12 @@ pub(super) fn store_into(
     Ok(COMPLETE)
 }
 
+/// Stores the account of a credential. One that is stored already is left as it is.
 fn put_into_store(credential: &Ref<Credential>, usage: c_int, mech: &Oid, request: &StoreRequest) -> Result<()> {
     ensure_ntlm(mech)?;
     let credential = credential.get().ok_or(ApiMisuse::NullInput)?;
     match usage {
+        0 | 1 if credential.is_of_stored() && request.pattern.is_none() => Ok(()),
         0 | 1 => request.store(credential, &sys::env_for(Whom::Initiator)?).map(drop),
         2 => Err(ApiMisuse::NotStored.into()),
         _ => Err(ApiMisuse::BadArgument.into()),
@@ -261,11 +264,15 @@ fn put_into_store(credential: &Ref<Credential>, usage: c_int, mech: &Oid, reques
 }
 
 /// How long a credential holds, in seconds.
-fn lifetime(credential: &Credential) -> u32 {
-    credential.until().map_or(g::_GSS_C_INDEFINITE, |until| {
+fn lifetime(credential: &Credential) -> Result<u32> {
+    if !credential.is_of_stored() {
+        return Ok(g::_GSS_C_INDEFINITE);
+    }
+    let env = sys::env_for(Whom::Initiator)?;
+    Ok(credential.until(&env).map_or(g::_GSS_C_INDEFINITE, |until| {
         let rest = until.since(System.now()).unwrap_or_default().as_secs();
         u32::try_from(rest).unwrap_or(g::_GSS_C_INDEFINITE)
-    })
+    }))
 }
 
 const fn number(usage: Usage) -> g::gss_cred_usage_t {

@@ -127,7 +127,14 @@ fn event_of_initiator(
 ) -> AuditEvent {
     let mut event = AuditEvent { error: outcome.err().cloned(), ..AuditEvent::new(kind) };
     event.target = request.target.map(shown_target);
-    if let Ok(Name::User(user)) = request.initiator().map(|initiator| initiator.name()) {
+    // What the first call asked for counts, and what a failure is told about must not ask the domain.
+    let requested = state.map_or(request.requested, |state| state.requested);
+    let env = &Env { domain: None, ..*request.env };
+    let name = match outcome {
+        Ok((established, _)) => Ok(established.initiator.name.clone()),
+        Err(_) => InitiateRequest { requested, env, ..*request }.initiator().map(|initiator| initiator.name()),
+    };
+    if let Ok(Name::User(user)) = name {
         put_account(&mut event, &user);
     }
     let Some(state) = state else { return event };

@@ -21,7 +21,9 @@ pub use self::{
     cred_store::CredStore,
     env::Env,
     responder::{DomainService, ReceivedChallenge, Responder, Response},
-    stored::{Place, Refusal, Store, StoreRequest, StoreResult, Stored, StoredAccount, StoredAt, Wanted, forget},
+    stored::{
+        Forgotten, Place, Refusal, Store, StoreRequest, StoreResult, Stored, StoredAccount, StoredAt, Wanted, forget,
+    },
     user_file::{
         CheckedUserFile, FileRule, LineFault, ListedAccount, check_user_file, configured_user_file, user_file_line,
     },
@@ -197,7 +199,11 @@ impl Credential {
             Usage::Both => match (initiator(as_initiator()?), acceptor(as_acceptor()?)) {
                 (Err(error), Err(_)) => return Err(error),
                 // The user name or the secret is for initiating.
-                (Err(error), Ok(_)) if matches!(name, Some(Name::User(_))) || store.has_secret() => return Err(error),
+                (Err(error), Ok(_))
+                    if matches!(name, Some(Name::User(_))) || store.has_secret() || store.is_of_stored() =>
+                {
+                    return Err(error);
+                }
                 (initiator, acceptor) => (initiator.ok(), acceptor.ok()),
             },
         };
@@ -256,11 +262,14 @@ impl Credential {
         })
     }
 
-    /// Until when it holds, where that is known.
+    /// Until when it holds, where that is known. What is stored may have been stored anew.
     #[must_use]
-    pub fn until(&self) -> Option<FileTime> {
+    pub fn until(&self, env: &Env<'_>) -> Option<FileTime> {
         match self.initiator() {
-            Ok(Initiator::Stored(stored)) => stored.until,
+            Ok(Initiator::Stored(stored)) => {
+                let now = Stored::find(stored.wanted.clone(), env);
+                now.map_or_else(|| Some(env.host.now()), |now| now.until)
+            }
             Ok(Initiator::Account(_) | Initiator::CachedLogon(_) | Initiator::Anonymous) | Err(_) => None,
         }
     }
@@ -383,6 +392,7 @@ impl Initiator {
         let account = match (store.secret(&env.policy)?, asked) {
             (Some(secret), Some(name)) => Account::new(name, secret),
             (Some(_), None) => return Err(ApiMisuse::NoUserName.into()),
+            (None, _) if store.is_of_stored() && store.key_file.is_some() => return Err(ApiMisuse::BadArgument.into()),
             (None, asked) if store.is_of_stored() => {
                 let stored = Stored::find(store.wanted(asked), env);
                 return stored.map(Self::Stored).ok_or_else(|| CredentialError::NoUserFile.into());

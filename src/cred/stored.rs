@@ -1,7 +1,7 @@
 //! Stored credentials: the accounts that a user has logged on with, each for the targets that have its pattern.
 //!
-//! A value in the store is: the version (1) ‖ until when it holds and since when it is the default one, each a FILETIME (8), or
-//! zero ‖ the exported credential. It has hashes, never a password.
+//! A value in the store is: the version (1) ‖ when it was stored, until when it holds and since when it is the default one, each a
+//! FILETIME (8), the last two perhaps zero ‖ the exported credential. It has hashes, never a password.
 
 use core::{fmt, time::Duration};
 
@@ -9,7 +9,7 @@ use zeroize::zeroize_stack;
 
 use crate::{
     bytes::{Reader, SecretBytes, reserve},
-    error::{ApiMisuse, CredentialError, Fault, FieldName, Message, Result},
+    error::{ApiMisuse, CredentialError, Error, Fault, FieldName, Message, Result},
     host::FileTime,
     name::{Name, UserName},
     policy::{Pattern, StorePolicy, Subject},
@@ -42,6 +42,12 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// If the place cannot be used. One that has nothing yet is empty.
     fn values(&self, place: Place) -> StoreResult<Vec<(String, SecretBytes)>>;
+
+    /// The names of all values, also of those that cannot be read.
+    ///
+    /// # Errors
+    /// As [`Store::values`].
+    fn names(&self, place: Place) -> StoreResult<Vec<String>>;
 
     /// Stores a value, in place of the one with that name; for that time if the place knows about time.
     ///
@@ -106,6 +112,7 @@ pub struct StoredAccount {
     pub place: Place,
     /// Until when it holds.
     pub until: Option<FileTime>,
+    stored: FileTime,
     default_since: FileTime,
     account: Account,
 }
@@ -123,22 +130,27 @@ impl StoredAccount {
         if reader.array(FieldName::Version)? != [VERSION] {
             return Err(reader.error(FieldName::Version, Fault::WrongValue));
         }
-        let [until, default_since] =
-            [FileTime::from_bytes(reader.array(FIELD)?), FileTime::from_bytes(reader.array(FIELD)?)];
+        let mut time = || reader.array(FIELD).map(FileTime::from_bytes);
+        let (stored, until, default_since) = (time()?, time()?, time()?);
         let until = Some(until).filter(|time| time.0 != 0);
+        // An account: not what would look into the store again.
+        let env = &Env { store: None, domain: None, ..*env };
         match Credential::import(reader.rest(), env)?.halves {
             Ok(Halves { initiator: Some(Initiator::Account(account)), .. }) => {
-                Ok(Self { pattern, place, until, default_since, account })
+                Ok(Self { pattern, place, until, stored, default_since, account })
             }
             Ok(_) | Err(_) => Err(reader.error(FIELD, Fault::WrongValue)),
         }
     }
 
-    fn write(account: &Credential, until: Option<FileTime>, default_since: FileTime) -> Result<SecretBytes> {
+    fn write(
+        account: &Credential, stored: FileTime, until: Option<FileTime>, default_since: FileTime,
+    ) -> Result<SecretBytes> {
         let account = account.export()?;
         let mut value = SecretBytes::default();
-        reserve(&mut value, account.len().saturating_add(17))?;
+        reserve(&mut value, account.len().saturating_add(25))?;
         value.push(VERSION);
+        value.extend_from_slice(&stored.to_bytes());
         value.extend_from_slice(&until.unwrap_or(FileTime(0)).to_bytes());
         value.extend_from_slice(&default_since.to_bytes());
         value.extend_from_slice(&account);
@@ -168,7 +180,7 @@ impl Wanted {
     }
 
     /// These accounts, the most specific pattern first. What has expired or cannot be read is none. Where two places have the same
-    /// pattern, that of the better place counts.
+    /// pattern, the one that was stored last counts.
     #[must_use]
     pub fn accounts(&self, env: &Env<'_>) -> Vec<StoredAccount> {
         let accounts = self.read(env);
@@ -194,9 +206,12 @@ impl Wanted {
             };
             for (name, value) in values {
                 match StoredAccount::parse(*place, &name, &value, env) {
-                    Ok(account) if accounts.iter().any(|known| known.pattern == account.pattern) => {}
                     Ok(account) if account.until.is_some_and(|until| until <= env.host.now()) => {}
-                    Ok(account) => accounts.push(account),
+                    Ok(account) => match accounts.iter_mut().find(|known| known.pattern == account.pattern) {
+                        Some(known) if known.stored >= account.stored => {}
+                        Some(known) => *known = account,
+                        None => accounts.push(account),
+                    },
                     Err(error) => {
                         env.host.trace(format_args!("stored credentials: {name} in the {place} is ignored: {error}"));
                     }
@@ -298,12 +313,20 @@ impl StoreRequest {
         Ok((store, self.pattern.clone().map_or_else(|| own_domain(env), Ok)?))
     }
 
-    /// Ensures that there is a store, and that it is known which targets a credential would be for.
+    /// Ensures that there is a place, and that it is known which targets a credential would be for.
     ///
     /// # Errors
-    /// [`ApiMisuse::NoStoreTarget`] and [`CredentialError::StoreIsOff`].
+    /// [`ApiMisuse::NoStoreTarget`], [`CredentialError::StoreIsOff`] and [`CredentialError::StoreFailed`].
     pub fn ensure_possible(&self, env: &Env<'_>) -> Result<()> {
-        self.place(env).map(drop)
+        let (store, _) = self.place(env)?;
+        let allowed = self.places(env);
+        let refusals: Vec<_> = allowed.iter().filter_map(|place| Some((*place, store.names(*place).err()?))).collect();
+        if !allowed.is_empty() && refusals.len() == allowed.len() { Err(failed(&refusals)) } else { Ok(()) }
+    }
+
+    fn places(&self, env: &Env<'_>) -> Vec<Place> {
+        let allowed = Place::allowed(env.policy.store).iter().copied();
+        allowed.filter(|place| self.place.is_none_or(|only| only == *place)).collect()
     }
 
     /// Stores the account of a credential.
@@ -321,20 +344,21 @@ impl StoreRequest {
         if !self.overwrites && !wanted.accounts(env).is_empty() {
             return Err(CredentialError::AlreadyStored { target: pattern.to_string() }.into());
         }
-        // Neither its acceptor nor its options.
-        let account = Account::new(account.name.clone(), account.secret.copy());
-        let account = Credential::new(Some(Initiator::Account(account)), None);
-        let until = self.lifetime.map(|lifetime| env.host.now().after(lifetime));
-        let default_since = if self.is_default { env.host.now() } else { FileTime(0) };
-        let value = StoredAccount::write(&account, until, default_since)?;
-        let (allowed, name) = (Place::allowed(env.policy.store), pattern.to_string());
+        // Neither its acceptor nor its options, and no LM hash that it has from a policy of before.
+        let mut secret = account.secret.copy();
+        secret.lm_hash = secret.lm_hash.filter(|_| env.policy.keeps_lm_hash());
+        let account = Credential::new(Some(Initiator::Account(Account::new(account.name.clone(), secret))), None);
+        let now = env.host.now();
+        let until = self.lifetime.map(|lifetime| now.after(lifetime));
+        let value = StoredAccount::write(&account, now, until, if self.is_default { now } else { FileTime(0) })?;
+        let name = pattern.to_string();
         let mut refusals = Vec::new();
-        for place in allowed.iter().copied().filter(|place| self.place.is_none_or(|only| only == *place)) {
+        for place in self.places(env) {
             match store.put(place, &name, &value, self.lifetime) {
                 Ok(()) => {
-                    for other in allowed.iter().filter(|other| **other != place) {
-                        // One that cannot be used has none to be found instead of this.
-                        let _ = store.remove(*other, &name);
+                    for other in [Place::Keyring, Place::Runtime].into_iter().filter(|other| *other != place) {
+                        // Where that fails, the one that was stored last counts.
+                        let _ = store.remove(other, &name);
                     }
                     return Ok(StoredAt { pattern, place, refusals, until });
                 }
@@ -344,9 +368,14 @@ impl StoreRequest {
         if refusals.is_empty() {
             return Err(CredentialError::StoreIsOff { by: env.policy.setter_of("store") }.into());
         }
-        let reasons: Vec<_> = refusals.iter().map(|(place, Refusal(why))| format!("the {place}: {why}")).collect();
-        Err(CredentialError::StoreFailed { reason: reasons.join("; ") }.into())
+        Err(failed(&refusals))
     }
+}
+
+/// The error for places that all refuse.
+fn failed(refusals: &[(Place, Refusal)]) -> Error {
+    let reasons: Vec<_> = refusals.iter().map(|(place, Refusal(why))| format!("the {place}: {why}")).collect();
+    CredentialError::StoreFailed { reason: reasons.join("; ") }.into()
 }
 
 /// The hosts of this computer's DNS domain.
@@ -354,25 +383,39 @@ fn own_domain(env: &Env<'_>) -> Result<Pattern> {
     Pattern::parse(&format!("*.{}", env.names().dns_domain)).ok_or_else(|| ApiMisuse::NoStoreTarget.into())
 }
 
-/// Removes what is stored for these targets, or everything. Returns the patterns that are gone.
+/// What was removed, and what was not looked at.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// The names of what is gone.
+    pub names: Vec<String>,
+    /// The places that refused.
+    pub refusals: Vec<(Place, Refusal)>,
+}
+
+/// Removes what is stored for these targets, or everything, also what has expired or cannot be read.
 ///
 /// # Errors
-/// [`CredentialError::StoreIsOff`]; [`CredentialError::StoreFailed`] if something stays.
-pub fn forget(pattern: Option<&Pattern>, env: &Env<'_>) -> Result<Vec<String>> {
+/// [`CredentialError::StoreIsOff`]; [`CredentialError::StoreFailed`] if something that was found stays.
+pub fn forget(pattern: Option<&Pattern>, env: &Env<'_>) -> Result<Forgotten> {
     let store = env.store.ok_or_else(|| CredentialError::StoreIsOff { by: env.policy.setter_of("store") })?;
-    let (mut gone, mut reasons) = (Vec::new(), Vec::new());
+    let (mut forgotten, mut stays) = (Forgotten::default(), Vec::new());
     for place in [Place::Keyring, Place::Runtime] {
-        // A place that cannot be used has nothing.
-        let names = store.values(place).unwrap_or_default().into_iter().map(|(name, _)| name);
+        let names = match store.names(place) {
+            Ok(names) => names,
+            Err(refusal) => {
+                forgotten.refusals.push((place, refusal));
+                continue;
+            }
+        };
         let is_wanted = |name: &String| pattern.is_none_or(|pattern| Pattern::parse(name).as_ref() == Some(pattern));
-        for name in names.filter(is_wanted) {
+        for name in names.into_iter().filter(is_wanted) {
             match store.remove(place, &name) {
-                Ok(_) => gone.push(name),
-                Err(Refusal(why)) => reasons.push(format!("{name} stays in the {place}: {why}")),
+                Ok(_) => forgotten.names.push(name),
+                Err(refusal) => stays.push((place, refusal)),
             }
         }
     }
-    if reasons.is_empty() { Ok(gone) } else { Err(CredentialError::StoreFailed { reason: reasons.join("; ") }.into()) }
+    if stays.is_empty() { Ok(forgotten) } else { Err(failed(&stays)) }
 }
 
 #[cfg(test)]
@@ -380,8 +423,8 @@ pub(super) mod tests {
     use std::sync::Mutex;
 
     use crate::{
-        cred::{CredStore, Usage, responder::tests::TestDomain},
-        error::Error,
+        cred::{CredStore, Secret, Usage, responder::tests::TestDomain},
+        crypto::{LmHash, NtHash},
         host::tests::Silent,
         policy::{LmLevel, Policy},
     };
@@ -416,6 +459,10 @@ pub(super) mod tests {
                     (name.clone(), secret)
                 })
                 .collect())
+        }
+
+        fn names(&self, place: Place) -> StoreResult<Vec<String>> {
+            Ok(self.values(place)?.into_iter().map(|(name, _)| name).collect())
         }
 
         fn put(&self, place: Place, name: &str, value: &[u8], _: Option<Duration>) -> StoreResult<()> {
@@ -542,7 +589,7 @@ pub(super) mod tests {
         let stored = computer.store("A\\one", "srv", hour).unwrap();
         assert_eq!(stored.until, Some(FileTime::from_unix(4600, 0)));
         let credential = computer.acquire(None, &[]).unwrap();
-        assert_eq!(credential.until(), stored.until);
+        assert_eq!(credential.until(&computer.env()), stored.until);
         let target = Name::parse_service("HTTP@srv", "").unwrap();
         let account = |computer: &Computer| {
             let initiator = credential.initiator().unwrap();
@@ -554,12 +601,13 @@ pub(super) mod tests {
         assert_eq!(account(&computer), not_for("HTTP/srv"));
         assert!(computer.store("A\\two", "srv", |_| {}).is_ok(), "what has expired is not in the way");
         assert_eq!(account(&computer).unwrap(), "A\\two");
-        assert_eq!(forget(Pattern::parse("other").as_ref(), &computer.env()), Ok(Vec::new()));
-        assert_eq!(forget(Pattern::parse("SRV").as_ref(), &computer.env()), Ok(vec!["srv".to_owned()]));
+        let forgotten = |target| forget(Pattern::parse(target).as_ref(), &computer.env()).unwrap().names;
+        assert!(forgotten("other").is_empty());
+        assert_eq!(forgotten("SRV"), ["srv"]);
         assert_eq!(account(&computer), not_for("HTTP/srv"), "logging off counts at once");
         computer.store("A\\one", "a", |_| {}).unwrap();
         computer.store("A\\one", "b", |_| {}).unwrap();
-        assert_eq!(forget(None, &computer.env()).unwrap().len(), 2);
+        assert_eq!(forget(None, &computer.env()).unwrap().names.len(), 2);
     }
 
     #[test]
@@ -585,6 +633,21 @@ pub(super) mod tests {
         assert_eq!(stored.place, Place::Keyring);
         assert_eq!(computer.store.values.try_lock().unwrap().len(), 1, "the other place has none that is older");
         assert_eq!(computer.chosen(None, "HTTP@srv").unwrap(), "A\\two");
+    }
+
+    #[test]
+    fn what_was_stored_last_counts_where_a_place_could_not_be_emptied() {
+        let mut computer = Computer::new(Memory::default());
+        computer.store("A\\old", "srv", |_| {}).unwrap();
+        let old = computer.store.values.try_lock().unwrap().clone();
+        forget(None, &computer.env()).unwrap();
+        computer.host.unix_seconds += 1;
+        computer.store("A\\new", "srv", |request| request.place = Some(Place::Runtime)).unwrap();
+        computer.store.values.try_lock().unwrap().extend(old);
+        assert_eq!(computer.chosen(None, "HTTP@srv").unwrap(), "A\\new");
+        let forgotten =
+            forget(None, &Computer::new(Memory { refuses_keyring: true, ..Memory::default() }).env()).unwrap();
+        assert_eq!(forgotten.refusals, [(Place::Keyring, Refusal("not today".to_owned()))]);
     }
 
     #[test]
@@ -692,11 +755,27 @@ pub(super) mod tests {
         computer.store("A\\one", "srv", |_| {}).unwrap();
         let good = computer.store.values.try_lock().unwrap().pop().unwrap().2;
         let acceptor = Credential::anonymous();
-        let anonymous = StoredAccount::write(&acceptor, None, FileTime(0)).unwrap().to_vec();
+        let anonymous = StoredAccount::write(&acceptor, FileTime(1), None, FileTime(0)).unwrap().to_vec();
         let mut other_version = good.clone();
         other_version[0] = 2;
         let cut = (0..good.len()).map(|len| ("srv", good[..len].to_vec()));
-        let odd = [("a*", good.clone()), ("srv", [&*good, b"x"].concat()), ("srv", anonymous), ("srv", other_version)];
+        // One that would look for itself without end.
+        let stored = Credential::new(
+            Some(Initiator::Stored(Box::new(Stored {
+                name: UserName { user: "one".to_owned(), domain: String::new() },
+                until: None,
+                wanted: Wanted::default(),
+            }))),
+            None,
+        );
+        let stored = StoredAccount::write(&stored, FileTime(1), None, FileTime(0)).unwrap().to_vec();
+        let odd = [
+            ("srv", stored),
+            ("a*", good.clone()),
+            ("srv", [&*good, b"x"].concat()),
+            ("srv", anonymous),
+            ("srv", other_version),
+        ];
         for (number, (name, value)) in cut.chain(odd).enumerate() {
             *computer.store.values.try_lock().unwrap() = vec![(Place::Keyring, name.to_owned(), value)];
             assert!(computer.acquire(None, &[]).is_err(), "{number}");
@@ -720,6 +799,14 @@ pub(super) mod tests {
         computer.store("A\\one", "srv", |request| request.overwrites = true).unwrap();
         assert!(has_lm_hash(&computer));
         computer.policy.lm_level = LmLevel::new(3).unwrap();
+        assert!(!has_lm_hash(&computer));
+        // A credential from a policy of before.
+        let name = UserName { user: "one".to_owned(), domain: String::new() };
+        let secret = Secret { nt_hash: NtHash::new([1; 16]), lm_hash: Some(LmHash::new([2; 16])) };
+        let credential = Credential::new(Some(Initiator::Account(Account::new(name, secret))), None);
+        let request = StoreRequest { pattern: Pattern::parse("srv"), overwrites: true, ..StoreRequest::default() };
+        request.store(&credential, &computer.env()).unwrap();
+        computer.policy.lm_level = LmLevel::new(1).unwrap();
         assert!(!has_lm_hash(&computer));
     }
 

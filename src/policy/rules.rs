@@ -221,6 +221,11 @@ impl Policy {
 impl PolicyFiles {
     /// The prefixes of the environment variables for [`PolicyFiles::policy`].
     pub const VARIABLES: [&str; 2] = ["GSS_NTLM_", "LM_COMPAT_LEVEL="];
+    /// The environment variables that set something.
+    pub fn known_variables() -> impl Iterator<Item = &'static str> {
+        KEYS.iter().filter_map(|row| row.variable).chain([Self::ADDITIONAL])
+    }
+
     /// The environment variable that names the additional file.
     pub const ADDITIONAL: &str = "GSS_NTLM_CONFIG";
 
@@ -242,10 +247,8 @@ impl PolicyFiles {
                 continue;
             }
             let Some((key, row)) = keys().find(|(_, row)| row.variable == Some(&*name)) else {
-                let known = KEYS.iter().filter_map(|row| row.variable).chain([Self::ADDITIONAL]);
-                return Err(
-                    PolicyError::UnknownSwitch { variable: name, known: known.collect::<Vec<_>>().join(", ") }.into()
-                );
+                let known = Self::known_variables().collect::<Vec<_>>().join(", ");
+                return Err(PolicyError::UnknownSwitch { variable: name, known }.into());
             };
             if !(row.set)(&mut policy, value.trim()) {
                 return Err(row.bad_variable());

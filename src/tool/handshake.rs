@@ -18,7 +18,10 @@ use libgssapi::{
     oid::{GSS_MECH_SPNEGO, GSS_NT_HOSTBASED_SERVICE, GSS_NT_USER_NAME, Oid, OidSet},
 };
 
-use crate::{Failure, Outcome, account, password, server};
+use crate::{
+    Failure, Outcome, account, password,
+    server::{self, Addresses},
+};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -31,8 +34,8 @@ pub(crate) struct Arguments {
     target: String,
     /// Log on to this server instead, with the account that programs use: an address that begins with http:, https:, ldap: or
     /// ldaps:, or a host, which is asked by HTTP and LDAP
-    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["user", "target"])]
-    server: Option<String>,
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["user", "target"], value_parser = server::addresses)]
+    server: Option<Addresses>,
     /// Read the password from this file descriptor, which is a pipe, up to the end of its first line
     #[arg(long, value_name = "NUMBER", requires = "user")]
     password_fd: Option<u32>,
@@ -60,6 +63,9 @@ pub(crate) fn run(Arguments { user, target, server, password_fd, inside }: &Argu
         Some(user) => {
             let name = account(user)?;
             let password = password::read(&name, *password_fd)?;
+            if password.is_empty() {
+                return Err(Failure::Impossible("no password was given".to_owned()));
+            }
             let password = str::from_utf8(&password).map_err(|_| "the password is not UTF-8".to_owned());
             both_ways(target, Some((&OurName::User(name).to_string(), password.map_err(Failure::Impossible)?)))
         }
@@ -74,8 +80,11 @@ pub(crate) fn with_made_up_account(target: &str, variables: &[(&str, &Path)]) ->
     System.random(&mut password).map_err(io::Error::other)?;
     let password = data_encoding::HEXLOWER.encode(&password);
     let users = directory.write("users", &format!("TEST:somebody:{password}\n"))?;
-    Command::new("/proc/self/exe")
-        .args(["test", "--inside", "--target", target])
+    Command::new("timeout")
+        .arg("60")
+        .arg(std::env::current_exe()?)
+        .args(["test", "--inside"])
+        .arg(format!("--target={target}"))
         .env("NTLM_USER_FILE", users)
         .env("KRB5CCNAME", format!("FILE:{}", directory.0.join("none").display()))
         .env("KRB5_KTNAME", format!("FILE:{}", directory.0.join("none").display()))
@@ -89,7 +98,9 @@ pub(crate) struct Temporary(pub(crate) PathBuf);
 
 impl Temporary {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self(nix::unistd::mkdtemp(&std::env::temp_dir().join("gss-ntlm-XXXXXX"))?))
+        let place = std::env::temp_dir();
+        let made = nix::unistd::mkdtemp(&place.join("gss-ntlm-XXXXXX"));
+        made.map(Self).map_err(|error| io::Error::other(format!("{}: {}", place.display(), error.desc())))
     }
 
     fn write(&self, name: &str, text: &str) -> io::Result<PathBuf> {

@@ -35,6 +35,8 @@ struct Row {
     used: &'static str,
 }
 
+/// What stands in place of a time.
+const UNLIMITED: &str = "unlimited";
 const YES: &str = "yes";
 const IF_NAMED: &str = "if the program names it";
 const OTHERWISE: &str = "for other servers";
@@ -47,6 +49,9 @@ pub(crate) fn run(Arguments { json }: &Arguments) -> Outcome {
         let rows: Vec<_> = rows
             .iter()
             .map(|Row { target, account, source, until, used }| {
+                // As an argument of login has it.
+                let target = if target == login::ANY_SERVER { "*" } else { target };
+                let until = Some(until).filter(|until| **until != UNLIMITED);
                 json!({ "target": target, "account": account, "source": source, "until": until, "used": used })
             })
             .collect();
@@ -121,7 +126,7 @@ fn shown(name: &UserName) -> String {
 
 /// A time as people write it.
 pub(crate) fn until(time: Option<FileTime>) -> String {
-    let Some(time) = time else { return "log-off".to_owned() };
+    let Some(time) = time else { return UNLIMITED.to_owned() };
     let since = time.since(FileTime::from_unix(0, 0)).filter(|since| *since < Duration::from_secs(253_402_300_800));
     match since.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since)) {
         Some(time) => humantime::format_rfc3339_seconds(time).to_string(),

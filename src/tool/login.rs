@@ -7,8 +7,8 @@ use std::{
 
 use clap::Args;
 use gss_ntlm::{
-    cred::{self, CredStore, Credential, Env, Place, StoreRequest, StoredAt, Usage, Wanted},
-    host::Host as _,
+    cred::{self, CredStore, Credential, Env, Forgotten, Place, StoreRequest, StoredAt, Usage, Wanted},
+    host::{FileTime, Host as _},
     name::{Name, UserName},
     policy::{Pattern, Whom},
     sys::{self, System},
@@ -91,16 +91,24 @@ pub(crate) fn login(arguments: &Login) -> Outcome {
     report(&name, &request.store(&credential, &env)?, &env)
 }
 
+/// How long a credential holds, in words.
+fn how_long(end: Option<FileTime>) -> String {
+    end.map_or_else(|| "until you log off".to_owned(), |_| format!("until {}", until(end)))
+}
+
 /// Says what works now.
 fn report(name: &UserName, StoredAt { pattern, place, refusals, until: end }: &StoredAt, env: &Env<'_>) -> Outcome {
     let mut out = io::stdout().lock();
     let name = Escaped(Name::User(name.clone()));
-    writeln!(out, "Programs now log on as {name} to {}, until {} ({place}).", servers(pattern), until(*end))?;
+    writeln!(out, "Programs now log on as {name} to {}, {} ({place}).", servers(pattern), how_long(*end))?;
     for (place, refusal) in refusals {
         writeln!(out, "note: the {place} was not used: {}", Escaped(&refusal.0))?;
     }
     if *pattern == Pattern::All {
         writeln!(out, "note: that is any server that asks → log off when you need that no longer, or give --target")?;
+    }
+    if let Err(error) = env.policy.ensure_outgoing(None) {
+        writeln!(out, "note: for most servers the policy keeps programs from using it: {error}")?;
     }
     // What comes before it.
     match Credential::acquire(None, Usage::Initiate, &CredStore::default(), env) {
@@ -149,12 +157,15 @@ pub(crate) fn logout(Logout { target, all }: &Logout) -> Outcome {
             )));
         }
     };
-    let gone = cred::forget(target.as_ref(), &env)?;
+    let Forgotten { names, refusals } = cred::forget(target.as_ref(), &env)?;
     let mut out = io::stdout().lock();
-    for name in &gone {
+    for name in &names {
         writeln!(out, "logged off: {}", Escaped(name))?;
     }
-    if gone.is_empty() && !*all {
+    for (place, refusal) in refusals {
+        writeln!(out, "note: the {place} was not looked at: {}", Escaped(refusal.0))?;
+    }
+    if names.is_empty() && !*all {
         let target = target.map_or_else(String::new, |target| format!(" for {}", Escaped(target)));
         writeln!(out, "nobody was logged on{target}")?;
         return Err(Failure::Wrong);

@@ -27,7 +27,10 @@ use std::{
     process::ExitCode,
 };
 
-use gss_ntlm::name::{Name, UserName};
+use gss_ntlm::{
+    name::{Name, UserName},
+    text::Escaped,
+};
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
@@ -100,6 +103,11 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// The service with this name, as an argument.
+fn service(text: &str) -> Result<Name, String> {
+    Name::parse_service(text, "localhost").map_err(|error| error.to_string())
+}
+
 /// The account with this name.
 fn account(text: &str) -> Result<UserName, Failure> {
     match Name::parse_user(text)? {
@@ -120,7 +128,18 @@ fn complete(shell: Shell) -> Outcome {
 }
 
 fn main() -> ExitCode {
-    let outcome = match Arguments::parse().command {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() => {
+            // It repeats arguments, which may have anything in them.
+            for line in error.to_string().lines() {
+                let _ = writeln!(io::stderr(), "{}", Escaped(line));
+            }
+            return ExitCode::from(2);
+        }
+        Err(help) => help.exit(),
+    };
+    let outcome = match arguments.command {
         Command::Login(arguments) => login::login(&arguments),
         Command::List(arguments) => list::run(&arguments),
         Command::Logout(arguments) => login::logout(&arguments),
@@ -137,7 +156,7 @@ fn main() -> ExitCode {
         Err(Failure::Wrong) => ExitCode::from(1),
         Err(Failure::Impossible(why)) => {
             // Where standard error is closed, the status tells it.
-            let _ = writeln!(io::stderr(), "gss-ntlm: {why}");
+            let _ = writeln!(io::stderr(), "gss-ntlm: {}", Escaped(why));
             ExitCode::from(3)
         }
     }

@@ -16,18 +16,20 @@ use crate::Outcome;
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// For a client of this service: service@host or SERVICE/host
-    #[arg(long, value_name = "SPN", conflicts_with = "server")]
-    target: Option<String>,
+    #[arg(long, value_name = "SPN", conflicts_with = "server", value_parser = crate::service)]
+    target: Option<Name>,
     /// For a server, of this service if it is given
     #[arg(long, value_name = "SPN", num_args = 0..=1, default_missing_value = "")]
     server: Option<String>,
 }
 
 pub(crate) fn run(Arguments { target, server }: &Arguments) -> Outcome {
-    let service = |text: &str| Name::parse_service(text, &System.names().host_name);
-    let target = target.as_deref().map(service).transpose()?;
-    let own = server.as_deref().filter(|text| !text.is_empty()).map(service).transpose()?;
-    let whom = match (server, &target) {
+    let own = server
+        .as_deref()
+        .filter(|text| !text.is_empty())
+        .map(|text| Name::parse_service(text, "localhost"))
+        .transpose()?;
+    let whom = match (server, target) {
         (Some(_), _) => Whom::Acceptor(own.as_ref()),
         (None, Some(target)) => Whom::InitiatorTo(Some(target)),
         (None, None) => Whom::Initiator,

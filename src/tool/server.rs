@@ -10,26 +10,30 @@ use gss_ntlm::text::Escaped;
 
 use crate::{Failure, Outcome, handshake::Temporary};
 
-/// Logs on at this address, or at both that a host may have.
-pub(crate) fn run(server: &str) -> Outcome {
-    if server.starts_with('-') || server.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err(Failure::Impossible("this is no address of a server".to_owned()));
+/// The addresses of a server.
+#[derive(Clone)]
+pub(crate) struct Addresses(Vec<String>);
+
+/// This address, or both that a host may have.
+pub(crate) fn addresses(server: &str) -> Result<Addresses, String> {
+    if server.is_empty() || server.starts_with('-') || server.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err("this is no address of a server".to_owned());
     }
-    let addresses = match server.split_once("://") {
-        Some(("http" | "https" | "ldap" | "ldaps", _)) => vec![server.to_owned()],
-        Some((other, _)) => {
-            return Err(Failure::Impossible(format!(
-                "{} is not asked: the address must begin with http:, https:, ldap: or ldaps:",
-                Escaped(other)
-            )));
-        }
-        None => vec![format!("http://{server}/"), format!("ldap://{server}")],
-    };
-    let mut is_wrong = false;
-    for address in &addresses {
+    match server.split_once("://") {
+        Some(("http" | "https" | "ldap" | "ldaps", _)) => Ok(Addresses(vec![server.to_owned()])),
+        Some(_) => Err("it must begin with http:, https:, ldap: or ldaps:".to_owned()),
+        None => Ok(Addresses(vec![format!("http://{server}/"), format!("ldap://{server}")])),
+    }
+}
+
+/// Logs on at each address.
+pub(crate) fn run(Addresses(addresses): &Addresses) -> Outcome {
+    let (mut is_wrong, mut was_asked) = (false, false);
+    for address in addresses {
         let outcome = if address.starts_with("ldap") { by_ldapsearch(address)? } else { by_curl(address)? };
         let mut out = io::stdout().lock();
         let address = Escaped(address);
+        was_asked |= !matches!(outcome, Found::NotInstalled(_));
         match outcome {
             Found::Works => writeln!(out, "ok: {address}: you are logged on")?,
             Found::NotInstalled(program) => {
@@ -41,7 +45,11 @@ pub(crate) fn run(server: &str) -> Outcome {
             }
         }
     }
-    if is_wrong { Err(Failure::Wrong) } else { Ok(()) }
+    match (is_wrong, was_asked) {
+        (true, _) => Err(Failure::Wrong),
+        (false, true) => Ok(()),
+        (false, false) => Err(Failure::Impossible("no server was asked".to_owned())),
+    }
 }
 
 enum Found {
@@ -63,13 +71,13 @@ struct Said {
 fn ask(program: &str, arguments: &[&str]) -> io::Result<Option<Said>> {
     let directory = Temporary::new()?;
     let trace = directory.0.join("trace");
-    let mut command = Command::new(program);
-    command.args(arguments).env("GSSNTLMSSP_DEBUG", &trace).stdin(Stdio::null());
-    let said = match command.output() {
-        Ok(said) => said,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
+    let mut command = Command::new("timeout");
+    command.args(["60", program]).args(arguments).env("GSSNTLMSSP_DEBUG", &trace).stdin(Stdio::null());
+    let said = command.output()?;
+    // timeout(1) says so of a program that is not there.
+    if said.status.code() == Some(127) {
+        return Ok(None);
+    }
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     Ok(Some(Said {
         is_success: said.status.success(),
@@ -97,7 +105,7 @@ impl Said {
 }
 
 fn by_curl(address: &str) -> io::Result<Found> {
-    let quiet = ["--silent", "--show-error", "--max-time", "30", "--output", "/dev/null"];
+    let quiet = ["--disable", "--silent", "--show-error", "--max-time", "30", "--output", "/dev/null"];
     let arguments =
         [&quiet[..], &["--negotiate", "--user", ":", "--write-out", "%{http_code}", "--url", address]].concat();
     let Some(said) = ask("curl", &arguments)? else { return Ok(Found::NotInstalled("curl")) };
@@ -115,7 +123,10 @@ fn by_curl(address: &str) -> io::Result<Found> {
         "401" => Found::Wrong(said.error().unwrap_or_else(|| {
             "the server does not go on after NTLM's first message → see its log: it may not take NTLM".to_owned()
         })),
-        _ if said.has_used_ntlm() => Found::Works,
+        code if said.has_used_ntlm() && code.starts_with(['2', '3']) => Found::Works,
+        code if said.has_used_ntlm() => {
+            Found::Wrong(format!("you are logged on, but the server answers {code} → look into its log"))
+        }
         code => Found::Wrong(format!(
             "the server answers {code} without a logon by NTLM → give an address that needs one"
         )),

@@ -458,12 +458,25 @@ class Handshakes(unittest.TestCase):
         self.assertEqual((status, out.count("line 2 of %s" % own)), (WRONG, 2), out)
 
     def test_an_address(self):
-        for address, words in (("ftp://x", "must begin with http:"), ("-x", "no address"), ("a b", "no address"), ("a\nb", "no address")):
+        for address, words in (
+            ("ftp://x", "must begin with http:"), ("-x", "no address"), ("a b", "no address"), ("a\nb", "no address"), ("", "no address"),
+        ):
             status, _, err = self.run_test("--server=" + address)
-            self.assertEqual(status, IMPOSSIBLE)
+            self.assertEqual(status, USAGE)
             self.assertIn(words, err)
-        status, out, _ = self.run_test("--server", "localhost", PATH="/nonexistent")
-        self.assertEqual((status, out.count("is not installed")), (OK, 2), out)
+        programs = os.path.join(self.world.path, "programs")
+        os.mkdir(programs)
+        os.symlink("/usr/bin/timeout", programs + "/timeout")
+        status, out, err = self.run_test("--server", "localhost", PATH=programs)
+        self.assertEqual((status, out.count("is not installed"), err), (IMPOSSIBLE, 2, "gss-ntlm: no server was asked\n"), out)
+        for code, words in (
+            ("200", "ok: http://localhost/: you"), ("403", "the server answers 403"), ("500", "the server answers 500"),
+            ("401", "the server refuses this account"),
+        ):
+            trace = 'echo "1 [2] initiator: sends AUTHENTICATE_MESSAGE of x" >$GSSNTLMSSP_DEBUG'
+            path = self.world.write("programs/curl", "#!/bin/sh\n%s; printf %s\n" % (trace, code))
+            os.chmod(path, 0o755)
+            self.assertIn(words, self.run_test("--server", "http://localhost/", PATH=programs)[1])
 
 
 class Completion(unittest.TestCase):

@@ -39,7 +39,7 @@ class Doctor(unittest.TestCase):
     def run_doctor(self, *arguments, prefix=(), **more):
         done = subprocess.run(
             [*prefix, command(), "doctor", *arguments], capture_output=True, text=True, timeout=PATIENCE,
-            env=self.environment(**more),
+            env=self.environment(**more), cwd=self.world.path,
         )
         return done.returncode, done.stdout, done.stderr
 
@@ -131,6 +131,35 @@ class Doctor(unittest.TestCase):
         self.finds("WRONG", "LM_COMPAT_LEVEL", "", LM_COMPAT_LEVEL="6")
         self.assertIn("has GSS_NTLM_MIC=auto", self.finds_nothing(GSS_NTLM_MIC="auto"))
 
+    def test_no_mistake_hides_another_and_no_value_is_shown_that_may_be_a_secret(self):
+        settings = {"GSS_NTLM_FOO": "hidden1", "GSS_NTLM_PASSWORD": "hidden2", "LM_COMPAT_LEVEL": "9"}
+        status, out, _ = self.run_doctor(**settings)
+        self.assertEqual((status, out.count("WRONG: ")), (WRONG, 3), out)
+        self.assertIn("WRONG: GSS_NTLM_FOO is not a setting of gss-ntlm → unset it, or correct its name to one of these", out)
+        self.assertNotIn("hidden", out)
+        self.finds_nothing(LM_COMPAT_LEVELX="3")
+
+    def test_a_policy_that_lets_no_test_run(self):
+        own = self.world.write("own.conf", '[client "HTTP/*"]\nminimum = seal\n[server]\nincoming = deny\n')
+        self.finds("note", "the policy does not let a test run", "gss-ntlm test --server", GSS_NTLM_CONFIG=own)
+        self.world.write("own.conf", '[client]\noutgoing = deny\n')
+        self.finds("note", "line 2 of %s" % own, "give --target", GSS_NTLM_CONFIG=own)
+        self.finds("WRONG", "line 2 of %s" % own, "", "--target", "HTTP@srv", GSS_NTLM_CONFIG=own)
+
+    def test_files_that_do_not_end(self):
+        fifo = os.path.join(self.world.path, "fifo")
+        os.mkfifo(fifo)
+        for place in (fifo, "/dev/zero"):
+            self.finds("WRONG", "nothing registers one in " + place, "", GSS_MECH_CONFIG=place)
+            mechs = self.world.write("mech2", "ntlm 1.3.6.1.4.1.311.2.2.10 %s\n" % place)
+            self.finds("WRONG", "krb5 cannot load %s" % place, "", GSS_MECH_CONFIG=mechs)
+        self.finds("WRONG", "nothing registers one in ", "GSS_MECH_CONFIG", GSS_MECH_CONFIG="")
+        odd = self.world.write("mech3", b"# caf\xe9\nntlm {1.3.6.1.4.1.311.2.2.10} %s\n" % self.world.library.encode())
+        self.assertIn("as line 2 of %s says" % odd, self.run_doctor(GSS_MECH_CONFIG=odd)[1])
+
+    def test_there_is_no_place_for_a_test(self):
+        self.finds("WRONG", "no test of a handshake can be made, /none", "TMPDIR", TMPDIR="/none")
+
     def test_the_policy_file(self):
         own = os.path.join(self.world.path, "own.conf")
         self.finds("WRONG", own, "correct GSS_NTLM_CONFIG", GSS_NTLM_CONFIG=own)
@@ -159,7 +188,9 @@ class Doctor(unittest.TestCase):
         self.finds("WRONG", "everybody may write to it", "chmod o-w")
         os.chmod(path, 0o600)
         self.finds_nothing()
-        self.finds("WRONG", "The user file /none cannot be read", "", NTLM_USER_FILE="/none")
+        self.finds("WRONG", "The user file /none cannot be read", "set NTLM_USER_FILE", NTLM_USER_FILE="/none")
+        os.chmod(self.world.path, 0o703)
+        self.finds("WRONG", "everybody may replace the user file", "chmod o-w the directory")
 
     def test_the_accounts_of_a_target(self):
         runtime = os.path.join(self.world.path, "runtime")
@@ -174,6 +205,7 @@ class Doctor(unittest.TestCase):
         self.finds("WRONG", "No stored credential is for HTTP/other", "gss-ntlm login --target", "--target", "HTTP@other", **stored)
         out = self.finds_nothing("--target", "HTTP@srv", **stored)
         self.assertIn("logs on as EXAMPLE\\alice to HTTP/srv", out)
+        self.assertIn("shows EXAMPLE\\alice as its own until it knows the server", self.finds_nothing(**stored))
 
     def test_the_system(self):
         self.program("timedatectl", "echo no")
@@ -182,11 +214,12 @@ class Doctor(unittest.TestCase):
         self.finds("note", "it is not known whether the clock is right", "date")
         self.program("timedatectl", "echo yes")
         self.program("journalctl", 'case "$*" in *gss-ntlm*) printf "one\\ntwo\\nthree\\nfo\\033ur\\n";; esac')
-        out = self.finds("note", "the journal says: two", "AUDIT.md")
+        out = self.finds("note", "the journal says: two", "gss-ntlm(8), AUDIT")
         self.assertNotIn("says: one", out)
         self.assertIn("fo\\u{1b}ur", out)
-        self.program("journalctl", "exit 1")
-        self.finds("note", "the journal cannot be read", "authpriv")
+        for script in ("exit 1", "echo No journal files were found. >&2", 'case "$*" in *gss-ntlm*) sleep 20;; esac'):
+            self.program("journalctl", script)
+            self.finds("note", "the journal cannot be read", "run this as root")
         denied = 'audit: type=1400 apparmor="DENIED" operation="open" profile="%s" name="%s" pid=1 requested_mask="%s" denied_mask="r"'
         lines = [denied % one for one in (
             ("/usr/sbin/cupsd", "/etc/gss/ntlm.conf", "r"), ("/usr/sbin/cupsd", "/etc/gss/ntlm.conf", "r"),
@@ -194,7 +227,7 @@ class Doctor(unittest.TestCase):
         )]
         self.world.write("kernel", "\n".join(lines) + "\n")
         self.program("journalctl", 'case "$*" in *-k*) cat %s/kernel;; esac' % self.world.path)
-        out = self.finds("WRONG", "AppArmor keeps /usr/sbin/cupsd from /etc/gss/ntlm.conf", 'the rule "/etc/gss/ntlm.conf r,"')
+        out = self.finds("note", "AppArmor has kept /usr/sbin/cupsd from /etc/gss/ntlm.conf", 'the rule "/etc/gss/ntlm.conf r,"')
         self.assertEqual(out.count("AppArmor"), 1)
         self.program("journalctl", "exit 0")
         self.finds_nothing()
@@ -206,7 +239,7 @@ class Doctor(unittest.TestCase):
             (path + "/link", "is a symbolic link"), (path, "is neither a file"), (path + "/none/trace", "cannot make the trace"),
         ):
             self.finds("WRONG", what, "name a file", GSSNTLMSSP_DEBUG=place)
-        for place in (path + "/trace", "stderr", "syslog"):
+        for place in (path + "/trace", "relative", "stderr", "syslog"):
             self.assertIn("the trace goes to " + place, self.finds_nothing(GSSNTLMSSP_DEBUG=place))
 
     def test_winbind(self):
@@ -236,21 +269,23 @@ class Doctor(unittest.TestCase):
 
     def test_who_may_ask_winbind(self):
         require_root("a process has another user")
-        place = "/run/samba/winbindd_privileged"
         member = test_winbind_answers.Member()
         self.addCleanup(member.close)
         own = os.path.join(self.world.path, "run")
         os.makedirs(own + "/samba/winbindd_privileged", 0o750)
-        mount = 'mount --bind "$1" /run && shift && exec "$@"'
-        prefix = [*namespaced(self.world), "sh", "-c", mount, "sh", own]
         os.chmod(self.world.path, 0o755)
-        domain = {
-            "prefix": prefix, "FALSE_WBCLIENT": member.path,
-            "LD_LIBRARY_PATH": os.path.dirname(test_winbind_answers.false_library()),
-        }
-        user = ("setpriv", "--reuid=%d" % NOBODY, "--regid=%d" % NOBODY, "--clear-groups", "cat")
-        pid = ("--pid", str(self.process(*user, NTLM_USER_FILE="", GSS_NTLM_WINBIND=None).pid))
+        os.chmod(self.world.mech_config, 0o644)
+        # The process has files of its own, as a service may.
+        mount = 'mount --bind "$1" /run && shift && exec "$@"'
+        child = self.process(
+            *namespaced(self.world), "sh", "-c", mount, "sh", own, "setpriv", "--reuid=%d" % NOBODY, "--regid=%d" % NOBODY,
+            "--clear-groups", "cat", NTLM_USER_FILE="", GSS_NTLM_WINBIND=None,
+        )
+        domain = {"FALSE_WBCLIENT": member.path, "LD_LIBRARY_PATH": os.path.dirname(test_winbind_answers.false_library())}
+        pid = ("--pid", str(child.pid))
+        place = "/run/samba/winbindd_privileged"
         self.finds("note", "may not use %s, so as a server it cannot ask the domain" % place, "winbindd_priv", *pid, **domain)
+        self.finds("note", "has a file system of its own", "run gss-ntlm policy there", *pid, **domain)
         os.chown(own + "/samba/winbindd_privileged", 0, NOBODY)
         self.assertNotIn("may not use", self.run_doctor(*pid, **domain)[1])
 
@@ -270,7 +305,11 @@ class Doctor(unittest.TestCase):
         self.assertIn("has loaded the plugin", self.run_doctor("--unit", "apache2.service")[1])
         with open(os.path.join(self.world.path, "asked")) as asked:
             self.assertEqual(asked.read(), "show --property=MainPID --value -- apache2.service\n")
+        self.program("systemctl", "echo no bus >&2; exit 1")
+        self.assertIn("systemctl: no bus", self.run_doctor("--unit", "x")[2])
         self.program("systemctl", "echo 0")
+        status, _, err = self.run_doctor("--unit", "x\x1b[31m")
+        self.assertNotIn("\x1b", err)
         status, _, err = self.run_doctor("--unit", "x")
         self.assertEqual(status, IMPOSSIBLE)
         self.assertIn("the unit x does not run: start it", err)
@@ -310,6 +349,7 @@ class Doctor(unittest.TestCase):
     def test_a_process_of_another_user(self):
         require_root("a process has another user")
         os.chmod(self.world.path, 0o755)
+        os.chmod(self.world.mech_config, 0o644)
         child = self.process("setpriv", "--reuid=%d" % NOBODY, "--regid=%d" % NOBODY, "--clear-groups", "cat")
         pid = ("--pid", str(child.pid))
         self.finds("WRONG", "may not read the user file", "let its user or its group read the file", *pid)
@@ -330,11 +370,14 @@ class Doctor(unittest.TestCase):
         copied = shutil.copy(self.world.library, self.world.path)
         mechs = self.world.write("mech2", "ntlm 1.3.6.1.4.1.311.2.2.10 %s\n" % copied)
         os.chmod(self.world.path, 0o755)
+        os.chmod(mechs, 0o600)
         os.chmod(copied, 0o600)
         user = ("setpriv", "--reuid=%d" % NOBODY, "--regid=%d" % NOBODY, "--clear-groups", "cat")
         child = self.process(*user, GSS_MECH_CONFIG=mechs, NTLM_USER_FILE="")
         self.finds("WRONG", "may not read the plugin", "chmod a+r", "--pid", str(child.pid))
+        self.finds("WRONG", "may not read %s, which registers the plugin" % mechs, "chmod a+r", "--pid", str(child.pid))
         os.chmod(copied, 0o644)
+        os.chmod(mechs, 0o644)
         self.assertNotIn("WRONG", self.run_doctor("--pid", str(child.pid))[1])
 
 

@@ -61,4 +61,3 @@ class LoggedOn(test_apache.ApacheTest):
         self.assertIn("the server refuses this account → check name and password", said.stdout)
         self.tool("logout", "--all")
         self.assertIn("401", curl())
-        self.assertIn("is not asked: the address must begin with http:", self.tool("test", "--server", "ftp://x").stdout)

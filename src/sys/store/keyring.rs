@@ -1,21 +1,23 @@
 //! The kernel's key retention service, keyrings(7).
 //!
 //! Each value is a key of type `user` in the persistent keyring of the user, or in the user keyring where the kernel has no
-//! persistent ones. Only who possesses the key has permissions, and we possess it through a link from the keyring of this thread,
-//! for as long as we look: what the program has in the keyring of its process stays.
+//! persistent ones. Only who possesses the key has permissions. We possess it through a link from the keyring of a thread that lives
+//! for one call: a link from that of the process would be in the way of what the program has there, and a keyring of one of its
+//! threads would be made for each later one, too, and count against the user's quota.
 
 use core::ffi::{CStr, c_long};
-use std::{ffi::CString, io, time::Duration};
+use std::{ffi::CString, io, sync::mpsc, time::Duration};
 
 use crate::{
     bytes::{SecretBytes, reserve},
-    cred::Refusal,
+    cred::{Refusal, StoreResult},
+    sys::thread,
 };
 
 use super::{MAX_VALUE, MAX_VALUES, Values, no_memory, refused, user};
 
-/// The keyring that has the keys of the user, linked to this thread until this is dropped.
-pub(super) struct Keyring(c_long);
+/// The keyring that has the keys of the user, linked to that of this thread.
+struct Keyring(c_long);
 
 /// The number of a key.
 type Key = i32;
@@ -28,19 +30,54 @@ const POSSESSOR_ONLY: c_long = 0x3f00_0000;
 const NOT_THE_USERS: u32 = 0x0000_ffff;
 /// The longest description, with the key's type, owners and permissions before it.
 const MAX_DESCRIPTION: usize = 4096 + 64;
+/// How long the kernel may take. It never waits for anything.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const THREAD: c_long = -1;
+const USER: c_long = -4;
+
+pub(super) fn values() -> Values {
+    in_thread(Keyring::values)
+}
+
+/// The names of all our keys, also of those that do not count.
+pub(super) fn names() -> StoreResult<Vec<String>> {
+    in_thread(|keyring| Ok(keyring.keys()?.into_iter().map(|found| found.name).collect()))
+}
+
+pub(super) fn put(name: &str, value: &[u8], lifetime: Option<Duration>) -> StoreResult<()> {
+    let (name, mut copy) = (name.to_owned(), SecretBytes::default());
+    reserve(&mut copy, value.len()).map_err(no_memory)?;
+    copy.extend_from_slice(value);
+    in_thread(move |keyring| keyring.put(&name, &copy, lifetime))
+}
+
+pub(super) fn remove(name: &str) -> StoreResult<bool> {
+    let name = name.to_owned();
+    in_thread(move |keyring| keyring.remove(&name))
+}
+
+/// Does something with the keyring in a thread of its own.
+fn in_thread<T: Send + 'static>(work: impl FnOnce(&Keyring) -> StoreResult<T> + Send + 'static) -> StoreResult<T> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let work = move || {
+        let _ = sender.send(Keyring::open().and_then(|keyring| work(&keyring)));
+    };
+    thread::start(Box::new(work)).map_err(|error| Refusal(error.to_string()))?;
+    receiver.recv_timeout(PATIENCE).unwrap_or_else(|_| Err(Refusal("the kernel does not answer".to_owned())))
+}
 
 /// keyctl(2), with arguments that are numbers.
 fn control(operation: u32, arguments: [c_long; 2]) -> io::Result<c_long> {
     let [first, second] = arguments;
     // SAFETY: the operations that are called so take numbers.
-    checked(unsafe { libc::syscall(libc::SYS_keyctl, c_long::from(operation), first, second) })
+    checked(unsafe { libc::syscall(libc::SYS_keyctl, operation, first, second) })
 }
 
 /// keyctl(2), for an operation that fills a buffer. Returns the length of what there is, which may be more.
 fn read(operation: u32, key: c_long, buffer: &mut [u8]) -> io::Result<usize> {
     // SAFETY: the buffer is writable and has that length.
-    let read =
-        unsafe { libc::syscall(libc::SYS_keyctl, c_long::from(operation), key, buffer.as_mut_ptr(), buffer.len()) };
+    let read = unsafe { libc::syscall(libc::SYS_keyctl, operation, key, buffer.as_mut_ptr(), buffer.len()) };
     checked(read).map(|len| usize::try_from(len).unwrap_or(usize::MAX))
 }
 
@@ -48,11 +85,16 @@ fn checked(returned: c_long) -> io::Result<c_long> {
     if returned < 0 { Err(io::Error::last_os_error()) } else { Ok(returned) }
 }
 
-const THREAD: c_long = -1;
-const USER: c_long = -4;
+/// One of our keys.
+struct Found {
+    key: Key,
+    name: String,
+    /// Whether only its possessor and its owner, the effective user, have permissions.
+    is_private: bool,
+}
 
 impl Keyring {
-    pub(super) fn open() -> Result<Self, Refusal> {
+    fn open() -> StoreResult<Self> {
         let user = c_long::from(i32::from_ne_bytes(user().to_ne_bytes()));
         let persistent = control(libc::KEYCTL_GET_PERSISTENT, [user, THREAD]);
         let keyring = match &persistent {
@@ -65,21 +107,25 @@ impl Keyring {
         keyring.map(Self).map_err(|error| refused("the kernel refuses its keyrings", &error))
     }
 
-    /// Our keys, and their names.
-    fn keys(&self) -> Result<Vec<(Key, String)>, Refusal> {
+    /// The keys of the effective user that have our prefix.
+    fn keys(&self) -> StoreResult<Vec<Found>> {
         const SIZE: usize = size_of::<Key>();
         let mut buffer = vec![0; MAX_VALUES.saturating_mul(SIZE)];
         let len = read(libc::KEYCTL_READ, self.0, &mut buffer)
             .map_err(|error| refused("the keyring cannot be read", &error))?;
+        if len > buffer.len() {
+            // Then the kernel gives none.
+            return Err(Refusal(format!("the keyring has more than {MAX_VALUES} keys")));
+        }
         buffer.truncate(len);
         let keys = buffer.as_chunks::<SIZE>().0.iter().map(|key| Key::from_ne_bytes(*key));
-        // A key that is gone, expired or revoked has no name.
-        Ok(keys.filter_map(|key| Some((key, own_name(key)?))).collect())
+        // A key that is gone, expired or revoked cannot be described.
+        Ok(keys.filter_map(Found::describe).collect())
     }
 
-    pub(super) fn values(&self) -> Values {
+    fn values(&self) -> Values {
         let mut values = Vec::new();
-        for (key, name) in self.keys()? {
+        for Found { key, name, .. } in self.keys()?.into_iter().filter(|found| found.is_private) {
             let mut value = SecretBytes::default();
             reserve(&mut value, MAX_VALUE).map_err(no_memory)?;
             value.resize(MAX_VALUE, 0);
@@ -92,11 +138,11 @@ impl Keyring {
         Ok(values)
     }
 
-    pub(super) fn put(&self, name: &str, value: &[u8], lifetime: Option<Duration>) -> Result<(), Refusal> {
+    /// The key is complete before it takes the place of the one with that name: a failure changes nothing, and nobody else's key
+    /// gets the value.
+    fn put(&self, name: &str, value: &[u8], lifetime: Option<Duration>) -> StoreResult<()> {
         let failed = |error: io::Error| refused("the kernel keeps no key", &error);
         let description = CString::new(format!("{PREFIX}{name}")).map_err(|error| failed(error.into()))?;
-        // One with the rights or the time of another would be updated.
-        let _ = self.remove(name)?;
         // SAFETY: type and description are C strings, and the value is readable.
         let key = unsafe {
             libc::syscall(
@@ -105,46 +151,42 @@ impl Keyring {
                 description.as_ptr(),
                 value.as_ptr(),
                 value.len(),
-                self.0,
+                THREAD,
             )
         };
         let key = checked(key).map_err(failed)?;
-        let seconds = lifetime.map_or(0, |lifetime| c_long::try_from(lifetime.as_secs()).unwrap_or(c_long::MAX));
-        control(libc::KEYCTL_SET_TIMEOUT, [key, seconds.min(u32::MAX.into())])
+        let seconds = lifetime.map_or(0, |lifetime| i32::try_from(lifetime.as_secs()).unwrap_or(i32::MAX));
+        control(libc::KEYCTL_SET_TIMEOUT, [key, seconds.into()])
             .and_then(|_| control(libc::KEYCTL_SETPERM, [key, POSSESSOR_ONLY]))
-            .inspect_err(|_| self.drop_key(key))
+            .and_then(|_| control(libc::KEYCTL_LINK, [key, self.0]))
             .map_err(failed)?;
         Ok(())
     }
 
-    pub(super) fn remove(&self, name: &str) -> Result<bool, Refusal> {
-        let keys = self.keys()?.into_iter().filter(|(_, found)| found == name);
-        Ok(keys.map(|(key, _)| self.drop_key(key.into())).count() > 0)
-    }
-
-    /// Unlinks a key, which other processes may still have a link to, and revokes it.
-    fn drop_key(&self, key: c_long) {
-        let _ = control(libc::KEYCTL_REVOKE, [key, 0]);
-        let _ = control(libc::KEYCTL_UNLINK, [key, self.0]);
-    }
-}
-
-impl Drop for Keyring {
-    fn drop(&mut self) {
-        let _ = control(libc::KEYCTL_UNLINK, [self.0, THREAD]);
+    fn remove(&self, name: &str) -> StoreResult<bool> {
+        let mut is_found = false;
+        for Found { key, .. } in self.keys()?.into_iter().filter(|found| found.name == name) {
+            // Other processes may have a link to it. One that we may not revoke is unlinked all the same.
+            let _ = control(libc::KEYCTL_REVOKE, [key.into(), 0]);
+            control(libc::KEYCTL_UNLINK, [key.into(), self.0])
+                .map_err(|error| refused("the kernel keeps the key", &error))?;
+            is_found = true;
+        }
+        Ok(is_found)
     }
 }
 
-/// The name of a key that is ours: of the right type, with our prefix, owned by the effective user, and out of the reach of others.
-fn own_name(key: Key) -> Option<String> {
-    let mut buffer = vec![0; MAX_DESCRIPTION];
-    let len = read(libc::KEYCTL_DESCRIBE, key.into(), &mut buffer).ok()?;
-    let description = CStr::from_bytes_with_nul(buffer.get(..len)?).ok()?.to_str().ok()?;
-    let mut parts = description.splitn(5, ';');
-    let (kind, owner, _group, rights, name) =
-        (parts.next()?, parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let is_ours = kind == "user"
-        && owner.parse() == Ok(user())
-        && u32::from_str_radix(rights, 16).is_ok_and(|rights| rights & NOT_THE_USERS == 0);
-    name.strip_prefix(PREFIX).filter(|_| is_ours).map(str::to_owned)
+impl Found {
+    /// What the kernel says of a key; `None` if it is not one of ours.
+    fn describe(key: Key) -> Option<Self> {
+        let mut buffer = vec![0; MAX_DESCRIPTION];
+        let len = read(libc::KEYCTL_DESCRIBE, key.into(), &mut buffer).ok()?;
+        let description = CStr::from_bytes_with_nul(buffer.get(..len)?).ok()?.to_str().ok()?;
+        let mut parts = description.splitn(5, ';');
+        let (kind, owner, _group, rights, name) =
+            (parts.next()?, parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let is_private = u32::from_str_radix(rights, 16).is_ok_and(|rights| rights & NOT_THE_USERS == 0);
+        let name = name.strip_prefix(PREFIX).filter(|_| kind == "user" && owner.parse() == Ok(user()))?;
+        Some(Self { key, name: name.to_owned(), is_private })
+    }
 }

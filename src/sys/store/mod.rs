@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Reason},
 };
 
-use self::{keyring::Keyring, runtime::Directory};
+use self::runtime::Directory;
 
 /// The stored credentials of the effective user.
 #[derive(Debug, Clone, Copy)]
@@ -28,22 +28,31 @@ type Values = StoreResult<Vec<(String, SecretBytes)>>;
 impl Store for UserStore {
     fn values(&self, place: Place) -> Values {
         match place {
-            Place::Keyring => Keyring::open()?.values(),
-            Place::Runtime => Directory::of_user()?.values(),
+            Place::Keyring => keyring::values(),
+            Place::Runtime => Directory::of_user().map_or_else(|| Ok(Vec::new()), |directory| directory?.values()),
+        }
+    }
+
+    fn names(&self, place: Place) -> StoreResult<Vec<String>> {
+        match place {
+            Place::Keyring => keyring::names(),
+            Place::Runtime => Directory::of_user().map_or_else(|| Ok(Vec::new()), |directory| directory?.names()),
         }
     }
 
     fn put(&self, place: Place, name: &str, value: &[u8], lifetime: Option<Duration>) -> StoreResult<()> {
         match place {
-            Place::Keyring => Keyring::open()?.put(name, value, lifetime),
-            Place::Runtime => Directory::of_user()?.put(name, value),
+            Place::Keyring => keyring::put(name, value, lifetime),
+            Place::Runtime => Directory::of_user()
+                .unwrap_or_else(|| Err(Refusal("XDG_RUNTIME_DIR is not set".to_owned())))?
+                .put(name, value),
         }
     }
 
     fn remove(&self, place: Place, name: &str) -> StoreResult<bool> {
         match place {
-            Place::Keyring => Keyring::open()?.remove(name),
-            Place::Runtime => Directory::of_user()?.remove(name),
+            Place::Keyring => keyring::remove(name),
+            Place::Runtime => Directory::of_user().map_or(Ok(false), |directory| directory?.remove(name)),
         }
     }
 }

@@ -8,28 +8,33 @@ use std::{
     io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use crate::{
     bytes::{SecretBytes, reserve},
-    cred::Refusal,
+    cred::{Refusal, StoreResult},
 };
 
 use super::{MAX_VALUE, MAX_VALUES, Values, no_memory, refused, user};
-use crate::sys::environment;
+use crate::sys::{environment, random};
+
+/// What the name of a file begins with that is being written.
+const NEW: &str = ".new-";
+/// Nobody writes longer.
+const WRITTEN: Duration = Duration::from_secs(60);
 
 /// The directory of our files, which may not be there yet.
 pub(super) struct Directory(PathBuf);
 
 impl Directory {
-    /// That of the user of this process.
-    pub(super) fn of_user() -> Result<Self, Refusal> {
-        let runtime = environment::variable(c"XDG_RUNTIME_DIR").filter(|path| path.starts_with('/'));
-        let runtime = runtime.ok_or_else(|| Refusal("XDG_RUNTIME_DIR is not set".to_owned()))?;
-        Self::below(Path::new(&runtime))
+    /// That of the user of this process; `None` where XDG_RUNTIME_DIR is not set.
+    pub(super) fn of_user() -> Option<StoreResult<Self>> {
+        let runtime = environment::variable(c"XDG_RUNTIME_DIR").filter(|path| path.starts_with('/'))?;
+        Some(Self::below(Path::new(&runtime)))
     }
 
-    fn below(runtime: &Path) -> Result<Self, Refusal> {
+    fn below(runtime: &Path) -> StoreResult<Self> {
         let found = fs::metadata(runtime).map_err(|error| refused(&runtime.display().to_string(), &error))?;
         if !found.is_dir() || found.uid() != user() || found.mode() & 0o022 != 0 {
             return Err(Refusal(format!("{} is no directory that only this user may write to", runtime.display())));
@@ -48,22 +53,27 @@ impl Directory {
     }
 
     pub(super) fn values(&self) -> Values {
-        let files = match fs::read_dir(&self.0) {
-            Ok(files) => files,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(refused(&self.0.display().to_string(), &error)),
-        };
         let mut values = Vec::new();
-        for file in files.take(MAX_VALUES).filter_map(Result::ok) {
-            let name = file.file_name().to_str().and_then(value_name);
-            if let (Some(name), Some(value)) = (name, read(&file.path())?) {
+        for name in self.names()? {
+            if let Some(value) = read(&self.file(&name))? {
                 values.push((name, value));
             }
         }
         Ok(values)
     }
 
-    pub(super) fn put(&self, name: &str, value: &[u8]) -> Result<(), Refusal> {
+    /// The names of all our files, also of those that do not count.
+    pub(super) fn names(&self) -> StoreResult<Vec<String>> {
+        let files = match fs::read_dir(&self.0) {
+            Ok(files) => files,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(refused(&self.0.display().to_string(), &error)),
+        };
+        let names = files.take(MAX_VALUES).filter_map(Result::ok).map(|file| file.file_name());
+        Ok(names.filter_map(|file| file.to_str().and_then(value_name)).collect())
+    }
+
+    pub(super) fn put(&self, name: &str, value: &[u8]) -> StoreResult<()> {
         let path = self.file(name);
         self.write(&path, value).map_err(|error| refused(&path.display().to_string(), &error))
     }
@@ -74,15 +84,28 @@ impl Directory {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        let new = self.0.join(format!(".new-{}", std::process::id()));
-        let _ = fs::remove_file(&new);
+        self.remove_leftovers();
+        let mut random = [0; 8];
+        random::fill(&mut random).map_err(io::Error::other)?;
+        let new = self.0.join(format!("{NEW}{:016x}", u64::from_ne_bytes(random)));
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
         file.write_all(value).and_then(|()| fs::rename(&new, path)).inspect_err(|_| {
             let _ = fs::remove_file(&new);
         })
     }
 
-    pub(super) fn remove(&self, name: &str) -> Result<bool, Refusal> {
+    /// Removes what writers left that were ended in the middle.
+    fn remove_leftovers(&self) {
+        let files = fs::read_dir(&self.0).into_iter().flatten().filter_map(Result::ok);
+        for file in files.filter(|file| file.file_name().to_str().is_some_and(|name| name.starts_with(NEW))) {
+            let age = file.metadata().and_then(|found| found.modified()).ok().and_then(|time| time.elapsed().ok());
+            if age.is_some_and(|age| age > WRITTEN) {
+                let _ = fs::remove_file(file.path());
+            }
+        }
+    }
+
+    pub(super) fn remove(&self, name: &str) -> StoreResult<bool> {
         let path = self.file(name);
         match fs::remove_file(&path) {
             Ok(()) => Ok(true),
@@ -98,7 +121,7 @@ fn is_private(found: &Metadata) -> bool {
 }
 
 /// What is in a file; `None` if it is not a file of this user alone, or cannot be read.
-fn read(path: &Path) -> Result<Option<SecretBytes>, Refusal> {
+fn read(path: &Path) -> StoreResult<Option<SecretBytes>> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
     let Ok(file) = OpenOptions::new().read(true).custom_flags(flags).open(path) else { return Ok(None) };
     let is_ours = |found: &Metadata| found.is_file() && is_private(found) && found.nlink() == 1;
@@ -155,7 +178,7 @@ mod tests {
             Self(path)
         }
 
-        fn directory(&self) -> Result<Directory, Refusal> {
+        fn directory(&self) -> StoreResult<Directory> {
             Directory::below(&self.0)
         }
 

@@ -8,6 +8,8 @@ use gss_ntlm::{
     name::Name,
 };
 
+use nix::unistd::AccessFlags;
+
 use super::{Done, Findings, Program};
 
 pub(super) fn examine(program: &Program, env: &Env<'_>, target: Option<&Name>, findings: &mut Findings) -> Done {
@@ -30,13 +32,14 @@ pub(super) fn examine(program: &Program, env: &Env<'_>, target: Option<&Name>, f
 
 fn examine_user_file(program: &Program, env: &Env<'_>, path: &Path, by: &str, findings: &mut Findings) -> Done {
     let shown = path.display();
-    if !program.may(path, 4) && path.exists() {
+    let found = program.path(path);
+    if !program.may(path, AccessFlags::R_OK) && found.exists() {
         return findings.wrong(
             format_args!("{program} may not read the user file {shown}, which {by} names"),
             "let its user or its group read the file, and search its directories",
         );
     }
-    let CheckedUserFile { metadata, lines } = match check_user_file(path, &env.policy) {
+    let CheckedUserFile { metadata, lines } = match check_user_file(&found, &env.policy) {
         Ok(checked) => checked,
         Err(error) => return findings.error(&error),
     };
@@ -47,6 +50,19 @@ fn examine_user_file(program: &Program, env: &Env<'_>, path: &Path, by: &str, fi
     ))?;
     if metadata.mode() & 0o004 != 0 {
         findings.wrong(format_args!("everybody may read the user file {shown}"), &format!("chmod o-r {shown}"))?;
+    }
+    if metadata.uid() != 0 && !program.has_user(metadata.uid()) {
+        findings.note(
+            format_args!("the user file {shown} belongs to user {}, who can change it", metadata.uid()),
+            "give it to root, or to the program's user",
+        )?;
+    }
+    let directory = found.parent().and_then(|directory| std::fs::metadata(directory).ok());
+    if directory.is_some_and(|directory| directory.mode() & 0o1002 == 0o002) {
+        findings.wrong(
+            format_args!("everybody may replace the user file {shown}, because everybody may write to its directory"),
+            "chmod o-w the directory",
+        )?;
     }
     let mut accounts = 0_u32;
     for (number, line) in lines {
@@ -103,8 +119,8 @@ fn examine_winbind(program: &Program, env: &Env<'_>, findings: &mut Findings) ->
         }
     }
     let pipes = ["/run/samba/winbindd_privileged", "/var/lib/samba/winbindd_privileged"];
-    match pipes.into_iter().map(Path::new).find(|path| path.exists()) {
-        Some(path) if !program.may(path, 1) => findings.note(
+    match pipes.into_iter().map(Path::new).find(|path| program.path(path).exists()) {
+        Some(path) if !program.may(path, AccessFlags::X_OK) => findings.note(
             format_args!("{program} may not use {}, so as a server it cannot ask the domain", path.display()),
             "add its user to the directory's group (Debian: winbindd_priv), and restart it",
         ),
@@ -114,25 +130,28 @@ fn examine_winbind(program: &Program, env: &Env<'_>, findings: &mut Findings) ->
 
 /// Says which account a client has.
 fn examine_client(program: &Program, env: &Env<'_>, target: Option<&Name>, findings: &mut Findings) -> Done {
-    if !program.is_own_user() {
-        return findings.note(
+    if !program.has_our_store() {
+        findings.note(
             format_args!("what the user of {program} has stored is not looked at"),
-            "run this command as that user",
-        );
+            "run this command as that user, with the same XDG_RUNTIME_DIR",
+        )?;
     }
     let found = Credential::acquire(None, Usage::Initiate, &CredStore::default(), env);
     let chosen = found.and_then(|credential| {
         let whole = credential.name()?;
-        let Some(target) = target else { return Ok((whole, String::new())) };
+        let Some(target) = target else { return Ok((whole, credential.is_of_stored(), String::new())) };
         let chosen = credential.initiator()?.for_target(Some(target), env)?;
-        Ok((chosen.name(), format!(" to {target}")))
+        Ok((chosen.name(), false, format!(" to {target}")))
     });
     match chosen {
-        Ok((name, at)) => findings.ok(format_args!("a client that names no account logs on as {name}{at}")),
+        Ok((name, true, _)) => findings.ok(format_args!(
+            "a client that names no account shows {name} as its own until it knows the server (--target says more)"
+        )),
+        Ok((name, false, at)) => findings.ok(format_args!("a client that names no account logs on as {name}{at}")),
         Err(error @ Error::Credential(CredentialError::NotForTarget { .. })) => findings.error(&error),
         Err(Error::Credential(
             CredentialError::NoUserFile | CredentialError::NoCachedLogon { .. } | CredentialError::NoDomain,
-        )) => findings.note("a client has no account", "gss-ntlm login"),
+        )) if program.has_our_store() => findings.note("a client has no account", "gss-ntlm login"),
         // It was said already, of the file.
         Err(_) => Ok(()),
     }

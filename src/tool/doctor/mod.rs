@@ -26,8 +26,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "UNIT")]
     unit: Option<String>,
     /// Say which account a client uses for this service, service@host
-    #[arg(long, value_name = "SPN")]
-    target: Option<String>,
+    #[arg(long, value_name = "SPN", value_parser = crate::service)]
+    target: Option<Name>,
 }
 
 /// Writes the findings, and remembers whether one was bad.
@@ -52,10 +52,10 @@ impl Findings {
         writeln!(io::stdout().lock(), "WRONG: {} → {}", Escaped(what), Escaped(cure))
     }
 
-    /// An error of the mechanism, whose sentence says what went wrong and then, after a colon or a semicolon, what to do.
+    /// An error of the mechanism, whose sentence says what went wrong, and after a colon or a semicolon what to do.
     fn error(&mut self, error: &gss_ntlm::error::Error) -> Done {
         let said = error.to_string();
-        match said.rsplit_once(": ").or_else(|| said.rsplit_once("; ")) {
+        match said.rsplit_once("; ").or_else(|| said.split_once(": ")) {
             Some((what, cure)) => self.wrong(what, cure),
             None => self.wrong(&said, "correct it, or remove it"),
         }
@@ -68,11 +68,10 @@ pub(crate) fn run(Arguments { pid, unit, target }: &Arguments) -> Outcome {
         (None, Some(unit)) => Program::of_unit(unit)?,
         (None, None) => Program::own(),
     };
-    let target = target.as_deref().map(|text| Name::parse_service(text, "localhost")).transpose()?;
     let mut findings = Findings { is_wrong: false };
     program.examine_variables(&mut findings)?;
     let policy = program.examine_policy(target.as_ref(), &mut findings)?;
-    registration::examine(&program, policy.is_some(), &mut findings)?;
+    registration::examine(&program, policy.as_ref(), target.as_ref(), &mut findings)?;
     // With a mistake in it there is no policy: what else there is to say is said of the default one.
     examine_rest(&program, policy.unwrap_or_default(), target.as_ref(), &mut findings)?;
     if findings.is_wrong { Err(Failure::Wrong) } else { Ok(()) }
@@ -81,8 +80,7 @@ pub(crate) fn run(Arguments { pid, unit, target }: &Arguments) -> Outcome {
 fn examine_rest(program: &Program, policy: Policy, target: Option<&Name>, findings: &mut Findings) -> Done {
     let mut env = sys::env_with(policy);
     env.host = program;
-    if !program.is_own_user() {
-        // What is stored belongs to who runs this command.
+    if !program.has_our_store() {
         env.store = None;
     }
     accounts::examine(program, &env, target, findings)?;

@@ -7,6 +7,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use nix::unistd::AccessFlags;
+
 use super::{Done, Findings, Program};
 
 pub(super) fn examine(program: &Program, findings: &mut Findings) -> Done {
@@ -16,14 +18,16 @@ pub(super) fn examine(program: &Program, findings: &mut Findings) -> Done {
     examine_trace(program, findings)
 }
 
-/// What a program of the system prints; `None` if it is not there or fails.
-fn printed(program: &str, arguments: &[&str]) -> Option<String> {
-    let done = Command::new(program).args(arguments).stdin(Stdio::null()).output().ok()?;
-    done.status.success().then(|| String::from_utf8_lossy(&done.stdout).trim().to_owned())
+/// What a program of the system prints, and its errors; `None` if it is not there, fails or does not end.
+fn printed(program: &str, arguments: &[&str]) -> Option<[String; 2]> {
+    let done = Command::new("timeout").args(["10", program]).args(arguments).stdin(Stdio::null()).output().ok()?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    done.status.success().then(|| [text(&done.stdout), text(&done.stderr)])
 }
 
-fn examine_clock(findings: &mut Findings) -> Done {
-    match printed("timedatectl", &["show", "--property=NTPSynchronized", "--value"]).as_deref() {
+fn examine_clock(findings: &Findings) -> Done {
+    let said = printed("timedatectl", &["show", "--property=NTPSynchronized", "--value"]);
+    match said.as_ref().map(|[out, _]| &**out) {
         Some("yes") => findings.ok("the clock is kept right over the network"),
         Some("no") => findings.note(
             "the clock is not kept right over the network, and servers refuse clients whose clock is far off",
@@ -36,18 +40,22 @@ fn examine_clock(findings: &mut Findings) -> Done {
 /// How many lines of the log are shown.
 const SHOWN: usize = 3;
 
-fn examine_log(findings: &mut Findings) -> Done {
-    let ours =
-        ["-t", "gss-ntlm", "--since", "-1day", "--priority", "warning", "--output", "cat", "--no-pager", "--quiet"];
-    let Some(log) = printed("journalctl", &ours) else {
-        return findings.note("the journal cannot be read", "look into the system's log (authpriv) for gss-ntlm");
+fn examine_log(findings: &Findings) -> Done {
+    let ours = ["-t", "gss-ntlm", "--since", "-1day", "--priority", "warning", "--output", "cat", "--no-pager"];
+    // On standard error it says that there is no journal, or that this user does not see all of it.
+    let log = match printed("journalctl", &ours) {
+        Some([log, errors]) if errors.is_empty() => log,
+        Some(_) | None => {
+            return findings
+                .note("the journal cannot be read", "run this as root, or look into the system's log for gss-ntlm");
+        }
     };
-    let lines: Vec<_> = log.lines().collect();
+    let lines: Vec<_> = log.lines().filter(|line| *line != "-- No entries --").collect();
     if lines.is_empty() {
         return findings.ok("the journal has no refusal by NTLM of the last day");
     }
     for line in lines.iter().rev().take(SHOWN).rev() {
-        findings.note(format_args!("the journal says: {line}"), "doc/AUDIT.md says what its words mean")?;
+        findings.note(format_args!("the journal says: {line}"), "gss-ntlm(8), AUDIT, says what its words mean")?;
     }
     Ok(())
 }
@@ -56,11 +64,11 @@ fn examine_log(findings: &mut Findings) -> Done {
 const CONFINED: [&str; 5] = ["/etc/gss/", "gss_ntlm.so", "ntlm.users", "winbindd", "/gss-ntlm/"];
 
 /// Looks for refusals of AppArmor, and says which rule is missing.
-fn examine_confinement(findings: &mut Findings) -> Done {
+fn examine_confinement(findings: &Findings) -> Done {
     let kernels =
         ["-k", "--since", "-1day", "--grep", "apparmor=\"DENIED\"", "--output", "cat", "--no-pager", "--quiet"];
     // Where nothing is found, journalctl fails.
-    let log = printed("journalctl", &kernels).unwrap_or_default();
+    let [log, _] = printed("journalctl", &kernels).unwrap_or_default();
     let mut rules = Vec::new();
     for line in log.lines() {
         let part = |key: &str| Some(line.split_once(key)?.1.split_once('"')?.0);
@@ -75,8 +83,8 @@ fn examine_confinement(findings: &mut Findings) -> Done {
         }
     }
     for (profile, path, rights) in rules {
-        findings.wrong(
-            format_args!("AppArmor keeps {profile} from {path}"),
+        findings.note(
+            format_args!("in the last day AppArmor has kept {profile} from {path}"),
             &format!("add the rule \"{path} {rights},\" to the profile (/etc/apparmor.d/local), and load it"),
         )?;
     }
@@ -91,15 +99,20 @@ fn examine_trace(program: &Program, findings: &mut Findings) -> Done {
     };
     let shown = place.display();
     let cure = "name a file in a directory that the program may write to";
-    match fs::symlink_metadata(place) {
+    match fs::symlink_metadata(program.path(place)) {
         Ok(found) if found.is_symlink() => findings.wrong(format_args!("the trace {shown} is a symbolic link"), cure),
         Ok(found) if !found.is_file() && !found.file_type().is_char_device() => {
             findings.wrong(format_args!("the trace {shown} is neither a file nor a character device"), cure)
         }
-        Ok(_) if program.may(place, 2) => findings.ok(format_args!("the trace goes to {shown}")),
+        Ok(_) if program.may(place, AccessFlags::W_OK) => findings.ok(format_args!("the trace goes to {shown}")),
         Ok(_) => findings.wrong(format_args!("{program} may not write the trace {shown}"), cure),
         Err(error) if error.kind() == io::ErrorKind::NotFound => match place.parent() {
-            Some(directory) if program.may(directory, 3) => findings.ok(format_args!("the trace goes to {shown}")),
+            Some(directory) if directory.as_os_str().is_empty() && program.may(Path::new("."), AccessFlags::W_OK) => {
+                findings.ok(format_args!("the trace goes to {shown}"))
+            }
+            Some(directory) if program.may(directory, AccessFlags::W_OK) => {
+                findings.ok(format_args!("the trace goes to {shown}"))
+            }
             Some(_) | None => findings.wrong(format_args!("{program} cannot make the trace {shown}"), cure),
         },
         Err(_) => findings.wrong(format_args!("{program} cannot make the trace {shown}"), cure),
