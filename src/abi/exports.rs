@@ -67,6 +67,7 @@ const ACCEPT: usize = 15 << 9;
 const ACQUIRE_WITH_PASSWORD: usize = 4 << 10;
 const IMPORT_CONTEXT: usize = 19 << 7;
 const IMPORT_CRED: usize = 22 << 7;
+const STORE: usize = 30 << 7;
 
 // RFC 2744, in its order, and what krb5 adds beside it.
 export! {
@@ -118,10 +119,10 @@ export! {
     gssspi_set_cred_option(Slot<Credential>, Oid, Bytes) as SetCredOption => cred::set_option, plain;
     gss_store_cred(
         Ref<Credential>, c_int, Oid, u32, u32, Out<OidSet>, Out<c_int>
-    ) => cred::store, plain;
+    ) => cred::store, wiping::<STORE>;
     gss_store_cred_into(
         Ref<Credential>, c_int, Oid, u32, u32, KeyValues, Out<OidSet>, Out<c_int>
-    ) => cred::store_into, plain;
+    ) => cred::store_into, wiping::<STORE>;
     gss_unwrap(Ref<ContextHandle>, Bytes, Out<Malloced>, Out<c_int>, Out<u32>) => message::unwrap, plain;
     gss_unwrap_iov(Ref<ContextHandle>, Out<c_int>, Out<u32>, IovArray, IovCount) => iov::unwrap, plain;
     gss_verify_mic(Ref<ContextHandle>, Bytes, Bytes, Out<u32>) => message::verify_mic, plain;
