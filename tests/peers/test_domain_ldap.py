@@ -11,10 +11,12 @@ import hashlib
 import os
 import re
 import struct
+import subprocess
 
 import domain
+import test_command
 from harness import (
-    ESS, KEY_EXCH, NEG_128, SEAL, SIGN,
+    ESS, KEY_EXCH, NEG_128, PATIENCE, SEAL, SIGN,
     PeerTest, World, flip, message, negotiated, plugin, require, require_program, spnego_loses_mic,
 )
 
@@ -308,6 +310,27 @@ class Users(DomainLdap):
         self.log_on_as("")
         self.refused(LOCAL_ERROR, "has no usable entry: add a line")
         self.refused(LOCAL_ERROR, "The user file /nonexistent cannot be read", NTLM_USER_FILE="/nonexistent")
+
+    def test_log_on_once(self):
+        """With what gss-ntlm login has stored, for this server alone."""
+        runtime = os.path.join(self.world.path, "runtime-%s" % os.urandom(4).hex())
+        os.mkdir(runtime, 0o700)
+        stored = {"NTLM_USER_FILE": None, "GSS_NTLM_STORE": "runtime", "XDG_RUNTIME_DIR": runtime}
+
+        def log_on(target, password):
+            subprocess.run(
+                [test_command.command(), "login", "--target", target, domain.DOMAIN + "\\alice"], input=password + "\n", text=True,
+                check=True, capture_output=True, env=self.world.environment(**stored), timeout=PATIENCE,
+            )
+
+        log_on("ldap/elsewhere", domain.PASSWORD)
+        self.refused(LOCAL_ERROR, "", **stored)
+        log_on("ldap/" + domain.DC_HOST, domain.PASSWORD)
+        self.assertLoggedOn(**stored)
+        log_on("*", "Battery Staple")
+        self.assertLoggedOn(**stored)
+        log_on("ldap/" + domain.DC_HOST, "Battery Staple")
+        self.refused(INVALID_CREDENTIALS, "Invalid credentials (49)", **stored)
 
 
 class Tls(DomainLdap):
