@@ -241,9 +241,11 @@ class Stored(PeerTest):
     def test_the_quota_is_used_up(self):
         harness.require_root("another user's keys are all used up")
         copied = shutil.copy(command(), self.world.path)
+        os.chmod(copied, 0o755)
         os.chmod(self.world.path, 0o755)
         session = self.make_session(65534)
         keyrings = shutil.copy(KEYRINGS, self.world.path)
+        os.chmod(keyrings, 0o644)
         number = session.run(keyrings, "fill", program="/usr/bin/python3")
         self.assertEqual(number[0], 0, number)
         said = session.run("login", "--target", "*", ALICE, given="x\n", program=copied)
