@@ -158,10 +158,10 @@ class Stored(PeerTest):
         self.assertEqual(self.says("logout", "--all"), "")
 
     def test_expires(self):
-        self.log_on(ALICE, PASSWORD, "*", "--lifetime", "2s")
         party = self.program()
+        self.log_on(ALICE, PASSWORD, "*", "--lifetime", "5s")
         self.assertLogsOn(party, "host@srv", ALICE)
-        time.sleep(3)
+        time.sleep(6)
         self.assertRefused("NO_CRED", party.init, context="late", flags=harness.SEALED, target="host@srv")
         self.assertEqual(self.rows(), [])
 
