@@ -189,6 +189,8 @@ class Doctor(unittest.TestCase):
         os.chmod(path, 0o600)
         self.finds_nothing()
         self.finds("WRONG", "The user file /none cannot be read", "set NTLM_USER_FILE", NTLM_USER_FILE="/none")
+        own = self.world.write("own.conf", "[server]\nuser-file = /none\n")
+        self.finds("WRONG", "The user file /none cannot be read", "set NTLM_USER_FILE", NTLM_USER_FILE=None, GSS_NTLM_CONFIG=own)
         os.chmod(self.world.path, 0o703)
         self.finds("WRONG", "everybody may replace the user file", "chmod o-w the directory")
 

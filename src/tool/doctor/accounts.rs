@@ -13,12 +13,15 @@ use nix::unistd::AccessFlags;
 use super::{Done, Findings, Program};
 
 pub(super) fn examine(program: &Program, env: &Env<'_>, target: Option<&Name>, findings: &mut Findings) -> Done {
+    let server = &Env { policy: program.server_policy().unwrap_or(env.policy), ..*env };
     let of_client = configured_user_file(Usage::Initiate, env);
-    let of_server = configured_user_file(Usage::Accept, env).filter(|found| Some(found) != of_client.as_ref());
+    let of_server = configured_user_file(Usage::Accept, server).filter(|found| Some(found) != of_client.as_ref());
     if of_client.is_none() && of_server.is_none() {
         findings.ok(format_args!("{program} has no user file"))?;
     }
-    for (path, rule) in of_client.into_iter().chain(of_server) {
+    let of_client = of_client.map(|(path, rule)| (env, path, rule));
+    let of_server = of_server.map(|(path, rule)| (server, path, rule));
+    for (env, path, rule) in of_client.into_iter().chain(of_server) {
         let by = match rule {
             FileRule::Variable => "NTLM_USER_FILE".to_owned(),
             FileRule::Systemd => "systemd's credential ntlm.users".to_owned(),

@@ -205,13 +205,7 @@ impl Program {
 
     /// The policy for a client of that target, unless something is wrong with it.
     pub(super) fn examine_policy(&self, target: Option<&Name>, findings: &mut Findings) -> io::Result<Option<Policy>> {
-        let counts = |name: &str| {
-            PolicyFiles::VARIABLES.iter().any(|prefix| match prefix.strip_suffix('=') {
-                Some(whole) => name == whole,
-                None => name.starts_with(prefix),
-            })
-        };
-        let variables: Vec<_> = self.variables.iter().filter(|(name, _)| counts(name)).cloned().collect();
+        let variables = self.policy_variables();
         if self.has_own_files {
             findings.note(
                 format_args!("{self} has a file system of its own, and the policy file there is not looked at"),
@@ -250,11 +244,25 @@ impl Program {
         Ok(Some(policy))
     }
 
+    /// The variables that make a policy.
+    fn policy_variables(&self) -> Vec<(String, String)> {
+        let counts = |name: &str| {
+            PolicyFiles::VARIABLES.iter().any(|prefix| match prefix.strip_suffix('=') {
+                Some(whole) => name == whole,
+                None => name.starts_with(prefix),
+            })
+        };
+        self.variables.iter().filter(|(name, _)| counts(name)).cloned().collect()
+    }
+
+    /// The policy for a server, unless something is wrong with it.
+    pub(super) fn server_policy(&self) -> Option<Policy> {
+        sys::policy_for(Whom::Acceptor(None), self.policy_variables()).ok()
+    }
+
     /// Whether the policy lets a client and a server of this program talk to each other.
     pub(super) fn may_test(&self, policy: &Policy) -> bool {
-        let counts = |name: &str| name.starts_with("GSS_NTLM_") || name == "LM_COMPAT_LEVEL";
-        let variables = self.variables.iter().filter(|(name, _)| counts(name)).cloned().collect();
-        sys::policy_for(Whom::Acceptor(None), variables).is_ok_and(|server| {
+        self.server_policy().is_some_and(|server| {
             policy.outgoing != Traffic::Deny
                 && policy.inside_spnego != Traffic::Deny
                 && server.incoming != Traffic::Deny
