@@ -139,6 +139,10 @@ fn examine_client(program: &Program, env: &Env<'_>, target: Option<&Name>, findi
             "run this command as that user, with the same XDG_RUNTIME_DIR",
         )?;
     }
+    if program.has_own_files {
+        // The same paths may be other files there.
+        return Ok(());
+    }
     let found = Credential::acquire(None, Usage::Initiate, &CredStore::default(), env);
     let chosen = found.and_then(|credential| {
         let whole = credential.name()?;
