@@ -1,5 +1,6 @@
 """gss-ntlm doctor: each finding is provoked, and its cure taken; then it is gone."""
 
+import glob
 import os
 import shutil
 import subprocess
@@ -156,6 +157,22 @@ class Doctor(unittest.TestCase):
         self.finds("WRONG", "nothing registers one in ", "GSS_MECH_CONFIG", GSS_MECH_CONFIG="")
         odd = self.world.write("mech3", b"# caf\xe9\nntlm {1.3.6.1.4.1.311.2.2.10} %s\n" % self.world.library.encode())
         self.assertIn("as line 2 of %s says" % odd, self.run_doctor(GSS_MECH_CONFIG=odd)[1])
+
+    def test_a_plugin_that_does_not_load(self):
+        """It looks like the plugin, and is another library."""
+        with open(glob.glob("/usr/lib/*/libkrb5support.so.0")[0], "rb") as library:
+            path = self.world.write("other.so", library.read() + b"urn:gss-ntlm")
+        mechs = self.world.write("mech2", "ntlm 1.3.6.1.4.1.311.2.2.10 %s\n" % path)
+        self.finds("WRONG", "a test fails: NTLM alone: ", "gss-ntlm test", GSS_MECH_CONFIG=mechs)
+        self.finds_nothing()
+
+    def test_what_a_test_of_a_handshake_tells(self):
+        # This stands for the child that does the handshakes, on a computer with such a krb5.
+        self.program("timeout", 'echo "1 [2] SPNEGO: this libgssapi_krb5 loses the mechListMIC" >"$GSSNTLMSSP_DEBUG"')
+        self.finds("note", "this krb5 has a fault in SPNEGO", "update krb5")
+        self.finds("WRONG", "a test of a handshake ends without a word", "ldd -r")
+        os.remove(os.path.join(self.programs, "timeout"))
+        self.finds_nothing()
 
     def test_there_is_no_place_for_a_test(self):
         self.finds("WRONG", "no test of a handshake can be made, /none", "TMPDIR", TMPDIR="/none")
