@@ -1,9 +1,6 @@
 //! `gss-ntlm decode`: every field of a token in words.
 
-use std::{
-    io::{self, Read as _, Write as _},
-    time::{Duration, SystemTime},
-};
+use std::io::{self, Read as _, Write as _};
 
 use clap::Args;
 use data_encoding::HEXLOWER;
@@ -20,7 +17,7 @@ use serde_json::json;
 
 use crate::{
     Failure, Outcome,
-    report::Report,
+    report::{Report, system_time},
     spnego::{self, Framed, Negotiation},
     tokens::{self, Found},
 };
@@ -334,12 +331,8 @@ fn name(charset: Charset, bytes: &[u8]) -> String {
 /// A FILETIME as people write it.
 fn time(bytes: [u8; 8]) -> String {
     let time = FileTime::from_bytes(bytes);
-    let since = time.since(FileTime::from_unix(0, 0)).filter(|since| *since < LAST);
-    match since.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since)) {
+    match system_time(time) {
         Some(time) => humantime::format_rfc3339_millis(time).to_string(),
         None => format!("FILETIME {}", time.0),
     }
 }
-
-/// The end of the year 9999, before which a time can be written.
-const LAST: Duration = Duration::from_secs(253_402_300_800);

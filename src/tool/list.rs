@@ -1,9 +1,6 @@
 //! `gss-ntlm list`: which account programs log on with, and where.
 
-use std::{
-    io::{self, Write as _},
-    time::{Duration, SystemTime},
-};
+use std::io::{self, Write as _};
 
 use clap::Args;
 use gss_ntlm::{
@@ -16,7 +13,7 @@ use gss_ntlm::{
 };
 use serde_json::json;
 
-use crate::{Failure, Outcome, login};
+use crate::{Failure, Outcome, login, report::system_time};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -127,8 +124,7 @@ fn shown(name: &UserName) -> String {
 /// A time as people write it.
 pub(crate) fn until(time: Option<FileTime>) -> String {
     let Some(time) = time else { return UNLIMITED.to_owned() };
-    let since = time.since(FileTime::from_unix(0, 0)).filter(|since| *since < Duration::from_secs(253_402_300_800));
-    match since.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since)) {
+    match system_time(time) {
         Some(time) => humantime::format_rfc3339_seconds(time).to_string(),
         None => "the end of time".to_owned(),
     }

@@ -1,8 +1,20 @@
 //! What the command found, for a person or as JSON: both are made of the same rows.
 
-use core::fmt;
+use core::{fmt, time::Duration};
+use std::time::SystemTime;
+
+use gss_ntlm::host::FileTime;
 
 use serde_json::{Map, Value as Json};
+
+/// The end of the year 9999, before which a time can be written.
+const LAST: Duration = Duration::from_secs(253_402_300_800);
+
+/// A FILETIME as the standard library has it; `None` for one that people do not write.
+pub(crate) fn system_time(time: FileTime) -> Option<SystemTime> {
+    let since = time.since(FileTime::from_unix(0, 0)).filter(|since| *since < LAST)?;
+    SystemTime::UNIX_EPOCH.checked_add(since)
+}
 
 /// Something that was found, and its parts.
 pub(crate) struct Report {
