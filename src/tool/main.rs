@@ -7,6 +7,7 @@
 
 mod decode;
 mod doctor;
+mod findings;
 mod handshake;
 mod hash;
 mod list;

@@ -1,14 +1,11 @@
 //! `gss-ntlm test --server`: a logon with the programs of others.
 
 use std::{
-    fs,
-    io::{self, Write as _},
+    fs, io,
     process::{Command, Stdio},
 };
 
-use gss_ntlm::text::Escaped;
-
-use crate::{Failure, Outcome, handshake::Temporary};
+use crate::{Failure, Outcome, findings::Findings, handshake::Temporary};
 
 /// The addresses of a server.
 #[derive(Clone)]
@@ -28,35 +25,41 @@ pub(crate) fn addresses(server: &str) -> Result<Addresses, String> {
 
 /// Logs on at each address.
 pub(crate) fn run(Addresses(addresses): &Addresses) -> Outcome {
-    let (mut is_wrong, mut was_asked) = (false, false);
+    let (mut findings, mut was_asked) = (Findings::default(), false);
     for address in addresses {
         let outcome = if address.starts_with("ldap") { by_ldapsearch(address)? } else { by_curl(address)? };
-        let mut out = io::stdout().lock();
-        let address = Escaped(address);
         was_asked |= !matches!(outcome, Found::NotInstalled(_));
         match outcome {
-            Found::Works => writeln!(out, "ok: {address}: you are logged on")?,
-            Found::NotInstalled(program) => {
-                writeln!(out, "note: {address}: {program} is not installed, so it was not asked → install {program}")?;
-            }
-            Found::Wrong(why) => {
-                is_wrong = true;
-                writeln!(out, "WRONG: {address}: {}", Escaped(why))?;
-            }
+            Found::Works => findings.ok(format_args!("{address}: you are logged on"))?,
+            Found::NotInstalled(program) => findings.note(
+                format_args!("{address}: {program} is not installed, so it was not asked"),
+                &format!("install {program}"),
+            )?,
+            Found::Wrong(why, cure) => findings.wrong(format_args!("{address}: {why}"), &cure)?,
         }
     }
-    match (is_wrong, was_asked) {
-        (true, _) => Err(Failure::Wrong),
-        (false, true) => Ok(()),
-        (false, false) => Err(Failure::Impossible("no server was asked".to_owned())),
-    }
+    if was_asked { findings.outcome() } else { Err(Failure::Impossible("no server was asked".to_owned())) }
 }
 
 enum Found {
     Works,
     NotInstalled(&'static str),
     /// Why not, and what to do.
-    Wrong(String),
+    Wrong(String, String),
+}
+
+impl Found {
+    fn wrong(why: impl Into<String>, cure: &str) -> Self {
+        Self::Wrong(why.into(), cure.to_owned())
+    }
+
+    /// A sentence that says both, of the mechanism or of a program.
+    fn said(sentence: &str) -> Self {
+        match sentence.split_once(": ") {
+            Some((why, cure)) => Self::wrong(why, cure),
+            None => Self::wrong(sentence, "see what the server says"),
+        }
+    }
 }
 
 /// What a program of others wrote, and what the mechanism had to say.
@@ -110,26 +113,31 @@ fn by_curl(address: &str) -> io::Result<Found> {
         [&quiet[..], &["--negotiate", "--user", ":", "--write-out", "%{http_code}", "--url", address]].concat();
     let Some(said) = ask("curl", &arguments)? else { return Ok(Found::NotInstalled("curl")) };
     if !said.is_success {
-        return Ok(Found::Wrong(said.last_words()));
+        return Ok(Found::wrong(said.last_words(), "correct the address, or start the server"));
     }
     Ok(match &*said.out {
-        "401" if said.has_used_ntlm() => Found::Wrong(
-            "the server refuses this account → check name and password (gss-ntlm list), and the server's log".to_owned(),
+        "401" if said.has_used_ntlm() => Found::wrong(
+            "the server refuses this account",
+            "check name and password (gss-ntlm list), and the server's log",
         ),
-        "401" if said.trace.is_empty() => Found::Wrong(
-            "the server or curl does not use Negotiate → curl -v shows whether the answer has WWW-Authenticate: Negotiate"
-                .to_owned(),
+        "401" if said.trace.is_empty() => Found::wrong(
+            "the server or curl does not use Negotiate",
+            "curl -v shows whether the answer has WWW-Authenticate: Negotiate",
         ),
-        "401" => Found::Wrong(said.error().unwrap_or_else(|| {
-            "the server does not go on after NTLM's first message → see its log: it may not take NTLM".to_owned()
-        })),
+        "401" => match said.error() {
+            Some(sentence) => Found::said(&sentence),
+            None => Found::wrong(
+                "the server does not go on after NTLM's first message",
+                "see its log: it may not take NTLM",
+            ),
+        },
         code if said.has_used_ntlm() && code.starts_with(['2', '3']) => Found::Works,
         code if said.has_used_ntlm() => {
-            Found::Wrong(format!("you are logged on, but the server answers {code} → look into its log"))
+            Found::wrong(format!("you are logged on, but the server answers {code}"), "look into its log")
         }
-        code => Found::Wrong(format!(
-            "the server answers {code} without a logon by NTLM → give an address that needs one"
-        )),
+        code => {
+            Found::wrong(format!("the server answers {code} without a logon by NTLM"), "give an address that needs one")
+        }
     })
 }
 
@@ -137,9 +145,10 @@ fn by_ldapsearch(address: &str) -> io::Result<Found> {
     let arguments =
         ["-LLL", "-Q", "-Y", "GSS-SPNEGO", "-o", "nettimeout=30", "-H", address, "-s", "base", "-b", "", "1.1"];
     let Some(said) = ask("ldapsearch", &arguments)? else { return Ok(Found::NotInstalled("ldapsearch")) };
-    Ok(match (said.is_success, said.has_used_ntlm()) {
-        (true, true) => Found::Works,
-        (true, false) => Found::Wrong("the logon was not by NTLM → if it was by Kerberos, that is better".to_owned()),
-        (false, _) => Found::Wrong(said.error().unwrap_or_else(|| said.last_words())),
+    Ok(match (said.is_success, said.has_used_ntlm(), said.error()) {
+        (true, true, _) => Found::Works,
+        (true, false, _) => Found::wrong("the logon was not by NTLM", "if it was by Kerberos, that is better"),
+        (false, _, Some(sentence)) => Found::said(&sentence),
+        (false, _, None) => Found::wrong(said.last_words(), "correct the address or the account, or start the server"),
     })
 }

@@ -3,7 +3,7 @@
 use std::{
     io::{self, Write as _},
     os::unix::fs::MetadataExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use clap::{Args, Subcommand};
@@ -15,7 +15,10 @@ use gss_ntlm::{
     text::Escaped,
 };
 
-use crate::{Failure, Outcome};
+use crate::{
+    Outcome,
+    findings::{Done, Findings},
+};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -30,40 +33,50 @@ pub(crate) struct Check {
 }
 
 pub(crate) fn run(Command::Check(Check { file }): &Command) -> Outcome {
-    let mut out = io::stdout().lock();
-    let CheckedUserFile { metadata, lines } = match check_user_file(file, &Policy::default()) {
-        Err(Error::Credential(error @ CredentialError::Writable { .. })) => {
-            writeln!(out, "WRONG: {}", Error::Credential(error))?;
-            return Err(Failure::Wrong);
+    let mut findings = Findings::default();
+    let checked = match check_user_file(file, &Policy::default()) {
+        Err(error @ Error::Credential(CredentialError::Writable { .. })) => {
+            findings.error(&error)?;
+            return findings.outcome();
         }
         checked => checked?,
     };
-    let mut is_wrong = false;
-    let mode = metadata.mode() & 0o7777;
-    writeln!(out, "{}: mode {mode:04o}, owner {}", Escaped(file.display()), metadata.uid())?;
-    if mode & 0o004 != 0 {
-        is_wrong = true;
-        writeln!(out, "WRONG: everybody may read it → chmod o-r {}", Escaped(file.display()))?;
-    }
-    for (number, line) in &lines {
-        match line {
-            Ok(ListedAccount { name, is_hash, is_disabled, ends_with_blank }) => {
-                let kind = if *is_hash { "a hash" } else { "a password" };
-                let state = if *is_disabled { ", disabled" } else { "" };
-                let any = if name.domain.is_empty() { ", in every domain" } else { "" };
-                writeln!(out, "line {number}: {}{any}, {kind}{state}", Escaped(Name::User(name.clone())))?;
-                if *ends_with_blank {
-                    writeln!(
-                        out,
-                        "note: line {number}: its password ends with a blank → remove that if it is not meant"
-                    )?;
-                }
-            }
-            Err(fault) => {
-                is_wrong = true;
-                writeln!(out, "WRONG: line {number} {fault}, so it is ignored")?;
-            }
+    {
+        let mut out = io::stdout().lock();
+        let mode = checked.metadata.mode() & 0o7777;
+        writeln!(out, "{}: mode {mode:04o}, owner {}", Escaped(file.display()), checked.metadata.uid())?;
+        for (number, line) in &checked.lines {
+            let Ok(ListedAccount { name, is_hash, is_disabled, .. }) = line else { continue };
+            let kind = if *is_hash { "a hash" } else { "a password" };
+            let state = if *is_disabled { ", disabled" } else { "" };
+            let any = if name.domain.is_empty() { ", in every domain" } else { "" };
+            writeln!(out, "line {number}: {}{any}, {kind}{state}", Escaped(Name::User(name.clone())))?;
         }
     }
-    if is_wrong { Err(Failure::Wrong) } else { Ok(()) }
+    examine(file, &checked, &mut findings)?;
+    findings.outcome()
+}
+
+/// Says what is wrong with the user file at `path`, and with its lines.
+pub(crate) fn examine(
+    path: &Path, CheckedUserFile { metadata, lines }: &CheckedUserFile, findings: &mut Findings,
+) -> Done {
+    let path = path.display();
+    if metadata.mode() & 0o004 != 0 {
+        findings.wrong(format_args!("everybody may read the user file {path}"), &format!("chmod o-r {path}"))?;
+    }
+    for (number, line) in lines {
+        match line {
+            Ok(account) if account.ends_with_blank => findings.note(
+                format_args!("the password of line {number} of {path} ends with a blank"),
+                "remove the blank if it is not meant",
+            )?,
+            Ok(_) => {}
+            Err(fault) => findings.wrong(
+                format_args!("line {number} of {path} {fault}, so it is ignored"),
+                "write DOMAIN:user:password, or let gss-ntlm hash write it",
+            )?,
+        }
+    }
+    Ok(())
 }

@@ -42,7 +42,7 @@ class LoggedOn(test_apache.ApacheTest):
         self.assertIn("401", curl())
         said = self.tool("test", "--server", url)
         self.assertEqual(said.returncode, 1, said.stdout)
-        self.assertIn("There are no credentials: log on (gss-ntlm login)", said.stdout)
+        self.assertIn("There are no credentials → log on (gss-ntlm login)", said.stdout)
         # For another host: nothing for this one.
         self.log_on(PASSWORD, "--target", "HTTP/elsewhere")
         self.assertIn("No stored credential is for HTTP/localhost", self.tool("test", "--server", url).stdout)

@@ -3,12 +3,14 @@
 use std::{os::unix::fs::MetadataExt as _, path::Path};
 
 use gss_ntlm::{
-    cred::{CheckedUserFile, CredStore, Credential, Env, FileRule, Usage, check_user_file, configured_user_file},
+    cred::{CredStore, Credential, Env, FileRule, Usage, check_user_file, configured_user_file},
     error::{CredentialError, Error},
     name::Name,
 };
 
 use nix::unistd::AccessFlags;
+
+use crate::users;
 
 use super::{Done, Findings, Program};
 
@@ -42,18 +44,16 @@ fn examine_user_file(program: &Program, env: &Env<'_>, path: &Path, by: &str, fi
             "let its user or its group read the file, and search its directories",
         );
     }
-    let CheckedUserFile { metadata, lines } = match check_user_file(&found, &env.policy) {
+    let checked = match check_user_file(&found, &env.policy) {
         Ok(checked) => checked,
         Err(error) => return findings.error(&error),
     };
+    let metadata = &checked.metadata;
     findings.ok(format_args!(
         "the user file is {shown}, which {by} names: mode {:04o}, owner {}",
         metadata.mode() & 0o7777,
         metadata.uid()
     ))?;
-    if metadata.mode() & 0o004 != 0 {
-        findings.wrong(format_args!("everybody may read the user file {shown}"), &format!("chmod o-r {shown}"))?;
-    }
     if metadata.uid() != 0 && !program.has_user(metadata.uid()) {
         findings.note(
             format_args!("the user file {shown} belongs to user {}, who can change it", metadata.uid()),
@@ -67,24 +67,9 @@ fn examine_user_file(program: &Program, env: &Env<'_>, path: &Path, by: &str, fi
             "chmod o-w the directory",
         )?;
     }
-    let mut accounts = 0_u32;
-    for (number, line) in lines {
-        match line {
-            Ok(account) => {
-                accounts = accounts.saturating_add(u32::from(!account.is_disabled));
-                if account.ends_with_blank {
-                    findings.note(
-                        format_args!("the password of line {number} of {shown} ends with a blank"),
-                        "remove the blank if it is not meant",
-                    )?;
-                }
-            }
-            Err(fault) => findings.wrong(
-                format_args!("line {number} of {shown} {fault}, so it is ignored"),
-                "write DOMAIN:user:password, or let gss-ntlm hash write it",
-            )?,
-        }
-    }
+    users::examine(path, &checked, findings)?;
+    let accounts =
+        checked.lines.iter().filter(|(_, line)| line.as_ref().is_ok_and(|account| !account.is_disabled)).count();
     if accounts == 0 {
         return findings.wrong(format_args!("the user file {shown} has no account"), "gss-ntlm hash writes a line");
     }

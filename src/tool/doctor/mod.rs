@@ -7,13 +7,13 @@ mod program;
 mod registration;
 mod system;
 
-use core::fmt;
-use std::io::{self, Write as _};
-
 use clap::Args;
-use gss_ntlm::{name::Name, policy::Policy, sys, text::Escaped};
+use gss_ntlm::{name::Name, policy::Policy, sys};
 
-use crate::{Failure, Outcome};
+use crate::{
+    Outcome,
+    findings::{Done, Findings},
+};
 
 use self::program::Program;
 
@@ -30,51 +30,19 @@ pub(crate) struct Arguments {
     target: Option<Name>,
 }
 
-/// Writes the findings, and remembers whether one was bad.
-pub(crate) struct Findings {
-    is_wrong: bool,
-}
-
-/// The result of one examination; an error is that of writing.
-pub(crate) type Done = io::Result<()>;
-
-impl Findings {
-    fn ok(&self, what: impl fmt::Display) -> Done {
-        writeln!(io::stdout().lock(), "ok: {}", Escaped(what))
-    }
-
-    fn note(&self, what: impl fmt::Display, cure: &str) -> Done {
-        writeln!(io::stdout().lock(), "note: {} → {}", Escaped(what), Escaped(cure))
-    }
-
-    fn wrong(&mut self, what: impl fmt::Display, cure: &str) -> Done {
-        self.is_wrong = true;
-        writeln!(io::stdout().lock(), "WRONG: {} → {}", Escaped(what), Escaped(cure))
-    }
-
-    /// An error of the mechanism, whose sentence says what went wrong, and after a colon or a semicolon what to do.
-    fn error(&mut self, error: &gss_ntlm::error::Error) -> Done {
-        let said = error.to_string();
-        match said.rsplit_once("; ").or_else(|| said.split_once(": ")) {
-            Some((what, cure)) => self.wrong(what, cure),
-            None => self.wrong(&said, "correct it, or remove it"),
-        }
-    }
-}
-
 pub(crate) fn run(Arguments { pid, unit, target }: &Arguments) -> Outcome {
     let program = match (pid, unit) {
         (Some(pid), _) => Program::of_process(*pid)?,
         (None, Some(unit)) => Program::of_unit(unit)?,
         (None, None) => Program::own(),
     };
-    let mut findings = Findings { is_wrong: false };
+    let mut findings = Findings::default();
     program.examine_variables(&mut findings)?;
     let policy = program.examine_policy(target.as_ref(), &mut findings)?;
     registration::examine(&program, policy.as_ref(), target.as_ref(), &mut findings)?;
     // With a mistake in it there is no policy: what else there is to say is said of the default one.
     examine_rest(&program, policy.unwrap_or_default(), target.as_ref(), &mut findings)?;
-    if findings.is_wrong { Err(Failure::Wrong) } else { Ok(()) }
+    findings.outcome()
 }
 
 fn examine_rest(program: &Program, policy: Policy, target: Option<&Name>, findings: &mut Findings) -> Done {
