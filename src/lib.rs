@@ -14,10 +14,10 @@
 //! | [`policy`] | what is allowed: data and decisions, no I/O | the above |
 //! | [`wire`] | [MS-NLMP] 2.2: bytes to structs and back. No key, no policy, no clock | `error`, `bytes`, `text` |
 //! | [`crypto`] | [MS-NLMP] 3.3, 3.4: bytes to keys. Knows no message. `unsafe` in `crypto::kernel` alone | `error`, `bytes`, `text` |
-//! | [`cred`] | where secrets come from, what verifies a client, what a domain must be able to do; [`cred::Env`], where a call runs | all above but `wire` |
+//! | [`cred`] | where secrets come from and where a user's are stored, what verifies a client, what a domain must be able to do; [`cred::Env`], where a call runs | all above but `wire` |
 //! | [`session`] | after the handshake: both directions' keys, numbers and streams | `error`, `bytes`, `wire`, `crypto` |
 //! | [`context`] | the handshake; the only translator between GSS words and MS-NLMP words | all above |
-//! | `sys` | the operating system, and winbind, which is the domain; `unsafe` allowed | all above but `wire`, `session`, `context` |
+//! | [`sys`] | the operating system, winbind, which is the domain, and the places of stored credentials; `unsafe` allowed | all above but `wire`, `session`, `context` |
 //! | `abi` | the C edge; `unsafe` in `abi::ptr` for nearly all; no protocol | `error`, `host`, `name`, `policy`, `cred`, `session`, `context`, `sys` |
 //! | `tool` | the command `gss-ntlm`, a program of its own that is built without `mechglue` | `host`, `name`, `policy`, `wire`, `cred`, `sys` |
 //!

@@ -100,7 +100,6 @@ impl Acquired {
             Usage::Accept | Usage::Both => logged(acquire())?,
         };
         self.mechs.put(OidSet::of(&[NTLM])?);
-        // What was just found, or what does not expire.
         self.time.put(lifetime(&credential)?);
         self.credential.put(Arc::new(credential));
         Ok(COMPLETE)

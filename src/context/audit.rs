@@ -132,7 +132,9 @@ fn event_of_initiator(
     let env = &Env { domain: None, ..*request.env };
     let name = match outcome {
         Ok((established, _)) => Ok(established.initiator.name.clone()),
-        Err(_) => InitiateRequest { requested, env, ..*request }.initiator().map(|initiator| initiator.name()),
+        Err(_) => InitiateRequest { requested, env, ..*request }
+            .initiator(state.and_then(|state| state.choice.as_deref()))
+            .map(|initiator| initiator.name()),
     };
     if let Ok(Name::User(user)) = name {
         put_account(&mut event, &user);

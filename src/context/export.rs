@@ -83,6 +83,7 @@ impl Context {
                 offered: NegotiateFlags::from_bits_retain(reader.u32(FieldName::Contents)?),
                 seq_num: get_number(&mut reader)?,
                 negotiate: bytes::concat(&[reader.read_prefixed(FieldName::Contents)?])?,
+                choice: None,
             }),
             (EXPECT_AUTHENTICATE, Role::Acceptor) => State::ExpectAuthenticate(ExpectAuthenticate {
                 is_exempt: reader.boolean(FieldName::Contents)?,

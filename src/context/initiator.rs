@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     bytes,
-    cred::{Account, CachedLogon, Chosen, Credential, Env, Initiator, ReceivedChallenge, Response},
+    cred::{Account, CachedLogon, Chosen, Credential, Env, Initiator, ReceivedChallenge, Response, Wanted},
     crypto::{ExportedSessionKey, KeyExchangeKey, keys},
     error::{ApiMisuse, CredentialError, DomainError, Error, FieldName, Message, PeerIncompatible, Result},
     host::{FileTime, Host},
@@ -47,12 +47,12 @@ pub struct InitiateRequest<'a> {
 
 impl<'a> InitiateRequest<'a> {
     /// The initiator of the credential, or an anonymous one if the application asks for that.
-    pub(super) fn initiator(&self) -> Result<Chosen<'a>> {
+    pub(super) fn initiator(&self, choice: Option<&Wanted>) -> Result<Chosen<'a>> {
         let initiator = self.credential.initiator()?;
         if self.requested.contains(ContextFlags::ANON) {
             return Ok(Chosen::Given(&Initiator::Anonymous));
         }
-        initiator.for_target(self.target, self.env)
+        initiator.for_target(self.target, choice, self.env)
     }
 }
 
@@ -68,6 +68,8 @@ pub(super) struct ExpectChallenge {
     pub is_in_spnego: bool,
     /// The sequence number of connectionless messages, once the application has set it.
     pub seq_num: Option<u32>,
+    /// The stored account that was chosen for the target. It does not travel with an exported context, which chooses anew.
+    pub choice: Option<Box<Wanted>>,
 }
 
 /// Makes the NEGOTIATE_MESSAGE ([MS-NLMP] 3.1.5.1.1), or nothing in a connectionless handshake (3.1.5.2).
@@ -80,8 +82,8 @@ pub(super) fn start(request: &InitiateRequest<'_>) -> Result<ExpectChallenge> {
     if !request.token.is_empty() && !is_datagram {
         return Err(ApiMisuse::NoContext.into()); // a CHALLENGE_MESSAGE without a NEGOTIATE_MESSAGE before it
     }
-    let initiator = request.initiator()?;
-    if let Chosen::Found { initiator, why } = &initiator {
+    let initiator = request.initiator(None)?;
+    if let Chosen::Found { initiator, why, .. } = &initiator {
         host.trace(format_args!("initiator: takes the account {}, {why}", initiator.name()));
     }
     let mut offered = flags::negotiate_flags(requested, request.credential.options(), policy, &initiator);
@@ -95,7 +97,11 @@ pub(super) fn start(request: &InitiateRequest<'_>) -> Result<ExpectChallenge> {
     };
     // A NEGOTIATE_MESSAGE does not say that the initiator is anonymous, but the application learns it at once.
     offered.set(NegotiateFlags::ANONYMOUS, matches!(*initiator, Initiator::Anonymous));
-    Ok(ExpectChallenge { offered, negotiate, requested, is_in_spnego: false, seq_num: None })
+    let choice = match initiator {
+        Chosen::Found { choice, .. } => choice,
+        Chosen::Given(_) => None,
+    };
+    Ok(ExpectChallenge { offered, negotiate, requested, is_in_spnego: false, seq_num: None, choice })
 }
 
 /// The CHALLENGE_MESSAGE, and what both sides agree on.
@@ -152,7 +158,11 @@ impl ExpectChallenge {
         }
         // An initiator that began anonymous stays anonymous, also if the second call has another credential.
         let is_anonymous = self.offered.contains(NegotiateFlags::ANONYMOUS);
-        let initiator = if is_anonymous { Chosen::Given(&Initiator::Anonymous) } else { request.initiator()? };
+        let initiator = if is_anonymous {
+            Chosen::Given(&Initiator::Anonymous)
+        } else {
+            request.initiator(self.choice.as_deref())?
+        };
         let initiator = &*initiator;
 
         let received = self.decode(initiator, request)?;
@@ -416,7 +426,14 @@ mod tests {
     #[test]
     fn a_message_without_room_for_the_mic_is_an_internal_error() {
         let (offered, requested) = (NegotiateFlags::empty(), ContextFlags::empty());
-        let state = ExpectChallenge { offered, negotiate: vec![1], requested, is_in_spnego: false, seq_num: None };
+        let state = ExpectChallenge {
+            offered,
+            negotiate: vec![1],
+            requested,
+            is_in_spnego: false,
+            seq_num: None,
+            choice: None,
+        };
         let key = ExportedSessionKey::new([1; 16]);
         for len in [0, 71, 72, 87] {
             assert_eq!(state.sign(&mut vec![0; len], &key, &[2]), Err(Error::Internal), "{len} bytes");

@@ -1,9 +1,8 @@
 //! A credential as bytes, for another process.
 //!
 //! The contents are: options ‖ if there is an acceptor, its name, user file, and whether it asks the domain ‖ if there is an
-//! initiator, its name, and either its NT hash and its LM hash if there is one, or that the domain has its logon, or where to look
-//! for stored accounts. The token
-//! is a secret: an NT hash is as good as the password. Stored accounts are no part of it: it says which of them to look for.
+//! initiator, its name, and either its NT hash and its LM hash if there is one, or that the domain has its logon, or which stored
+//! accounts to look for. The token is a secret: an NT hash is as good as the password.
 
 use std::{
     ffi::OsString,

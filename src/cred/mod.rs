@@ -146,6 +146,8 @@ pub enum Chosen<'a> {
         initiator: Initiator,
         /// Why it is this one.
         why: String,
+        /// The stored account that it is, if it is one, for the steps that follow.
+        choice: Option<Box<Wanted>>,
     },
 }
 
@@ -266,10 +268,7 @@ impl Credential {
     #[must_use]
     pub fn until(&self, env: &Env<'_>) -> Option<FileTime> {
         match self.initiator() {
-            Ok(Initiator::Stored(stored)) => {
-                let now = Stored::find(stored.wanted.clone(), env);
-                now.map_or_else(|| Some(env.host.now()), |now| now.until)
-            }
+            Ok(Initiator::Stored(stored)) => stored.wanted.until(env),
             Ok(Initiator::Account(_) | Initiator::CachedLogon(_) | Initiator::Anonymous) | Err(_) => None,
         }
     }
@@ -367,13 +366,13 @@ impl Initiator {
         }
     }
 
-    /// The initiator of a handshake with `target`.
+    /// The initiator of a handshake with `target`, for which a step before may have made this `choice` of a stored account.
     ///
     /// # Errors
-    /// [`CredentialError::NotForTarget`] if no stored account is for it.
-    pub fn for_target(&self, target: Option<&Name>, env: &Env<'_>) -> Result<Chosen<'_>> {
+    /// [`CredentialError::NotForTarget`] if no stored account is for it, or the chosen one is gone.
+    pub fn for_target(&self, target: Option<&Name>, choice: Option<&Wanted>, env: &Env<'_>) -> Result<Chosen<'_>> {
         match self {
-            Self::Stored(stored) => stored.initiator(target, env),
+            Self::Stored(stored) => choice.unwrap_or(&stored.wanted).initiator(target, env),
             Self::Account(_) | Self::CachedLogon(_) | Self::Anonymous => Ok(Chosen::Given(self)),
         }
     }

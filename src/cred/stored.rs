@@ -227,14 +227,49 @@ impl Wanted {
     }
 }
 
+impl Wanted {
+    /// The account that stands for all of these: the default one, else that of the most general pattern.
+    fn default_account(&self, env: &Env<'_>) -> Option<StoredAccount> {
+        // Of two with the same time, the last one: it is more general.
+        self.accounts(env).into_iter().max_by_key(|stored| stored.default_since)
+    }
+
+    /// Until when that account holds, if its time is limited; now if there is none.
+    pub(super) fn until(&self, env: &Env<'_>) -> Option<FileTime> {
+        self.default_account(env).map_or_else(|| Some(env.host.now()), |stored| stored.until)
+    }
+
+    /// The initiator for `target`: the account that is stored for it, else the cached logon of the domain.
+    ///
+    /// # Errors
+    /// [`CredentialError::NotForTarget`] if there is none.
+    pub(super) fn initiator(&self, target: Option<&Name>, env: &Env<'_>) -> Result<Chosen<'static>> {
+        let subject = Subject::new(target);
+        if let Some(stored) = self.accounts(env).into_iter().find(|stored| stored.pattern.matches(&subject)) {
+            let StoredAccount { pattern, place, account, .. } = stored;
+            let why = format!("stored for {pattern} ({place})");
+            let choice = Self { user: Some(account.name.clone()), place: self.place, pattern: Some(pattern) };
+            return Ok(Chosen::Found { initiator: Initiator::Account(account), why, choice: Some(Box::new(choice)) });
+        }
+        let target = target.map(ToString::to_string).unwrap_or_default();
+        let error = Error::from(CredentialError::NotForTarget { target });
+        match env.domain {
+            Some(domain) if self.place.is_none() && self.pattern.is_none() => {
+                let logon = Initiator::cached_logon(self.user.clone(), domain, error.clone(), env);
+                let initiator = logon.map_err(|_| error)?;
+                Ok(Chosen::Found { initiator, why: "no stored one is for this target".to_owned(), choice: None })
+            }
+            Some(_) | None => Err(error),
+        }
+    }
+}
+
 /// An initiator whose account depends on the target. It has no secret: each handshake looks into the store, so that logging off
 /// counts at once.
 #[derive(Debug)]
 pub struct Stored {
-    /// The account that stands for all: the default one, else the one of the most general pattern.
+    /// The name of the account that stands for all.
     pub name: UserName,
-    /// Until when that account holds.
-    pub until: Option<FileTime>,
     /// What is looked for.
     pub wanted: Wanted,
 }
@@ -242,42 +277,8 @@ pub struct Stored {
 impl Stored {
     /// What the store has of that; `None` if it is nothing.
     pub(super) fn find(wanted: Wanted, env: &Env<'_>) -> Option<Box<Self>> {
-        let accounts = wanted.accounts(env);
-        // Of two with the same time, the last one: it is more general.
-        let chosen = accounts.into_iter().max_by_key(|stored| stored.default_since)?;
-        Some(Box::new(Self { name: chosen.account.name, until: chosen.until, wanted }))
-    }
-
-    /// The stored account for `target`.
-    ///
-    /// # Errors
-    /// [`CredentialError::NotForTarget`] if there is none.
-    fn account(&self, target: Option<&Name>, env: &Env<'_>) -> Result<StoredAccount> {
-        let subject = Subject::new(target);
-        let Some(stored) = self.wanted.accounts(env).into_iter().find(|stored| stored.pattern.matches(&subject)) else {
-            let target = target.map(ToString::to_string).unwrap_or_default();
-            return Err(CredentialError::NotForTarget { target }.into());
-        };
-        Ok(stored)
-    }
-
-    /// The initiator for `target`: the account that is stored for it, else the cached logon of the domain.
-    ///
-    /// # Errors
-    /// As [`Stored::account`].
-    pub(super) fn initiator(&self, target: Option<&Name>, env: &Env<'_>) -> Result<Chosen<'static>> {
-        match (self.account(target, env), env.domain) {
-            (Ok(StoredAccount { pattern, place, account, .. }), _) => {
-                let why = format!("stored for {pattern} ({place})");
-                Ok(Chosen::Found { initiator: Initiator::Account(account), why })
-            }
-            (Err(error), Some(domain)) if self.wanted.place.is_none() && self.wanted.pattern.is_none() => {
-                let logon = Initiator::cached_logon(self.wanted.user.clone(), domain, error.clone(), env);
-                let initiator = logon.map_err(|_| error)?;
-                Ok(Chosen::Found { initiator, why: "no stored one is for this target".to_owned() })
-            }
-            (Err(error), _) => Err(error),
-        }
+        let name = wanted.default_account(env)?.account.name;
+        Some(Box::new(Self { name, wanted }))
     }
 }
 

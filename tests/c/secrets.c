@@ -299,11 +299,11 @@ static void tell(const char *what, const void *bytes, size_t length)
     printf("\n");
 }
 
-static void establish(OM_uint32 requested)
+static void establish_with(OM_uint32 requested, const char *name, void (*initiate)(void))
 {
     flags = requested;
     gss_release_buffer(&minor, &reply);
-    SHOW(init);
+    show(name, initiate);
     if (requested & GSS_C_DATAGRAM_FLAG) {
         /* The client begins with nothing; the server with the header that RFC 2743 3.1 has, and nothing behind it. */
         token.length = 14;
@@ -315,7 +315,7 @@ static void establish(OM_uint32 requested)
         show("accept", accept_one);
         gss_release_buffer(&minor, &token);
     }
-    SHOW(init);
+    show(name, initiate);
     tell("authenticate", token.value, token.length);
     show("accept", accept_one);
     gss_release_buffer(&minor, &token);
@@ -324,6 +324,11 @@ static void establish(OM_uint32 requested)
     tell("key", keys->elements[0].value, keys->elements[0].length);
     wipe(keys->elements[0].value, keys->elements[0].length);
     gss_release_buffer_set(&minor, &keys);
+}
+
+static void establish(OM_uint32 requested)
+{
+    establish_with(requested, "init", init);
 }
 
 static void exchange(void)
@@ -409,19 +414,7 @@ int main(void)
     /* A stored credential. */
     SHOW(store_cred);
     SHOW(acquire_stored);
-    flags = GSS_C_INTEG_FLAG;
-    SHOW(init_stored);
-    show("accept", accept_one);
-    gss_release_buffer(&minor, &token);
-    SHOW(init_stored);
-    tell("authenticate", token.value, token.length);
-    show("accept", accept_one);
-    gss_release_buffer(&minor, &token);
-    gss_release_buffer(&minor, &reply);
-    SHOW(inquire_key);
-    tell("key", keys->elements[0].value, keys->elements[0].length);
-    wipe(keys->elements[0].value, keys->elements[0].length);
-    gss_release_buffer_set(&minor, &keys);
+    establish_with(GSS_C_INTEG_FLAG, "init_stored", init_stored);
     SHOW(delete_contexts);
 
     SHOW(export_cred);

@@ -97,7 +97,7 @@ impl Computer {
     fn chosen(&self, user: Option<&str>, target: &str) -> Result<String> {
         let target = Name::parse_service(target, "").unwrap();
         let credential = self.acquire(user, &[])?;
-        Ok(credential.initiator()?.for_target(Some(&target), &self.env())?.name().to_string())
+        Ok(credential.initiator()?.for_target(Some(&target), None, &self.env())?.name().to_string())
     }
 }
 
@@ -131,9 +131,9 @@ fn each_target_has_the_account_of_its_most_specific_pattern() {
     assert_eq!(computer.chosen(Some("one"), "HTTP@x.corp.example"), not_for("HTTP/x.corp.example"));
     assert_eq!(computer.chosen(Some("B\\all"), "HTTP@srv.corp.example"), Err(CredentialError::NoUserFile.into()));
     let without_target = computer.acquire(None, &[]).unwrap();
-    assert!(without_target.initiator().unwrap().for_target(None, &computer.env()).is_err());
+    assert!(without_target.initiator().unwrap().for_target(None, None, &computer.env()).is_err());
     computer.store("E\\any", "*", |_| {}).unwrap();
-    let any = without_target.initiator().unwrap().for_target(None, &computer.env()).unwrap().name().to_string();
+    let any = without_target.initiator().unwrap().for_target(None, None, &computer.env()).unwrap().name().to_string();
     assert_eq!(any, "E\\any");
 }
 
@@ -163,7 +163,7 @@ fn what_has_expired_or_gone_does_not_count() {
     let target = Name::parse_service("HTTP@srv", "").unwrap();
     let account = |computer: &Computer| {
         let initiator = credential.initiator().unwrap();
-        initiator.for_target(Some(&target), &computer.env()).map(|chosen| chosen.name().to_string())
+        initiator.for_target(Some(&target), None, &computer.env()).map(|chosen| chosen.name().to_string())
     };
     computer.host.unix_seconds = 4599;
     assert_eq!(account(&computer).unwrap(), "A\\one");
@@ -298,7 +298,7 @@ fn a_target_that_has_none_has_the_cached_logon() {
     assert_eq!(computer.chosen(None, "HTTP@other"), not_for("HTTP/other"), "nobody is named");
     let only_stored = computer.acquire(Some("alice"), &[("ntlmssp_store", "keyring")]).unwrap();
     let other = Name::parse_service("HTTP@other", "").unwrap();
-    assert!(only_stored.initiator().unwrap().for_target(Some(&other), &computer.env()).is_err());
+    assert!(only_stored.initiator().unwrap().for_target(Some(&other), None, &computer.env()).is_err());
 }
 
 #[test]
@@ -331,7 +331,6 @@ fn what_is_no_value_of_ours_is_ignored_and_traced() {
     let stored = Credential::new(
         Some(Initiator::Stored(Box::new(Stored {
             name: UserName { user: "one".to_owned(), domain: String::new() },
-            until: None,
             wanted: Wanted::default(),
         }))),
         None,
@@ -357,7 +356,7 @@ fn the_lm_hash_is_kept_only_where_a_level_uses_it() {
     let has_lm_hash = |computer: &Computer| {
         let target = Name::parse_service("HTTP@srv", "").unwrap();
         let credential = computer.acquire(None, &[]).unwrap();
-        let chosen = credential.initiator().unwrap().for_target(Some(&target), &computer.env()).unwrap();
+        let chosen = credential.initiator().unwrap().for_target(Some(&target), None, &computer.env()).unwrap();
         matches!(&*chosen, Initiator::Account(account) if account.secret.lm_hash.is_some())
     };
     computer.store("A\\one", "srv", |_| {}).unwrap();

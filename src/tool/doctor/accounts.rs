@@ -132,7 +132,7 @@ fn examine_client(program: &Program, env: &Env<'_>, target: Option<&Name>, findi
     let chosen = found.and_then(|credential| {
         let whole = credential.name()?;
         let Some(target) = target else { return Ok((whole, credential.is_of_stored(), String::new())) };
-        let chosen = credential.initiator()?.for_target(Some(target), env)?;
+        let chosen = credential.initiator()?.for_target(Some(target), None, env)?;
         Ok((chosen.name(), false, format!(" to {target}")))
     });
     match chosen {
